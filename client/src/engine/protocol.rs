@@ -1,0 +1,235 @@
+//! What the window says to the engine ([`Command`]) and what it hears back ([`Event`]). Neither knows a window.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+
+use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
+use common::stats::NetworkSnapshot;
+use common::wire::control::{Action, LeaveReason, MediaState, Member};
+use common::wire::message::{FileOffer, FileState, Recipients};
+
+use crate::devices::{DeviceChoice, Picture};
+
+/// What a person wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Opens a meeting as its host, on `server` (`host` or `host:port`) or, without one, on a server inside this
+    /// program.
+    StartMeeting {
+        /// The host's display name.
+        name: String,
+        /// Where, or `None` for this machine.
+        server: Option<String>,
+    },
+    /// Knocks at a meeting.
+    Join {
+        /// `host` or `host:port`.
+        server: String,
+        /// Its six digits.
+        code: RoomCode,
+        /// The guest's display name.
+        name: String,
+    },
+    /// Asks for something in the room; what the host's buttons do.
+    Act(Action),
+    /// Turns the camera on or off.
+    SetCamera(bool),
+    /// Turns the microphone on or mutes it.
+    SetMicrophone(bool),
+    /// Uses another camera from here on.
+    ChooseCamera(DeviceChoice),
+    /// Uses another microphone from here on.
+    ChooseMicrophone(DeviceChoice),
+    /// Uses another speaker from here on.
+    ChooseSpeaker(DeviceChoice),
+    /// Writes to all or to one.
+    SendChat {
+        /// To whom.
+        to: Recipients,
+        /// What; surrounding white space is removed.
+        text: String,
+    },
+    /// Offers a file to all or to one.
+    OfferFile {
+        /// To whom.
+        to: Recipients,
+        /// Where it lies.
+        path: PathBuf,
+    },
+    /// Takes an offered file; it goes to the engine's download folder.
+    AcceptFile {
+        /// Who offers it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// Turns an offered file down.
+    DeclineFile {
+        /// Who offers it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// Stops a file: takes back our own offer (`from` is ourselves), or stops receiving somebody's.
+    CancelFile {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// Leaves the meeting, or stops waiting at its door.
+    Leave,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The engine connects to a server.
+    Connecting {
+        /// As it was given.
+        server: String,
+    },
+    /// The server was seen for the first time; its key is remembered from here on.
+    ServerRemembered {
+        /// As it was given.
+        server: String,
+        /// SHA-256 of its public key, as hexadecimal digits in groups of four.
+        fingerprint: String,
+    },
+    /// The knock is at the door; the host has been told.
+    Knocking {
+        /// Of the meeting.
+        code: RoomCode,
+    },
+    /// We are in.
+    Joined(Joined),
+    /// We are not in (any more): the sentence to show. Everything of the meeting is gone.
+    Ended {
+        /// Why, as a sentence.
+        reason: String,
+        /// Nobody did anything wrong: we left, or the host ended the meeting.
+        expected: bool,
+    },
+    /// To the host: somebody is at the door.
+    KnockArrived {
+        /// Names the knock in [`Action`].
+        knock: KnockId,
+        /// Display name.
+        name: String,
+    },
+    /// To the host: somebody is no longer at the door.
+    KnockGone(KnockId),
+    /// Somebody came in.
+    MemberJoined(Member),
+    /// Somebody is gone.
+    MemberLeft {
+        /// Who.
+        member: MemberId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Somebody's devices, perhaps our own, were turned on or off.
+    MediaChanged {
+        /// Whose.
+        member: MemberId,
+        /// As they are now.
+        media: MediaState,
+    },
+    /// The host role passed on.
+    HostChanged(MemberId),
+    /// The door was locked or opened.
+    Locked(bool),
+    /// The host asks us to mute; the engine has muted the microphone already.
+    MuteRequested,
+    /// Who is speaking, loudest first; sent when it changes.
+    Speaking(Vec<MemberId>),
+    /// A new picture of this member (perhaps ourselves) is in the [`FrameSlots`].
+    Frame(MemberId),
+    /// Somebody, perhaps ourselves, wrote.
+    Chat(ChatLine),
+    /// A message of ours is with this many of those it was for.
+    ChatDelivered {
+        /// Which.
+        id: ChatId,
+        /// How many have it.
+        delivered: usize,
+    },
+    /// A file is on offer, perhaps our own.
+    FileOffered {
+        /// Who offers it.
+        from: MemberId,
+        /// What.
+        offer: FileOffer,
+    },
+    /// How far a file is, at its receiver.
+    FileChanged {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// Who receives it, perhaps ourselves.
+        receiver: MemberId,
+        /// How far.
+        state: FileState,
+        /// Where it lies, once it is ours and verified.
+        path: Option<PathBuf>,
+    },
+    /// The sender took an offer back.
+    FileWithdrawn {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// The network, four times a second.
+    Statistics(Box<NetworkSnapshot>),
+    /// Something to be told in passing: a missing camera, a file that could not be read.
+    Notice(String),
+}
+
+/// The meeting as it is when we come in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// Its six digits.
+    pub code: RoomCode,
+    /// Our own id.
+    pub you: MemberId,
+    /// Everybody, ourselves included.
+    pub members: Vec<Member>,
+    /// The door is locked.
+    pub locked: bool,
+    /// `host:port` that guests use to reach the server, best guess first.
+    pub addresses: Vec<String>,
+}
+
+/// A line of chat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatLine {
+    /// Who wrote it.
+    pub from: MemberId,
+    /// Numbers the writer's messages.
+    pub id: ChatId,
+    /// To whom it went.
+    pub to: Recipients,
+    /// What, without control or bidirectional formatting characters.
+    pub text: String,
+}
+
+/// The newest picture of each member, between the decoder that puts and the window that takes.
+///
+/// Newest wins: a picture that was not taken in time is written over.
+#[derive(Clone, Debug, Default)]
+pub struct FrameSlots(Arc<Mutex<BTreeMap<MemberId, Picture>>>);
+
+impl FrameSlots {
+    /// Puts a picture; gives back the one that was there, so that its memory can be used again.
+    pub fn put(&self, member: MemberId, picture: Picture) -> Option<Picture> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member, picture)
+    }
+
+    /// Takes the newest picture of a member, if there is one that was not taken yet.
+    pub fn take(&self, member: MemberId) -> Option<Picture> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&member)
+    }
+}

@@ -1,0 +1,32 @@
+//! Every decision of a Conclave meeting, without I/O.
+//!
+//! Four state machines, two planes by two sides:
+//!
+//! |               | client side            | server side                       |
+//! |---------------|------------------------|-----------------------------------|
+//! | control plane | [`session::Session`]   | [`hub::Hub`], owner of the rooms  |
+//! | data plane    | [`endpoint::Endpoint`] | [`relay::Relay`]                  |
+//!
+//! All four follow one contract. Facts go in by `handle_*(now, …)`, effects come out of `poll_*` until it
+//! answers `None`, and `poll_timeout` says when to call `handle_timeout` next. Nothing in this crate reads
+//! a clock, opens a socket, spawns, waits or logs; randomness is a seed given to a constructor. So a whole
+//! meeting runs in one thread over a simulated network, and the same seed gives the same meeting.
+//!
+//! Inside the crate the arrows run one way:
+//! `ids, limits, sequence` ← `wire` ← `reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
+
+pub mod endpoint;
+pub mod hub;
+pub mod ids;
+pub mod limits;
+pub mod link;
+pub mod media;
+pub mod names;
+pub mod relay;
+pub mod reno;
+pub mod room;
+pub mod seal;
+pub mod sequence;
+pub mod session;
+pub mod stats;
+pub mod wire;

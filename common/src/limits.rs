@@ -1,0 +1,130 @@
+//! Every maximum of the protocol, with its unit and its reason. What is not bounded here does not grow.
+
+use std::time::Duration;
+
+// Control plane.
+
+/// Bytes of one control message after the length prefix; the largest honest one, a roster of 50 members, is 5 kB.
+pub const CONTROL_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// Time a new connection has to finish TLS, and again to say what it wants; a slower one holds a seat for nothing.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unfinished and open control connections of one source address; a class behind one NAT fits.
+pub const CONTROL_CONNECTIONS_PER_SOURCE: usize = 128;
+/// Control connections of a whole server, members and strangers together.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16_384;
+/// How often a client says it is there on the control plane.
+pub const CONTROL_PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Silence on the control plane after which a connection counts as lost: three missed pings.
+pub const CONTROL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Messages waiting to be written to one control connection; a client that does not read is let go beyond.
+pub const CONTROL_SEND_QUEUE: usize = 1_024;
+/// Control messages a connection may send at once before [`CONTROL_MESSAGES_PER_SEC`] applies.
+pub const CONTROL_MESSAGE_BURST: u32 = 50;
+/// Control messages a connection may send per second in the long run; a person does not reach it.
+pub const CONTROL_MESSAGES_PER_SEC: u32 = 20;
+
+// Rooms and doors.
+
+/// Rooms of one server; keeps the share of used codes at 0.02 % so that guessing one stays slow.
+pub const ROOMS_MAX: usize = 200;
+/// Members of one room, the host included.
+pub const ROOM_MEMBERS_MAX: usize = 50;
+/// Guests waiting at one door; more would hide the expected ones from the host.
+pub const KNOCKS_PER_ROOM: usize = 20;
+/// How long a guest waits for an answer before being told there was none.
+pub const KNOCK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Wrong codes from one source after which its door is closed for [`WRONG_CODE_BAN`].
+pub const WRONG_CODES_PER_SOURCE: u32 = 5;
+/// How long a source that guessed too often is refused: a lone guesser then needs 11 years for one known room.
+pub const WRONG_CODE_BAN: Duration = Duration::from_secs(3_600);
+/// Wrong codes a minute over all sources after which typed codes are closed for everybody for a minute.
+pub const WRONG_CODES_PER_MINUTE: u32 = 60;
+/// The minute of [`WRONG_CODES_PER_MINUTE`], and how long typed codes stay closed then.
+pub const WRONG_CODE_WINDOW: Duration = Duration::from_secs(60);
+/// Sources remembered for wrong codes; the one seen longest ago is forgotten first.
+pub const WRONG_CODE_SOURCES_MAX: usize = 100_000;
+/// Denials after which a source cannot knock at that room again.
+pub const DENIALS_PER_SOURCE: u32 = 2;
+/// Sources a room remembers for denials.
+pub const DENIED_SOURCES_MAX: usize = 1_000;
+/// Rooms one source may have open at a time.
+pub const ROOMS_PER_SOURCE: usize = 10;
+
+// Names and text.
+
+/// Bytes of UTF-8 in a display name.
+pub const NAME_MAX_BYTES: usize = 64;
+/// Characters of a display name.
+pub const NAME_MAX_CHARS: usize = 32;
+/// Bytes of UTF-8 in a chat message: 4,000 characters of any script.
+pub const CHAT_MAX_BYTES: usize = 16 * 1024;
+/// Bytes of UTF-8 in the name of an offered file.
+pub const FILE_NAME_MAX_BYTES: usize = 255;
+/// Bytes of a file: 16 GiB.
+pub const FILE_MAX_BYTES: u64 = 16 << 30;
+/// Offers of one member that nobody has finished yet.
+pub const OFFERS_PER_MEMBER: usize = 8;
+/// Bytes of one message on the reliable channel after its length prefix.
+pub const MESSAGE_MAX_BYTES: usize = 20 * 1024;
+
+// Datagrams.
+
+/// Bytes of a datagram, sealed, as given to the socket: the smallest packet every path carries (RFC 9000 §14).
+pub const DATAGRAM_MAX_BYTES: usize = 1_200;
+/// Version and key epoch (1), connection id (8), packet number (6): in the clear and authenticated.
+pub const DATAGRAM_HEADER_BYTES: usize = 15;
+/// The tag of AES-256-GCM and of ChaCha20-Poly1305.
+pub const DATAGRAM_TAG_BYTES: usize = 16;
+/// Bytes of plaintext in a datagram: the kind and what it names.
+pub const PLAINTEXT_MAX_BYTES: usize = DATAGRAM_MAX_BYTES - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
+/// Packet numbers a receiver remembers behind the highest one: 0.4 s at 2,500 datagrams a second.
+pub const REPLAY_WINDOW: u64 = 1_024;
+/// Datagrams sealed under one key; AES-GCM allows 2^28 of this size (RFC 9001 appendix B.1.1).
+pub const DATAGRAMS_PER_KEY: u64 = 1 << 28;
+
+// Media.
+
+/// Samples of audio a second, of one channel.
+pub const AUDIO_CLOCK_RATE_HZ: u32 = 48_000;
+/// Samples of one block of audio: 10 ms, the longest that fits a datagram as 16-bit PCM.
+pub const AUDIO_BLOCK_SAMPLES: usize = 480;
+/// The time one block of audio takes.
+pub const AUDIO_BLOCK: Duration = Duration::from_millis(10);
+/// Units of video media time a second (RFC 3551 §5).
+pub const VIDEO_CLOCK_RATE_HZ: u32 = 90_000;
+/// Blocks of audio held for one speaker: one second; a later one pushes the oldest out.
+pub const PLAYOUT_MAX_BLOCKS: usize = 100;
+/// Video frames of one sender being put together at a time.
+pub const FRAMES_ASSEMBLED_MAX: usize = 4;
+/// Coded parts of one frame: a 480p frame has 30 rows of blocks, and each may be cut into eight.
+pub const FRAME_PARTS_MAX: usize = 255;
+/// Bytes of a whole coded frame.
+pub const FRAME_MAX_BYTES: usize = 256 * 1024;
+/// Datagrams the pacer of a sender holds: one frame, and the start of the next.
+pub const PACER_QUEUE_DATAGRAMS: usize = 512;
+/// Blocks in one datagram's picture: a row of 480p is 54 wide.
+pub const BLOCKS_PER_PART_MAX: usize = 64;
+/// Sources of one receiver's reports: every stream of a full room.
+pub const STREAMS_MAX: usize = 2 * ROOM_MEMBERS_MAX;
+
+// Relay.
+
+/// Datagrams the relay holds between the socket that brought them and the receivers that get them.
+pub const RELAY_QUEUE_DATAGRAMS: usize = 1_024;
+/// How often a receiver reports on the streams it gets, and the relay on those it is sent.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a client measures the round trip to the server.
+pub const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+// Reliable channel.
+
+/// Bytes of one stream a sender holds until they are acknowledged.
+pub const STREAM_SEND_BUFFER_BYTES: usize = 1024 * 1024;
+/// Bytes of one stream a receiver holds before they are read: what it announces as its window.
+pub const STREAM_RECEIVE_WINDOW_BYTES: usize = 1024 * 1024;
+/// Streams of one reliable channel that are open at a time, in each direction.
+pub const STREAMS_PER_CHANNEL: usize = 32;
+/// Gaps in one stream a receiver tracks (RUSTSEC-2026-0185 is what happens without such a bound).
+pub const STREAM_GAPS_MAX: usize = 256;
+/// Bytes a stream may hold unacknowledged without any progress before the channel is given up.
+pub const CHANNEL_STALL_TIMEOUT: Duration = Duration::from_secs(60);

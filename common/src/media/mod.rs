@@ -1,0 +1,12 @@
+//! Media that cannot wait: pictures cut into parts, sound cut into blocks, and when to send and play them.
+
+pub mod bandwidth;
+pub mod blocks;
+pub mod conceal;
+pub mod jitter;
+pub mod jpeg;
+pub mod ladder;
+pub mod mixer;
+pub mod pacer;
+pub mod pcm;
+pub mod playout;

@@ -1,0 +1,239 @@
+//! What travels on stream 0 of the reliable channel: a `u16` length in network byte order, then one bincode message.
+//!
+//! The bytes of files have streams of their own, which begin with a [`FileStreamHeader`].
+
+use bincode::{Decode, Encode};
+
+use super::Malformed;
+use super::control::{decode_body, encode_body};
+use super::reader::{Reader, Writer};
+use crate::ids::{ChatId, MemberId, TransferId};
+use crate::limits::MESSAGE_MAX_BYTES;
+
+/// To whom a chat message or a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Recipients {
+    /// All other members.
+    Everyone,
+    /// One member, and nobody else.
+    Member(MemberId),
+}
+
+/// A message between members. The relay stamps who sent it: see [`Delivery`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// Written words.
+    Chat {
+        /// Counts the sender's messages from 1.
+        id: ChatId,
+        /// To whom.
+        to: Recipients,
+        /// At most [`crate::limits::CHAT_MAX_BYTES`].
+        text: String,
+    },
+    /// The receiver's program has a chat message of `to`.
+    ChatDelivered {
+        /// Who wrote it.
+        to: MemberId,
+        /// Which.
+        id: ChatId,
+    },
+    /// A file is on offer.
+    FileOffer(FileOffer),
+    /// The receiver wants an offered file.
+    FileAccept {
+        /// Who offered it.
+        to: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// The first byte wanted: 0, or what an earlier attempt left off at.
+        offset: u64,
+    },
+    /// How far a receiver is with a file, told now and then and at the end.
+    FileProgress {
+        /// Who sends it.
+        to: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// How far.
+        state: FileState,
+    },
+    /// The sender takes an offer back or stops sending.
+    FileWithdraw {
+        /// The receivers to tell.
+        to: Recipients,
+        /// Which.
+        transfer: TransferId,
+    },
+}
+
+impl Message {
+    /// Who is to get this message.
+    pub fn recipients(&self) -> Recipients {
+        match self {
+            Self::Chat { to, .. } | Self::FileWithdraw { to, .. } => *to,
+            Self::FileOffer(offer) => offer.to,
+            Self::ChatDelivered { to, .. } | Self::FileAccept { to, .. } | Self::FileProgress { to, .. } => {
+                Recipients::Member(*to)
+            }
+        }
+    }
+}
+
+/// A file on offer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FileOffer {
+    /// Counts the sender's offers.
+    pub transfer: TransferId,
+    /// To whom.
+    pub to: Recipients,
+    /// The last component of its path at the sender; the receiver makes it safe ([`crate::names::safe_file_name`]).
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of the content.
+    pub hash: [u8; 32],
+}
+
+/// How far a receiver is with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum FileState {
+    /// Stopped by the receiver, or by its disk.
+    Cancelled,
+    /// All bytes arrived, but their hash is not the offered one: nothing was kept.
+    Corrupt,
+    /// Not wanted.
+    Declined,
+    /// This many bytes of it are on the receiver's disk.
+    Receiving(u64),
+    /// All bytes arrived, the hash is the offered one, the file has its name.
+    Verified,
+}
+
+/// A message as the relay hands it on: with the sender it was stamped with.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Delivery {
+    /// Who sent it, by the key that opened its datagrams.
+    pub from: MemberId,
+    /// What was sent.
+    pub message: Message,
+}
+
+/// Writes a message or delivery with its length in front.
+pub fn encode<M: Encode>(message: &M) -> Vec<u8> {
+    let body = encode_body(message);
+    let length = u16::try_from(body.len()).expect("texts are bounded far below 64 KiB before they get here");
+    [&length.to_be_bytes()[..], &body].concat()
+}
+
+/// Cuts stream 0 into messages.
+#[derive(Debug, Default)]
+pub struct MessageFramer {
+    received: Vec<u8>,
+}
+
+impl MessageFramer {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes it takes at most right now; give it no more.
+    pub fn capacity(&self) -> usize {
+        LENGTH_BYTES + MESSAGE_MAX_BYTES - self.received.len()
+    }
+
+    /// Takes bytes as they came from the stream. Answers how many were taken.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.capacity());
+        self.received.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    /// The next whole message, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the length is above [`MESSAGE_MAX_BYTES`] or the bytes are no message: the peer does not
+    /// speak the protocol.
+    pub fn next<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
+        let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes(*prefix));
+        if length > MESSAGE_MAX_BYTES {
+            return Err(Malformed);
+        }
+        let Some(body) = self.received.get(LENGTH_BYTES..LENGTH_BYTES + length) else { return Ok(None) };
+        let message = decode_body(body)?;
+        self.received.drain(..LENGTH_BYTES + length);
+        Ok(Some(message))
+    }
+}
+
+const LENGTH_BYTES: usize = 2;
+
+/// First bytes of a stream that carries a file: whose file, and for whom. The file's bytes follow, from the offset
+/// that the receiver asked for to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStreamHeader {
+    /// On the way up the receiver, on the way down the sender.
+    pub peer: MemberId,
+    /// Which of the sender's files.
+    pub transfer: TransferId,
+}
+
+impl FileStreamHeader {
+    /// Bytes of the header.
+    pub const BYTES: usize = 6;
+
+    /// Reads the header from the first bytes of a stream.
+    pub fn parse(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut reader = Reader::new(bytes);
+        let peer = MemberId(reader.u16().unwrap_or_default());
+        Self { peer, transfer: TransferId(reader.u32().unwrap_or_default()) }
+    }
+
+    /// The header as it stands in the stream.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let mut writer = Writer::new(&mut bytes);
+        writer.u16(self.peer.0);
+        writer.u32(self.transfer.0);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_any_split_of_their_bytes() {
+        let chat = Message::Chat { id: ChatId(7), to: Recipients::Member(MemberId(2)), text: "Grüße".into() };
+        let delivery = Delivery { from: MemberId(9), message: chat };
+        let bytes = [encode(&delivery), encode(&delivery)].concat();
+        for cut in 0..bytes.len() {
+            let mut framer = MessageFramer::new();
+            let mut found = Vec::new();
+            for piece in [&bytes[..cut], &bytes[cut..]] {
+                assert_eq!(framer.push(piece), piece.len());
+                while let Some(message) = framer.next::<Delivery>().unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(found, [delivery.clone(), delivery.clone()]);
+        }
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_malformed() {
+        let mut framer = MessageFramer::new();
+        framer.push(&u16::MAX.to_be_bytes());
+        assert_eq!(framer.next::<Message>(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_file_stream_header_reads_as_it_was_written() {
+        let header = FileStreamHeader { peer: MemberId(0x0102), transfer: TransferId(0x0304_0506) };
+        assert_eq!(header.to_bytes(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(FileStreamHeader::parse(&header.to_bytes()), header);
+    }
+}
