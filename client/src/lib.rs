@@ -1,1 +1,6 @@
-//! client
+//! One participant of a meeting: engine, devices and, with the feature `gui`, the window.
+
+pub mod devices;
+pub mod engine;
+#[cfg(feature = "gui")]
+pub mod ui;

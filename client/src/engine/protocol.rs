@@ -1,8 +1,8 @@
 //! What the window says to the engine ([`Command`]) and what it hears back ([`Event`]). Neither knows a window.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::collections::BTreeMap;
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
 use common::stats::NetworkSnapshot;
@@ -225,11 +225,17 @@ pub struct FrameSlots(Arc<Mutex<BTreeMap<MemberId, Picture>>>);
 impl FrameSlots {
     /// Puts a picture; gives back the one that was there, so that its memory can be used again.
     pub fn put(&self, member: MemberId, picture: Picture) -> Option<Picture> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member, picture)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(member, picture)
     }
 
     /// Takes the newest picture of a member, if there is one that was not taken yet.
     pub fn take(&self, member: MemberId) -> Option<Picture> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&member)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&member)
     }
 }

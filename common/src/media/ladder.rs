@@ -16,10 +16,30 @@ pub struct Rung {
 impl Rung {
     /// All rungs from the smallest to the largest.
     pub const ALL: [Self; 4] = [
-        Self { index: 0, name: "144p", width: 256, height: 144 },
-        Self { index: 1, name: "240p", width: 432, height: 240 },
-        Self { index: 2, name: "360p", width: 640, height: 360 },
-        Self { index: 3, name: "480p", width: 864, height: 480 },
+        Self {
+            index: 0,
+            name: "144p",
+            width: 256,
+            height: 144,
+        },
+        Self {
+            index: 1,
+            name: "240p",
+            width: 432,
+            height: 240,
+        },
+        Self {
+            index: 2,
+            name: "360p",
+            width: 640,
+            height: 360,
+        },
+        Self {
+            index: 3,
+            name: "480p",
+            width: 864,
+            height: 480,
+        },
     ];
 
     /// The rung with this index, as it stands in a header.
@@ -52,6 +72,10 @@ pub struct VideoTarget {
 impl Default for VideoTarget {
     /// Where a meeting starts: 360p at quality 50, 15 frames a second.
     fn default() -> Self {
-        Self { rung: Rung::ALL[2], quality: 50, frames_per_second: 15 }
+        Self {
+            rung: Rung::ALL[2],
+            quality: 50,
+            frames_per_second: 15,
+        }
     }
 }

@@ -275,7 +275,8 @@ pub fn encode<M: Encode>(message: &M) -> Vec<u8> {
 
 /// The bytes of a message alone.
 pub(crate) fn encode_body<M: Encode>(message: &M) -> Vec<u8> {
-    bincode::encode_to_vec(message, CONFIG).expect("a Vec takes every message, and no message type can refuse")
+    bincode::encode_to_vec(message, CONFIG)
+        .expect("a Vec takes every message, and no message type can refuse")
 }
 
 /// Reads one message that must be exactly these bytes.
@@ -284,7 +285,11 @@ pub(crate) fn encode_body<M: Encode>(message: &M) -> Vec<u8> {
 /// [`Malformed`] when the bytes are no message, or more than one.
 pub(crate) fn decode_body<M: Decode<()>>(bytes: &[u8]) -> Result<M, Malformed> {
     let (message, used) = bincode::decode_from_slice(bytes, CONFIG).map_err(|_| Malformed)?;
-    if used == bytes.len() { Ok(message) } else { Err(Malformed) }
+    if used == bytes.len() {
+        Ok(message)
+    } else {
+        Err(Malformed)
+    }
 }
 
 const CONFIG: bincode::config::Configuration<
@@ -326,12 +331,16 @@ impl Framer {
     /// # Errors
     /// [`Malformed`] when the length is above the limit or the bytes are no message: close the connection.
     pub fn next<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
-        let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*prefix) as usize;
         if length > CONTROL_MESSAGE_MAX_BYTES {
             return Err(Malformed);
         }
-        let Some(body) = self.received.get(LENGTH_BYTES..LENGTH_BYTES + length) else { return Ok(None) };
+        let Some(body) = self.received.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
+            return Ok(None);
+        };
         let message = decode_body(body)?;
         self.received.drain(..LENGTH_BYTES + length);
         Ok(Some(message))
@@ -350,7 +359,12 @@ mod tests {
             you: MemberId(2),
             connection_id: ConnectionId(0x0123_4567_89ab_cdef),
             suite: CipherSuite::Aes256Gcm,
-            members: vec![Member { id: MemberId(1), name: "Ada".into(), host: true, media: MediaState::default() }],
+            members: vec![Member {
+                id: MemberId(1),
+                name: "Ada".into(),
+                host: true,
+                media: MediaState::default(),
+            }],
             locked: false,
         })
     }
@@ -372,7 +386,10 @@ mod tests {
     fn every_short_body_is_malformed() {
         let body = encode_body(&admission());
         for length in 0..body.len() {
-            assert_eq!(decode_body::<ServerMessage>(&body[..length]), Err(Malformed));
+            assert_eq!(
+                decode_body::<ServerMessage>(&body[..length]),
+                Err(Malformed)
+            );
         }
     }
 
@@ -393,7 +410,10 @@ mod tests {
     #[test]
     fn a_framer_never_holds_more_than_one_message_of_the_largest_size() {
         let mut framer = Framer::new();
-        assert_eq!(framer.push(&vec![0; 1 << 20]), LENGTH_BYTES + CONTROL_MESSAGE_MAX_BYTES);
+        assert_eq!(
+            framer.push(&vec![0; 1 << 20]),
+            LENGTH_BYTES + CONTROL_MESSAGE_MAX_BYTES
+        );
         assert_eq!(framer.push(&[0]), 0);
     }
 

@@ -108,8 +108,11 @@ impl Kind {
 mod tests {
     use super::*;
 
-    const HEADER: DatagramHeader =
-        DatagramHeader { epoch: 2, connection_id: ConnectionId(0x0102_0304_0506_0708), packet_number: 0x0a0b_0c0d_0e0f };
+    const HEADER: DatagramHeader = DatagramHeader {
+        epoch: 2,
+        connection_id: ConnectionId(0x0102_0304_0506_0708),
+        packet_number: 0x0a0b_0c0d_0e0f,
+    };
 
     fn datagram(length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length.max(DATAGRAM_HEADER_BYTES)];
@@ -120,15 +123,25 @@ mod tests {
 
     #[test]
     fn a_header_reads_as_it_was_written() {
-        assert_eq!(HEADER.to_bytes(), [0x60, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(
+            HEADER.to_bytes(),
+            [0x60, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]
+        );
         assert_eq!(DatagramHeader::parse(&datagram(32)), Ok(HEADER));
-        assert_eq!(DatagramHeader::parse(&datagram(DATAGRAM_MAX_BYTES)), Ok(HEADER));
+        assert_eq!(
+            DatagramHeader::parse(&datagram(DATAGRAM_MAX_BYTES)),
+            Ok(HEADER)
+        );
     }
 
     #[test]
     fn a_datagram_of_impossible_length_or_version_is_malformed() {
         for length in (0..32).chain([DATAGRAM_MAX_BYTES + 1]) {
-            assert_eq!(DatagramHeader::parse(&datagram(length)), Err(Malformed), "{length}");
+            assert_eq!(
+                DatagramHeader::parse(&datagram(length)),
+                Err(Malformed),
+                "{length}"
+            );
         }
         for first in [0x00, 0x41, 0x80, 0xff] {
             let mut bytes = datagram(32);

@@ -1,0 +1,3 @@
+//! The meeting without a window.
+
+pub mod protocol;
