@@ -1,1 +1,982 @@
-//! Stub.
+//! The server's side of the control plane: every connection, every room, and who gets into which.
+//!
+//! A connection goes `Fresh → Greeted → Knocking → Seated`, or from `Greeted` straight to `Seated` as the host of a
+//! new room. Whatever does not fit the state a connection is in closes it. Only the step to `Seated` makes a
+//! connection id and, by [`Output::Admit`], keys and a route: before it a guest has nothing but a name at a door.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::allowance::Allowance;
+use crate::door::{Door, Source};
+use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
+use crate::limits::{
+    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT,
+    KNOCK_TIMEOUT, ROOMS_MAX, ROOMS_PER_SOURCE,
+};
+use crate::names;
+use crate::room::{Knock, Room, Seat};
+use crate::wire::control::{
+    Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState,
+    PROTOCOL_VERSION, Refusal, ServerMessage,
+};
+
+/// What the shell has to do. The order matters: a member's keys are in place before the member hears of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Give this member a data plane: derive the keys from the TLS session of `control`, tell the relay.
+    Admit(Grant),
+    /// Write what is still to be written to this connection, then close it. It is forgotten here.
+    Close(ControlId),
+    /// Take this member's data plane away.
+    Revoke(ConnectionId),
+    /// Send this message.
+    Send(ControlId, ServerMessage),
+}
+
+/// A member's right to send and receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The control connection whose TLS session gives the keys.
+    pub control: ControlId,
+    /// The room whose members hear each other.
+    pub room: RoomId,
+    /// The member who sends and receives.
+    pub member: MemberId,
+    /// Names the data plane in each datagram.
+    pub connection_id: ConnectionId,
+    /// The cipher both ends use.
+    pub suite: CipherSuite,
+}
+
+/// Every connection and every room of a server.
+#[derive(Debug)]
+pub struct Hub {
+    rng: StdRng,
+    aes: bool,
+    door: Door,
+    connections: BTreeMap<ControlId, Connection>,
+    rooms: BTreeMap<RoomId, Room>,
+    codes: BTreeMap<RoomCode, RoomId>,
+    last_room: u32,
+    outputs: VecDeque<Output>,
+    next_tick: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    source: Source,
+    state: State,
+    heard: Instant,
+    allowance: Allowance,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Fresh {
+        since: Instant,
+    },
+    Greeted {
+        since: Instant,
+        aes: bool,
+    },
+    Knocking {
+        room: RoomId,
+        knock: KnockId,
+        aes: bool,
+    },
+    Seated {
+        room: RoomId,
+        member: MemberId,
+        connection_id: ConnectionId,
+    },
+}
+
+impl Hub {
+    /// A hub without rooms. `seed` must come from the operating system's random source: room codes and connection
+    /// ids are drawn from it (ChaCha12). `aes` says whether this processor has AES instructions.
+    pub fn new(seed: [u8; 32], aes: bool) -> Self {
+        Self {
+            rng: StdRng::from_seed(seed),
+            aes,
+            door: Door::default(),
+            connections: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            last_room: 0,
+            outputs: VecDeque::new(),
+            next_tick: None,
+        }
+    }
+
+    /// The next thing to do, or `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Hub::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_tick.filter(|_| !self.connections.is_empty())
+    }
+
+    /// How many rooms there are, and how many members in all of them.
+    pub fn occupancy(&self) -> (usize, usize) {
+        (
+            self.rooms.len(),
+            self.rooms.values().map(|room| room.members().len()).sum(),
+        )
+    }
+
+    /// A connection finished its TLS handshake.
+    pub fn handle_connected(&mut self, now: Instant, control: ControlId, address: IpAddr) {
+        let connection = Connection {
+            source: address.into(),
+            state: State::Fresh { since: now },
+            heard: now,
+            allowance: Allowance::new(now, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC),
+        };
+        self.connections.insert(control, connection);
+        self.next_tick.get_or_insert(now + TICK);
+    }
+
+    /// A connection is gone, or did not keep to the protocol.
+    pub fn handle_disconnected(&mut self, control: ControlId) {
+        self.depart(control, LeaveReason::Lost);
+    }
+
+    /// A connection sent a message.
+    pub fn handle_message(&mut self, now: Instant, control: ControlId, message: ClientMessage) {
+        let Some(connection) = self.connections.get_mut(&control) else {
+            return;
+        };
+        connection.heard = now;
+        if !connection.allowance.take(now, 1) {
+            return self.drop_connection(control);
+        }
+        match (connection.state, message) {
+            (State::Fresh { since }, ClientMessage::Hello { version, aes }) => {
+                self.greet(control, since, version, aes);
+            }
+            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => {
+                self.create(control, &name, aes)
+            }
+            (State::Greeted { aes, .. }, ClientMessage::Knock { code, name }) => {
+                self.knock(now, control, code, &name, aes);
+            }
+            (State::Seated { room, member, .. }, ClientMessage::Act(action)) => {
+                self.act(control, room, member, action);
+            }
+            (State::Seated { room, member, .. }, ClientMessage::SetMedia(media)) => {
+                self.set_media(room, member, media);
+            }
+            (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Ping) => {
+                self.send(control, ServerMessage::Pong);
+            }
+            (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Leave) => {
+                self.leave(control)
+            }
+            _ => self.drop_connection(control),
+        }
+    }
+
+    /// Looks for what took too long; to be called when [`Hub::poll_timeout`] says so.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_tick.is_none_or(|tick| now < tick) {
+            return;
+        }
+        self.next_tick = Some(now + TICK);
+        let late = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+        let overdue: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| match connection.state {
+                State::Fresh { since } | State::Greeted { since, .. } => late(since, HELLO_TIMEOUT),
+                State::Knocking { .. } | State::Seated { .. } => {
+                    late(connection.heard, CONTROL_IDLE_TIMEOUT)
+                }
+            })
+            .map(|(control, _)| *control)
+            .collect();
+        overdue
+            .into_iter()
+            .for_each(|control| self.drop_connection(control));
+        self.expire_knocks(now);
+    }
+
+    /// Tells everybody that the server stops, and closes all connections.
+    pub fn stop(&mut self) {
+        for (control, connection) in std::mem::take(&mut self.connections) {
+            if let State::Seated { .. } | State::Knocking { .. } = connection.state {
+                self.send(control, ServerMessage::Ended(EndReason::ServerStopped));
+            }
+            self.outputs.push_back(Output::Close(control));
+        }
+        self.rooms.clear();
+        self.codes.clear();
+    }
+
+    fn greet(&mut self, control: ControlId, since: Instant, version: u16, aes: bool) {
+        if version == PROTOCOL_VERSION {
+            self.set_state(control, State::Greeted { since, aes });
+        } else {
+            self.refuse(
+                control,
+                Refusal::VersionMismatch {
+                    server: PROTOCOL_VERSION,
+                },
+            );
+        }
+    }
+
+    fn create(&mut self, control: ControlId, name: &str, aes: bool) {
+        match self.open_room(control, name) {
+            Ok(room) => self.seat(control, room, MemberId(1), aes),
+            Err(refusal) => self.refuse(control, refusal),
+        }
+    }
+
+    fn open_room(&mut self, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
+        let name = names::clean_name(name)
+            .filter(|name| !names::is_reserved(name))
+            .ok_or(Refusal::NameInvalid)?;
+        if self.rooms.len() >= ROOMS_MAX || self.rooms_of_source(control) >= ROOMS_PER_SOURCE {
+            return Err(Refusal::ServerFull);
+        }
+        let code = self.draw_code();
+        self.last_room += 1;
+        let id = RoomId(self.last_room);
+        self.rooms.insert(
+            id,
+            Room::new(
+                code,
+                Seat {
+                    control,
+                    name,
+                    media: MediaState::default(),
+                },
+            ),
+        );
+        self.codes.insert(code, id);
+        Ok(id)
+    }
+
+    /// Rooms whose host connects from where `control` does.
+    fn rooms_of_source(&self, control: ControlId) -> usize {
+        let source = |control: &ControlId| {
+            self.connections
+                .get(control)
+                .map(|connection| connection.source)
+        };
+        let own = source(&control);
+        let host = |room: &Room| {
+            room.members()
+                .get(&room.host())
+                .and_then(|seat| source(&seat.control))
+        };
+        self.rooms.values().filter(|room| host(room) == own).count()
+    }
+
+    /// A code no room has. At most [`ROOMS_MAX`] of a million are taken, so this ends soon.
+    fn draw_code(&mut self) -> RoomCode {
+        loop {
+            let code = RoomCode::new(self.rng.random_range(0..RoomCode::COUNT))
+                .expect("the range is that of codes");
+            if !self.codes.contains_key(&code) {
+                return code;
+            }
+        }
+    }
+
+    fn knock(&mut self, now: Instant, control: ControlId, code: RoomCode, name: &str, aes: bool) {
+        match self.knock_at(now, control, code, name) {
+            Ok((room, knock, name)) => {
+                self.set_state(control, State::Knocking { room, knock, aes });
+                self.send(control, ServerMessage::Knocking);
+                self.tell_host(room, ServerMessage::KnockArrived { knock, name });
+            }
+            Err(refusal) => self.refuse(control, refusal),
+        }
+    }
+
+    fn knock_at(
+        &mut self,
+        now: Instant,
+        control: ControlId,
+        code: RoomCode,
+        name: &str,
+    ) -> Result<(RoomId, KnockId, String), Refusal> {
+        let source = self
+            .connections
+            .get(&control)
+            .map(|connection| connection.source)
+            .ok_or(Refusal::Denied)?;
+        if let Some(wait) = self.door.closed_for(now, source) {
+            return Err(Refusal::TryLater {
+                secs: wait.as_secs_f64().ceil() as u32,
+            });
+        }
+        let Some(id) = self.codes.get(&code).copied() else {
+            self.door.wrong_code(now, source);
+            return Err(Refusal::WrongCode);
+        };
+        let name = names::clean_name(name).ok_or(Refusal::NameInvalid)?;
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::RoomEnded)?;
+        let knock = room.knock(Knock {
+            control,
+            name: name.clone(),
+            source,
+            since: now,
+        })?;
+        Ok((id, knock, name))
+    }
+
+    /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
+    fn seat(&mut self, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
+        let suite = if aes && self.aes {
+            CipherSuite::Aes256Gcm
+        } else {
+            CipherSuite::ChaCha20Poly1305
+        };
+        let connection_id = ConnectionId(self.rng.random());
+        self.set_state(
+            control,
+            State::Seated {
+                room,
+                member,
+                connection_id,
+            },
+        );
+        self.outputs.push_back(Output::Admit(Grant {
+            control,
+            room,
+            member,
+            connection_id,
+            suite,
+        }));
+        let Some((admission, newcomer)) = self.rooms.get(&room).and_then(|place| {
+            let (code, locked, members) = (place.code(), place.locked(), place.roster());
+            let admission = Admission {
+                code,
+                you: member,
+                connection_id,
+                suite,
+                members,
+                locked,
+            };
+            Some((admission, place.member(member)?))
+        }) else {
+            return;
+        };
+        self.send(control, ServerMessage::Admitted(admission));
+        self.tell_others(room, member, &ServerMessage::MemberJoined(newcomer));
+    }
+
+    fn act(&mut self, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
+        let allowed = self
+            .rooms
+            .get(&room)
+            .is_some_and(|place| place.may(actor, action));
+        if !allowed || !self.perform(room, action) {
+            self.send(control, ServerMessage::NotAllowed(action));
+        }
+    }
+
+    /// Does what [`Room::may`] allowed; answers `false` when what it names is not there.
+    fn perform(&mut self, room: RoomId, action: Action) -> bool {
+        match action {
+            Action::Admit(knock) => self.admit(room, knock),
+            Action::AdmitAll => {
+                let waiting: Vec<_> = self
+                    .rooms
+                    .get(&room)
+                    .map(|place| place.knocks().keys().copied().collect())
+                    .unwrap_or_default();
+                waiting.into_iter().for_each(|knock| {
+                    self.admit(room, knock);
+                });
+                true
+            }
+            Action::Deny(knock) => {
+                let denied = self
+                    .rooms
+                    .get_mut(&room)
+                    .and_then(|place| place.deny(knock));
+                denied.is_some_and(|denied| {
+                    self.turn_away(room, knock, denied.control, Refusal::Denied)
+                })
+            }
+            Action::End => {
+                self.end(room);
+                true
+            }
+            Action::Lock(locked) => {
+                if let Some(place) = self.rooms.get_mut(&room) {
+                    place.set_locked(locked);
+                }
+                self.tell_all(room, &ServerMessage::Locked(locked));
+                true
+            }
+            Action::Remove(member) => self.remove(room, member),
+            Action::RequestMute(member) => {
+                let control = self.control_of(room, member);
+                control
+                    .map(|control| self.send(control, ServerMessage::MuteRequested))
+                    .is_some()
+            }
+        }
+    }
+
+    fn admit(&mut self, room: RoomId, knock: KnockId) -> bool {
+        let Some(place) = self.rooms.get_mut(&room) else {
+            return false;
+        };
+        match place.admit(knock) {
+            None => return false,
+            Some(Err((guest, refusal))) => {
+                return self.turn_away(room, knock, guest.control, refusal);
+            }
+            Some(Ok(member)) => {
+                if let Some(control) = self.control_of(room, member) {
+                    let aes = matches!(
+                        self.connections.get(&control),
+                        Some(Connection {
+                            state: State::Knocking { aes: true, .. },
+                            ..
+                        })
+                    );
+                    self.seat(control, room, member, aes);
+                }
+            }
+        }
+        self.tell_host(room, ServerMessage::KnockGone(knock));
+        true
+    }
+
+    fn turn_away(
+        &mut self,
+        room: RoomId,
+        knock: KnockId,
+        guest: ControlId,
+        refusal: Refusal,
+    ) -> bool {
+        self.refuse(guest, refusal);
+        self.tell_host(room, ServerMessage::KnockGone(knock));
+        true
+    }
+
+    fn remove(&mut self, room: RoomId, member: MemberId) -> bool {
+        let Some(control) = self.control_of(room, member) else {
+            return false;
+        };
+        self.send(control, ServerMessage::Ended(EndReason::Removed));
+        self.outputs.push_back(Output::Close(control));
+        self.depart(control, LeaveReason::Removed);
+        true
+    }
+
+    fn leave(&mut self, control: ControlId) {
+        self.outputs.push_back(Output::Close(control));
+        self.depart(control, LeaveReason::Left);
+    }
+
+    fn drop_connection(&mut self, control: ControlId) {
+        self.outputs.push_back(Output::Close(control));
+        self.depart(control, LeaveReason::Lost);
+    }
+
+    /// Forgets a connection and everything that hung on it.
+    fn depart(&mut self, control: ControlId, reason: LeaveReason) {
+        let Some(connection) = self.connections.remove(&control) else {
+            return;
+        };
+        match connection.state {
+            State::Fresh { .. } | State::Greeted { .. } => {}
+            State::Knocking { room, knock, .. } => {
+                if let Some(place) = self.rooms.get_mut(&room) {
+                    place.forget_knock(knock);
+                }
+                self.tell_host(room, ServerMessage::KnockGone(knock));
+            }
+            State::Seated {
+                room,
+                member,
+                connection_id,
+            } => {
+                self.outputs.push_back(Output::Revoke(connection_id));
+                self.vacate(room, member, reason);
+            }
+        }
+    }
+
+    fn vacate(&mut self, room: RoomId, member: MemberId, reason: LeaveReason) {
+        let Some(place) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let successor = place.remove(member);
+        if place.members().is_empty() {
+            return self.end(room);
+        }
+        self.tell_all(room, &ServerMessage::MemberLeft { member, reason });
+        if let Some(host) = successor {
+            self.tell_all(room, &ServerMessage::HostChanged(host));
+            self.tell_of_knocks(room);
+        }
+    }
+
+    /// A new host has not heard of those who wait.
+    fn tell_of_knocks(&mut self, room: RoomId) {
+        let Some(place) = self.rooms.get(&room) else {
+            return;
+        };
+        let knocks = place
+            .knocks()
+            .iter()
+            .map(|(id, knock)| ServerMessage::KnockArrived {
+                knock: *id,
+                name: knock.name.clone(),
+            });
+        knocks
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|message| self.tell_host(room, message));
+    }
+
+    fn end(&mut self, room: RoomId) {
+        let Some(place) = self.rooms.remove(&room) else {
+            return;
+        };
+        self.codes.remove(&place.code());
+        for knock in place.knocks().values() {
+            self.refuse(knock.control, Refusal::RoomEnded);
+        }
+        for seat in place.members().values() {
+            self.send(seat.control, ServerMessage::Ended(EndReason::EndedByHost));
+            self.outputs.push_back(Output::Close(seat.control));
+            if let Some(Connection {
+                state: State::Seated { connection_id, .. },
+                ..
+            }) = self.connections.remove(&seat.control)
+            {
+                self.outputs.push_back(Output::Revoke(connection_id));
+            }
+        }
+    }
+
+    fn expire_knocks(&mut self, now: Instant) {
+        let expired = |knock: &Knock| now.saturating_duration_since(knock.since) >= KNOCK_TIMEOUT;
+        let late: Vec<_> = self
+            .rooms
+            .iter()
+            .flat_map(|(room, place)| {
+                place
+                    .knocks()
+                    .iter()
+                    .map(move |(id, knock)| (*room, *id, knock))
+            })
+            .filter(|(_, _, knock)| expired(knock))
+            .map(|(room, id, knock)| (room, id, knock.control))
+            .collect();
+        for (room, knock, control) in late {
+            self.rooms
+                .get_mut(&room)
+                .and_then(|place| place.forget_knock(knock));
+            self.turn_away(room, knock, control, Refusal::NoAnswer);
+        }
+    }
+
+    fn set_media(&mut self, room: RoomId, member: MemberId, media: MediaState) {
+        if let Some(place) = self.rooms.get_mut(&room) {
+            place.set_media(member, media);
+        }
+        self.tell_others(room, member, &ServerMessage::MediaChanged { member, media });
+    }
+
+    fn set_state(&mut self, control: ControlId, state: State) {
+        if let Some(connection) = self.connections.get_mut(&control) {
+            connection.state = state;
+        }
+    }
+
+    fn control_of(&self, room: RoomId, member: MemberId) -> Option<ControlId> {
+        self.rooms
+            .get(&room)?
+            .members()
+            .get(&member)
+            .map(|seat| seat.control)
+    }
+
+    fn refuse(&mut self, control: ControlId, refusal: Refusal) {
+        self.connections.remove(&control);
+        self.send(control, ServerMessage::Refused(refusal));
+        self.outputs.push_back(Output::Close(control));
+    }
+
+    fn send(&mut self, control: ControlId, message: ServerMessage) {
+        self.outputs.push_back(Output::Send(control, message));
+    }
+
+    fn tell_host(&mut self, room: RoomId, message: ServerMessage) {
+        let host = self.rooms.get(&room).map(Room::host);
+        if let Some(control) = host.and_then(|host| self.control_of(room, host)) {
+            self.send(control, message);
+        }
+    }
+
+    fn tell_all(&mut self, room: RoomId, message: &ServerMessage) {
+        self.tell_others(room, MemberId::SERVER, message);
+    }
+
+    fn tell_others(&mut self, room: RoomId, except: MemberId, message: &ServerMessage) {
+        let Some(place) = self.rooms.get(&room) else {
+            return;
+        };
+        let others = place.members().iter().filter(|(id, _)| **id != except);
+        self.outputs
+            .extend(others.map(|(_, seat)| Output::Send(seat.control, message.clone())));
+    }
+}
+
+/// How often overdue connections and knocks are looked for; a deadline is kept to within this.
+const TICK: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some origin of time"
+)]
+mod tests {
+    use super::*;
+
+    /// A hub with numbered clients, and what each of them was sent.
+    struct Bench {
+        hub: Hub,
+        now: Instant,
+        sent: BTreeMap<ControlId, Vec<ServerMessage>>,
+        granted: Vec<Grant>,
+        revoked: Vec<ConnectionId>,
+        closed: Vec<ControlId>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                hub: Hub::new([3; 32], true),
+                now: Instant::now(),
+                sent: BTreeMap::new(),
+                granted: Vec::new(),
+                revoked: Vec::new(),
+                closed: Vec::new(),
+            }
+        }
+
+        fn drain(&mut self) {
+            while let Some(output) = self.hub.poll_output() {
+                match output {
+                    Output::Admit(grant) => self.granted.push(grant),
+                    Output::Close(control) => self.closed.push(control),
+                    Output::Revoke(id) => self.revoked.push(id),
+                    Output::Send(control, message) => {
+                        self.sent.entry(control).or_default().push(message)
+                    }
+                }
+            }
+        }
+
+        fn tell(&mut self, control: u64, message: ClientMessage) {
+            self.hub
+                .handle_message(self.now, ControlId(control), message);
+            self.drain();
+        }
+
+        fn connect(&mut self, control: u64) {
+            self.hub.handle_connected(
+                self.now,
+                ControlId(control),
+                IpAddr::from([10, 0, 0, control as u8]),
+            );
+            self.tell(
+                control,
+                ClientMessage::Hello {
+                    version: PROTOCOL_VERSION,
+                    aes: true,
+                },
+            );
+        }
+
+        /// Client 1 hosts; answers the code.
+        fn host(&mut self) -> RoomCode {
+            self.connect(1);
+            self.tell(1, ClientMessage::Create { name: "Ada".into() });
+            let Some(ServerMessage::Admitted(admission)) = self.sent[&ControlId(1)].last() else {
+                panic!("no room")
+            };
+            admission.code
+        }
+
+        fn knock(&mut self, control: u64, code: RoomCode, name: &str) {
+            self.connect(control);
+            self.tell(
+                control,
+                ClientMessage::Knock {
+                    code,
+                    name: name.into(),
+                },
+            );
+        }
+
+        fn act(&mut self, control: u64, action: Action) {
+            self.tell(control, ClientMessage::Act(action));
+        }
+
+        fn last(&self, control: u64) -> &ServerMessage {
+            self.sent
+                .get(&ControlId(control))
+                .and_then(|messages| messages.last())
+                .expect("something was sent")
+        }
+
+        fn wait(&mut self, time: Duration) {
+            self.now += time;
+            self.hub.handle_timeout(self.now);
+            self.drain();
+        }
+    }
+
+    #[test]
+    fn a_guest_waits_until_the_host_admits() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        assert_eq!(bench.last(2), &ServerMessage::Knocking);
+        assert_eq!(
+            bench.last(1),
+            &ServerMessage::KnockArrived {
+                knock: KnockId(1),
+                name: "Bo".into()
+            }
+        );
+        assert_eq!(bench.granted.len(), 1, "a waiting guest has no data plane");
+        bench.act(1, Action::Admit(KnockId(1)));
+        let ServerMessage::Admitted(admission) = bench.last(2) else {
+            panic!("not admitted")
+        };
+        assert_eq!((admission.you, admission.members.len()), (MemberId(2), 2));
+        assert_eq!(bench.granted[1].connection_id, admission.connection_id);
+        assert!(
+            bench.sent[&ControlId(1)]
+                .iter()
+                .any(|message| matches!(message, ServerMessage::MemberJoined(_)))
+        );
+        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+    }
+
+    #[test]
+    fn seed_hole_a_waiting_guest_cannot_admit_himself() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(2, Action::Admit(KnockId(1)));
+        assert!(
+            bench.closed.contains(&ControlId(2)),
+            "who acts without being in is let go"
+        );
+        assert_eq!(bench.granted.len(), 1);
+        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+    }
+
+    #[test]
+    fn seed_hole_a_guest_who_is_in_cannot_admit_another() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(1, Action::Admit(KnockId(1)));
+        bench.knock(3, code, "Cy");
+        for action in [
+            Action::Admit(KnockId(2)),
+            Action::AdmitAll,
+            Action::Deny(KnockId(2)),
+            Action::End,
+        ] {
+            bench.act(2, action);
+            assert_eq!(bench.last(2), &ServerMessage::NotAllowed(action));
+        }
+        assert_eq!(bench.granted.len(), 2);
+    }
+
+    #[test]
+    fn seed_hole_admission_goes_by_id_and_never_by_display_name() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        // Bo gives up, and somebody else comes under his name before the host clicks.
+        bench.tell(2, ClientMessage::Leave);
+        bench.knock(3, code, "Bo");
+        bench.act(1, Action::Admit(KnockId(1)));
+        assert_eq!(
+            bench.last(1),
+            &ServerMessage::NotAllowed(Action::Admit(KnockId(1)))
+        );
+        assert_eq!(
+            bench.granted.len(),
+            1,
+            "the second Bo was not admitted by the click for the first"
+        );
+    }
+
+    #[test]
+    fn a_denied_guest_is_told_and_closed() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(1, Action::Deny(KnockId(1)));
+        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::Denied));
+        assert!(bench.closed.contains(&ControlId(2)));
+    }
+
+    #[test]
+    fn nobody_answers_for_two_minutes() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        for _ in 0..24 {
+            bench.tell(1, ClientMessage::Ping);
+            bench.tell(2, ClientMessage::Ping);
+            bench.wait(Duration::from_secs(5));
+        }
+        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::NoAnswer));
+        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+    }
+
+    #[test]
+    fn a_wrong_code_is_told_at_once_and_the_sixth_is_not_even_tried() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT)
+            .unwrap();
+        for _ in 0..5 {
+            bench.knock(2, wrong, "Eve");
+            assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::WrongCode));
+        }
+        bench.knock(2, code, "Eve");
+        assert_eq!(
+            bench.last(2),
+            &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 })
+        );
+        bench.knock(3, code, "Bo");
+        assert_eq!(bench.last(3), &ServerMessage::Knocking);
+    }
+
+    #[test]
+    fn a_removed_member_loses_the_data_plane_at_once() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(1, Action::AdmitAll);
+        let id = bench.granted[1].connection_id;
+        bench.act(1, Action::Remove(MemberId(2)));
+        assert_eq!(bench.revoked, [id]);
+        assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::Removed));
+        assert_eq!(
+            bench.last(1),
+            &ServerMessage::MemberLeft {
+                member: MemberId(2),
+                reason: LeaveReason::Removed
+            }
+        );
+    }
+
+    #[test]
+    fn when_the_host_leaves_the_longest_present_becomes_host_and_hears_of_the_knocks() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(1, Action::AdmitAll);
+        bench.knock(3, code, "Cy");
+        bench.tell(1, ClientMessage::Leave);
+        assert!(bench.sent[&ControlId(2)].contains(&ServerMessage::HostChanged(MemberId(2))));
+        assert_eq!(
+            bench.last(2),
+            &ServerMessage::KnockArrived {
+                knock: KnockId(2),
+                name: "Cy".into()
+            }
+        );
+        bench.act(2, Action::AdmitAll);
+        assert!(matches!(bench.last(3), ServerMessage::Admitted(_)));
+    }
+
+    #[test]
+    fn the_end_reaches_members_and_waiting_guests_and_frees_the_code() {
+        let mut bench = Bench::new();
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.act(1, Action::AdmitAll);
+        bench.knock(3, code, "Cy");
+        bench.act(1, Action::End);
+        assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::EndedByHost));
+        assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::RoomEnded));
+        assert_eq!((bench.hub.occupancy(), bench.revoked.len()), ((0, 0), 2));
+        bench.knock(4, code, "Di");
+        assert_eq!(bench.last(4), &ServerMessage::Refused(Refusal::WrongCode));
+    }
+
+    #[test]
+    fn silence_closes_a_connection() {
+        let mut bench = Bench::new();
+        bench
+            .hub
+            .handle_connected(bench.now, ControlId(9), IpAddr::from([10, 0, 0, 9]));
+        let code = bench.host();
+        bench.knock(2, code, "Bo");
+        bench.wait(HELLO_TIMEOUT);
+        assert_eq!(bench.closed, [ControlId(9)]);
+        bench.tell(1, ClientMessage::Ping);
+        bench.wait(CONTROL_IDLE_TIMEOUT - HELLO_TIMEOUT);
+        assert_eq!(bench.closed, [ControlId(9), ControlId(2)]);
+        assert!(bench.hub.poll_timeout().is_some());
+    }
+
+    #[test]
+    fn another_version_is_told_which_one_the_server_speaks() {
+        let mut bench = Bench::new();
+        bench
+            .hub
+            .handle_connected(bench.now, ControlId(1), IpAddr::from([10, 0, 0, 1]));
+        bench.tell(
+            1,
+            ClientMessage::Hello {
+                version: 99,
+                aes: true,
+            },
+        );
+        assert_eq!(
+            bench.last(1),
+            &ServerMessage::Refused(Refusal::VersionMismatch {
+                server: PROTOCOL_VERSION
+            })
+        );
+    }
+
+    #[test]
+    fn a_flood_of_messages_closes_its_connection() {
+        let mut bench = Bench::new();
+        bench.host();
+        for _ in 0..=CONTROL_MESSAGE_BURST {
+            bench.tell(1, ClientMessage::Ping);
+        }
+        assert!(bench.closed.contains(&ControlId(1)));
+        assert_eq!(bench.hub.occupancy(), (0, 0));
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_code_and_another_another() {
+        let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]]
+            .map(|seed| Hub::new(seed, true).draw_code())
+            .into();
+        assert!(codes[0] == codes[1] && codes[0] != codes[2]);
+    }
+}

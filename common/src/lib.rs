@@ -15,6 +15,8 @@
 //! Inside the crate the arrows run one way:
 //! `ids, limits, sequence` ← `wire` ← `reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
 
+pub mod allowance;
+pub mod door;
 pub mod endpoint;
 pub mod hub;
 pub mod ids;

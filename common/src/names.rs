@@ -1,1 +1,206 @@
-//! Stub.
+//! Names people type and names of files they send, made safe to show and to write.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+use crate::limits::{FILE_NAME_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS};
+
+/// A display name as everybody sees it: NFKC, no control or formatting characters, single spaces; or `None` when
+/// nothing visible is left or it is too long.
+pub fn clean_name(typed: &str) -> Option<String> {
+    let visible: String = typed.nfkc().filter(|c| !is_invisible(*c)).collect();
+    let name = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    let fits =
+        !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
+    fits.then_some(name)
+}
+
+/// Whether two cleaned names could be taken for each other (UTS #39 skeletons).
+///
+/// One skeleton is not enough: lower-casing only after it lets `AIice` (capital I) pass for `Alice`, only before it
+/// lets others pass. So both orders are compared, and one equal pair is too many.
+pub fn look_alike(one: &str, other: &str) -> bool {
+    let [a, b] = keys(one);
+    let [c, d] = keys(other);
+    a == c || a == d || b == c || b == d
+}
+
+fn keys(name: &str) -> [String; 2] {
+    let lower_skeleton = skeleton(name).collect::<String>().to_lowercase();
+    let skeleton_lower = skeleton(&name.to_lowercase()).collect();
+    [lower_skeleton, skeleton_lower]
+}
+
+/// Names that would make their owner look like a part of the program.
+pub fn is_reserved(name: &str) -> bool {
+    ["host", "server", "everyone"]
+        .iter()
+        .any(|reserved| look_alike(name, reserved))
+}
+
+/// Written words as everybody sees them: without control and formatting characters but for line breaks, and without
+/// white space around them.
+pub fn clean_text(written: &str) -> String {
+    let visible: String = written
+        .chars()
+        .filter(|c| *c == '\n' || !is_invisible(*c))
+        .collect();
+    visible.trim().to_owned()
+}
+
+/// The name under which a received file is written: one component of a path, on every operating system, whatever
+/// its sender called it.
+pub fn safe_file_name(offered: &str) -> String {
+    let last = offered.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mapped: String = last
+        .nfc()
+        .filter(|c| !is_invisible(*c))
+        .map(replace_forbidden)
+        .collect();
+    let trimmed = mapped.trim_matches([' ', '.']);
+    let name = if trimmed.is_empty() { "file" } else { trimmed };
+    shorten(if is_device(name) {
+        format!("_{name}")
+    } else {
+        name.to_owned()
+    })
+}
+
+fn replace_forbidden(c: char) -> char {
+    if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') {
+        '_'
+    } else {
+        c
+    }
+}
+
+/// Names that mean a device on Windows, with any extension.
+fn is_device(name: &str) -> bool {
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_ascii_uppercase();
+    let numbered = |prefix| {
+        stem.strip_prefix(prefix)
+            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+}
+
+/// Room for what a receiver may add to keep two files apart: ` (999)`, and `.part` while it is incomplete.
+const NAME_SUFFIX_BYTES: usize = 16;
+
+/// Cuts the stem and keeps a short extension.
+fn shorten(name: String) -> String {
+    let limit = FILE_NAME_MAX_BYTES - NAME_SUFFIX_BYTES;
+    if name.len() <= limit {
+        return name;
+    }
+    let extension = name
+        .rfind('.')
+        .map(|dot| &name[dot..])
+        .filter(|extension| extension.len() <= 16)
+        .unwrap_or("");
+    let mut stem = limit - extension.len();
+    while !name.is_char_boundary(stem) {
+        stem -= 1;
+    }
+    format!("{}{extension}", &name[..stem])
+}
+
+/// Characters that change how others are shown or are not shown themselves: controls, bidirectional and other
+/// formatting, variation selectors, tags, fillers.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cleaned_to_what_is_seen() {
+        assert_eq!(
+            clean_name("  Ada \t Lovelace\u{200b} "),
+            Some("Ada Lovelace".into())
+        );
+        assert_eq!(clean_name("Ａｄａ"), Some("Ada".into()));
+        assert_eq!(clean_name("\u{202e}adA"), Some("adA".into()));
+        for nothing in ["", "   ", "\u{200b}\u{feff}", "\n"] {
+            assert_eq!(clean_name(nothing), None);
+        }
+        assert_eq!(clean_name(&"a".repeat(33)), None);
+        assert_eq!(clean_name(&"李".repeat(22)), None);
+    }
+
+    #[test]
+    fn names_that_look_alike_clash_and_others_do_not() {
+        for other in ["alice", "ALICE", "Аlice", "Alicе", "AIice", "A1ice"] {
+            assert!(look_alike("Alice", other), "{other}");
+        }
+        assert!(look_alike("Rome", "Rorne"));
+        for (one, other) in [
+            ("Alice", "Alïce"),
+            ("Иван", "Ivan"),
+            ("李", "王"),
+            ("Bo", "Ada"),
+        ] {
+            assert!(!look_alike(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_called_like_a_part_of_the_program() {
+        assert!(is_reserved("Host") && is_reserved("sеrver") && is_reserved("Everyone"));
+        assert!(!is_reserved("Hostess"));
+    }
+
+    #[test]
+    fn seed_hole_a_file_name_with_dots_and_slashes_stays_in_its_folder() {
+        let table = [
+            ("../../etc/passwd", "passwd"),
+            ("..\\..\\Windows\\system.ini", "system.ini"),
+            ("/etc/shadow", "shadow"),
+            ("..", "file"),
+            ("", "file"),
+            ("a/..", "file"),
+            ("C:evil.txt", "C_evil.txt"),
+            ("name.txt:stream", "name.txt_stream"),
+            ("NUL", "_NUL"),
+            ("com1.txt", "_com1.txt"),
+            ("photo\u{202e}gpj.exe", "photogpj.exe"),
+            (" .hidden. ", "hidden"),
+            ("nul\0byte", "nulbyte"),
+        ];
+        for (offered, safe) in table {
+            assert_eq!(safe_file_name(offered), safe, "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn a_safe_file_name_is_safe_again_and_short() {
+        for offered in [
+            "../x",
+            &"ö".repeat(500),
+            &format!("{}.tar.gz", "x".repeat(400)),
+            "con. ",
+        ] {
+            let name = safe_file_name(offered);
+            assert_eq!(safe_file_name(&name), name);
+            assert!(name.len() <= FILE_NAME_MAX_BYTES && !name.contains(['/', '\\']));
+        }
+        assert!(safe_file_name(&format!("{}.tar.gz", "x".repeat(400))).ends_with(".gz"));
+    }
+
+    #[test]
+    fn text_keeps_its_lines_and_loses_what_cannot_be_seen() {
+        assert_eq!(clean_text(" a\u{1b}[31m\r\nb\u{202e} \n"), "a[31m\nb");
+    }
+}

@@ -1,1 +1,370 @@
-//! Stub.
+//! One meeting: who is in, who waits at the door, and who may do what.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::door::Source;
+use crate::ids::{ControlId, KnockId, MemberId, RoomCode};
+use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM, ROOM_MEMBERS_MAX};
+use crate::names;
+use crate::wire::control::{Action, MediaState, Member, Refusal};
+
+/// A meeting. Everything that concerns admission is decided here, by member id; no name decides anything.
+#[derive(Debug)]
+pub struct Room {
+    code: RoomCode,
+    host: MemberId,
+    locked: bool,
+    members: BTreeMap<MemberId, Seat>,
+    knocks: BTreeMap<KnockId, Knock>,
+    denials: BTreeMap<Source, u32>,
+    last_member: u16,
+    last_knock: u32,
+}
+
+/// Somebody who is in.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The member's control connection.
+    pub control: ControlId,
+    /// Display name, cleaned.
+    pub name: String,
+    /// Which devices are on.
+    pub media: MediaState,
+}
+
+/// Somebody who waits. A knock has no connection id, no key and no roster: those come with a [`Seat`].
+#[derive(Clone, Debug)]
+pub struct Knock {
+    /// The guest's control connection.
+    pub control: ControlId,
+    /// Display name, cleaned.
+    pub name: String,
+    /// Where the guest connects from.
+    pub source: Source,
+    /// Since when the guest waits.
+    pub since: Instant,
+}
+
+impl Room {
+    /// A room with its host in it.
+    pub fn new(code: RoomCode, host: Seat) -> Self {
+        let id = MemberId(1);
+        Self {
+            code,
+            host: id,
+            locked: false,
+            members: BTreeMap::from([(id, host)]),
+            knocks: BTreeMap::new(),
+            denials: BTreeMap::new(),
+            last_member: id.0,
+            last_knock: 0,
+        }
+    }
+
+    /// The room's six digits.
+    pub fn code(&self) -> RoomCode {
+        self.code
+    }
+
+    /// Who has the host role.
+    pub fn host(&self) -> MemberId {
+        self.host
+    }
+
+    /// Whether the door is closed to new knocks.
+    pub fn locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Closes or opens the door.
+    pub fn set_locked(&mut self, locked: bool) {
+        self.locked = locked;
+    }
+
+    /// Everybody who is in, the longest present first.
+    pub fn members(&self) -> &BTreeMap<MemberId, Seat> {
+        &self.members
+    }
+
+    /// Everybody who waits, the longest waiting first.
+    pub fn knocks(&self) -> &BTreeMap<KnockId, Knock> {
+        &self.knocks
+    }
+
+    /// The roster as members see it.
+    pub fn roster(&self) -> Vec<Member> {
+        self.members
+            .keys()
+            .filter_map(|id| self.member(*id))
+            .collect()
+    }
+
+    /// One line of the roster.
+    pub fn member(&self, id: MemberId) -> Option<Member> {
+        let seat = self.members.get(&id)?;
+        Some(Member {
+            id,
+            name: seat.name.clone(),
+            host: id == self.host,
+            media: seat.media,
+        })
+    }
+
+    /// Whether `actor` may do `action` here: the one place that decides.
+    pub fn may(&self, actor: MemberId, action: Action) -> bool {
+        let role = match self.members.contains_key(&actor) {
+            true if actor == self.host => Role::Host,
+            true => Role::Guest,
+            false => Role::Stranger,
+        };
+        may(role, action) && action != Action::Remove(actor)
+    }
+
+    /// Puts a guest at the door.
+    ///
+    /// # Errors
+    /// Why the guest cannot wait there.
+    pub fn knock(&mut self, knock: Knock) -> Result<KnockId, Refusal> {
+        if self.locked {
+            return Err(Refusal::RoomLocked);
+        }
+        if self
+            .denials
+            .get(&knock.source)
+            .is_some_and(|denials| *denials >= DENIALS_PER_SOURCE)
+        {
+            return Err(Refusal::Denied);
+        }
+        if self.members.len() >= ROOM_MEMBERS_MAX {
+            return Err(Refusal::RoomFull);
+        }
+        if self.knocks.len() >= KNOCKS_PER_ROOM {
+            return Err(Refusal::TooManyKnocks);
+        }
+        if self.has_name_like(&knock.name) {
+            return Err(Refusal::NameTaken);
+        }
+        self.last_knock += 1;
+        let id = KnockId(self.last_knock);
+        self.knocks.insert(id, knock);
+        Ok(id)
+    }
+
+    fn has_name_like(&self, name: &str) -> bool {
+        let seated = self.members.values().map(|seat| &seat.name);
+        let waiting = self.knocks.values().map(|knock| &knock.name);
+        names::is_reserved(name)
+            || seated
+                .chain(waiting)
+                .any(|other| names::look_alike(name, other))
+    }
+
+    /// Lets a waiting guest in: the only way from a [`Knock`] to a [`Seat`].
+    ///
+    /// # Errors
+    /// The refused guest and the reason when the room is full; the knock is gone then, too. `None` when nobody with
+    /// this id waits.
+    pub fn admit(&mut self, id: KnockId) -> Option<Result<MemberId, (Knock, Refusal)>> {
+        let knock = self.knocks.remove(&id)?;
+        let next = self
+            .last_member
+            .checked_add(1)
+            .filter(|_| self.members.len() < ROOM_MEMBERS_MAX);
+        let Some(next) = next else {
+            return Some(Err((knock, Refusal::RoomFull)));
+        };
+        self.last_member = next;
+        let seat = Seat {
+            control: knock.control,
+            name: knock.name,
+            media: MediaState::default(),
+        };
+        self.members.insert(MemberId(next), seat);
+        Some(Ok(MemberId(next)))
+    }
+
+    /// Turns a waiting guest away and remembers where the guest came from.
+    pub fn deny(&mut self, id: KnockId) -> Option<Knock> {
+        let knock = self.knocks.remove(&id)?;
+        if self.denials.len() < DENIED_SOURCES_MAX || self.denials.contains_key(&knock.source) {
+            *self.denials.entry(knock.source).or_default() += 1;
+        }
+        Some(knock)
+    }
+
+    /// Takes a guest from the door who gave up, broke off, or waited too long.
+    pub fn forget_knock(&mut self, id: KnockId) -> Option<Knock> {
+        self.knocks.remove(&id)
+    }
+
+    /// Takes a member out. The host role passes to whoever has been there longest; answers that member when it did.
+    pub fn remove(&mut self, id: MemberId) -> Option<MemberId> {
+        self.members.remove(&id);
+        if id != self.host {
+            return None;
+        }
+        let successor = *self.members.keys().next()?;
+        self.host = successor;
+        Some(successor)
+    }
+
+    /// Takes down which devices a member has on.
+    pub fn set_media(&mut self, id: MemberId, media: MediaState) {
+        if let Some(seat) = self.members.get_mut(&id) {
+            seat.media = media;
+        }
+    }
+}
+
+/// What somebody is in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// In, without the host role.
+    Guest,
+    /// In, with the host role.
+    Host,
+    /// Not in: never was, still waits, or is gone.
+    Stranger,
+}
+
+/// Whether somebody in this role may do `action`. Exhaustive on purpose: a new action has to be placed here.
+pub fn may(actor: Role, action: Action) -> bool {
+    match action {
+        Action::Admit(_)
+        | Action::AdmitAll
+        | Action::Deny(_)
+        | Action::End
+        | Action::Lock(_)
+        | Action::Remove(_)
+        | Action::RequestMute(_) => match actor {
+            Role::Host => true,
+            Role::Guest | Role::Stranger => false,
+        },
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some origin of time"
+)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn seat(control: u64, name: &str) -> Seat {
+        Seat {
+            control: ControlId(control),
+            name: name.into(),
+            media: MediaState::default(),
+        }
+    }
+
+    fn knock(control: u64, name: &str) -> Knock {
+        let source = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)).into();
+        Knock {
+            control: ControlId(control),
+            name: name.into(),
+            source,
+            since: Instant::now(),
+        }
+    }
+
+    fn room() -> Room {
+        Room::new(RoomCode::new(1).unwrap(), seat(1, "Ada"))
+    }
+
+    fn actions() -> [Action; 7] {
+        let (knock, member) = (KnockId(1), MemberId(2));
+        [
+            Action::Admit(knock),
+            Action::AdmitAll,
+            Action::Deny(knock),
+            Action::End,
+            Action::Lock(true),
+            Action::Remove(member),
+            Action::RequestMute(member),
+        ]
+    }
+
+    #[test]
+    fn only_the_host_may() {
+        for action in actions() {
+            assert!(may(Role::Host, action));
+            assert!(
+                !may(Role::Guest, action) && !may(Role::Stranger, action),
+                "{action:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_does_not_remove_himself() {
+        let room = room();
+        assert!(!room.may(room.host(), Action::Remove(room.host())));
+    }
+
+    #[test]
+    fn a_guest_is_in_only_after_admit() {
+        let mut room = room();
+        let id = room.knock(knock(2, "Bo")).unwrap();
+        assert_eq!(room.members().len(), 1);
+        let member = room.admit(id).unwrap().unwrap();
+        assert_eq!(room.member(member).unwrap().name, "Bo");
+        assert!(room.admit(id).is_none(), "a knock opens the door once");
+        for action in actions() {
+            assert!(!room.may(member, action));
+        }
+    }
+
+    #[test]
+    fn a_look_alike_of_a_member_or_of_a_waiting_guest_is_refused() {
+        let mut room = room();
+        assert_eq!(room.knock(knock(2, "АDA")), Err(Refusal::NameTaken));
+        room.knock(knock(3, "Bo")).unwrap();
+        assert_eq!(room.knock(knock(4, "bo")), Err(Refusal::NameTaken));
+        assert_eq!(room.knock(knock(5, "Host")), Err(Refusal::NameTaken));
+    }
+
+    #[test]
+    fn twice_denied_is_denied_for_good() {
+        let mut room = room();
+        for _ in 0..DENIALS_PER_SOURCE {
+            let id = room.knock(knock(2, "Bo")).unwrap();
+            assert!(room.deny(id).is_some());
+        }
+        assert_eq!(room.knock(knock(2, "Bo")), Err(Refusal::Denied));
+    }
+
+    #[test]
+    fn the_door_holds_a_bounded_number_of_guests_and_none_when_locked() {
+        let mut room = room();
+        for number in 0..KNOCKS_PER_ROOM {
+            room.knock(knock(
+                number as u64,
+                &format!("Guest {}", char::from(b'a' + number as u8)),
+            ))
+            .unwrap();
+        }
+        assert_eq!(room.knock(knock(99, "Zoe")), Err(Refusal::TooManyKnocks));
+        room.set_locked(true);
+        assert_eq!(room.knock(knock(99, "Zoe")), Err(Refusal::RoomLocked));
+    }
+
+    #[test]
+    fn the_host_role_passes_to_the_longest_present() {
+        let mut room = room();
+        let ids: Vec<_> = ["Bo", "Cy"]
+            .map(|name| room.knock(knock(2, name)).unwrap())
+            .into();
+        let members: Vec<_> = ids
+            .into_iter()
+            .map(|id| room.admit(id).unwrap().unwrap())
+            .collect();
+        assert_eq!(room.remove(members[1]), None);
+        assert_eq!(room.remove(MemberId(1)), Some(members[0]));
+        assert!(room.may(members[0], Action::End));
+        assert_eq!(room.remove(members[0]), None);
+    }
+}

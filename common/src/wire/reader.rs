@@ -48,10 +48,6 @@ impl<'a> Reader<'a> {
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Puts fields behind one another into a buffer that the caller made large enough.
