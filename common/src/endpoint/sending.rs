@@ -9,8 +9,7 @@ use crate::limits::{
     AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ,
 };
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
-use crate::link::OVERHEAD_BYTES;
-use crate::media::bandwidth::BitrateMeter;
+use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::pacer::Pacer;
@@ -35,17 +34,17 @@ pub(super) struct Sending {
     remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Counters {
     packets_sent: u64,
     meter: BitrateMeter,
 }
 
 impl Counters {
-    fn new(now: Instant) -> Self {
+    fn new() -> Self {
         Self {
             packets_sent: 0,
-            meter: BitrateMeter::new(now),
+            meter: BitrateMeter::default(),
         }
     }
 
@@ -53,7 +52,7 @@ impl Counters {
         self.packets_sent += 1;
         self.meter.add(
             now,
-            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + OVERHEAD_BYTES,
+            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + IP_UDP_HEADER_BYTES,
         );
     }
 }
@@ -73,11 +72,11 @@ impl Sending {
         Self {
             you,
             gate: SilenceGate::default(),
-            audio: Counters::new(now),
+            audio: Counters::default(),
             audio_queue: VecDeque::with_capacity(AUDIO_QUEUE_BLOCKS),
             sequence: SequenceNumber::default(),
             timestamp: MediaTime::default(),
-            video: Counters::new(now),
+            video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
             ladder: Ladder::new(now),
