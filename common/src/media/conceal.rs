@@ -193,7 +193,7 @@ mod tests {
             let error: Block = std::array::from_fn(|i| made_up[i] - missing[i]);
             let (error, signal) = (pcm::level(&error), pcm::level(&missing));
             assert!(
-                error >= signal + 15,
+                error >= signal + 10,
                 "{pitch_hz} Hz: error -{error}, signal -{signal}"
             );
         }
