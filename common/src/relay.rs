@@ -143,12 +143,13 @@ impl Relay {
             member.address = Some(from);
         }
         let (kind, body) = Kind::split(plaintext)?;
+        let sender = member_id(member);
         match kind {
             Kind::Audio => {
                 let (header, _) = AudioHeader::parse(body)?;
                 self.forward(
                     now,
-                    member_id(member),
+                    sender,
                     header.media,
                     StreamKind::Audio,
                     plaintext,
@@ -159,7 +160,7 @@ impl Relay {
                 let (header, ..) = VideoHeader::parse(body)?;
                 self.forward(
                     now,
-                    member_id(member),
+                    sender,
                     header.media,
                     StreamKind::Video,
                     plaintext,
@@ -194,11 +195,9 @@ impl Relay {
     ) -> Result<(), Malformed> {
         let (connection, id) = sender;
         let member = self.members.get_mut(&connection).ok_or(Malformed)?;
-        member.uplink(kind).handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            datagram_bytes);
+        member
+            .uplink(kind)
+            .handle_packet(now, media.sequence, media.timestamp, datagram_bytes);
         let shed = self.forwards.push(
             kind,
             connection,

@@ -84,11 +84,9 @@ impl Receiving {
             playout: PlayoutBuffer::new(),
         });
         let media = header.media;
-        stream.reception.handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            bytes);
+        stream
+            .reception
+            .handle_packet(now, media.sequence, media.timestamp, bytes);
         let mut block = [0; AUDIO_BLOCK_SAMPLES];
         pcm::decode(samples, &mut block);
         stream
@@ -111,11 +109,9 @@ impl Receiving {
             assembler: FrameAssembler::new(header.media.ssrc),
         });
         let media = header.media;
-        stream.reception.handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            bytes);
+        stream
+            .reception
+            .handle_packet(now, media.sequence, media.timestamp, bytes);
         stream.assembler.handle_packet(now, &header, runs, scan);
         Ok(())
     }
@@ -213,7 +209,7 @@ impl Receiving {
             inbound(
                 now,
                 ssrc(*member, StreamKind::Audio),
-                &mut stream.reception,
+                &stream.reception,
                 media,
             )
         });
@@ -230,7 +226,7 @@ impl Receiving {
             inbound(
                 now,
                 ssrc(*member, StreamKind::Video),
-                &mut stream.reception,
+                &stream.reception,
                 media,
             )
         });

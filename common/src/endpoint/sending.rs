@@ -41,13 +41,6 @@ struct Counters {
 }
 
 impl Counters {
-    fn new() -> Self {
-        Self {
-            packets_sent: 0,
-            meter: BitrateMeter::default(),
-        }
-    }
-
     fn count(&mut self, now: Instant, plaintext_bytes: usize) {
         self.packets_sent += 1;
         self.meter.add(
@@ -142,13 +135,19 @@ impl Sending {
         send_time: SendTime,
         plaintext: &mut [u8],
     ) -> Option<usize> {
-        let (frame, part) = self.pacer.poll(now)?;
-        plaintext[0] = Kind::Video as u8;
-        let length = 1 + self
-            .packetizer
-            .write_part(frame, part, send_time, &mut plaintext[1..]);
-        self.video.count(now, length);
-        Some(length)
+        loop {
+            let paced = self.pacer.poll(now)?;
+            let packet = &mut plaintext[1..];
+            let bytes = self
+                .packetizer
+                .write_part(paced.frame, paced.index, send_time, packet);
+            // A part that fits no packet was counted; the next one may.
+            if bytes > 0 {
+                plaintext[0] = Kind::Video as u8;
+                self.video.count(now, 1 + bytes);
+                return Some(1 + bytes);
+            }
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -85,11 +85,12 @@ impl Relay {
 
     /// Lets those read on who wrote too many messages a moment ago.
     pub(super) fn resume_throttled(&mut self, now: Instant) {
-        let throttled = self
-            .members
-            .iter_mut()
-            .filter(|(_, member)| std::mem::take(&mut member.throttled));
-        let throttled: Vec<_> = throttled.map(|(id, _)| *id).collect();
+        let mut throttled = Vec::new();
+        for (id, member) in &mut self.members {
+            if std::mem::take(&mut member.throttled) {
+                throttled.push(*id);
+            }
+        }
         throttled
             .into_iter()
             .for_each(|connection| self.read_messages(now, connection));
