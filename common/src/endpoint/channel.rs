@@ -149,7 +149,7 @@ impl Channel {
             }
             self.framer.push(&buffer[..read.bytes]);
             loop {
-                match self.framer.next::<Delivery>() {
+                match self.framer.next_message::<Delivery>() {
                     Ok(Some(delivery)) => self.events.push_back(Event::Message(cleaned(delivery))),
                     Ok(None) => break,
                     Err(Malformed) => return self.events.push_back(Event::ChannelFailed),

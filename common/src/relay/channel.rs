@@ -121,7 +121,7 @@ impl Relay {
     fn read_messages(&mut self, now: Instant, connection: ConnectionId) {
         let mut buffer = [0; 2_048];
         while let Some(member) = self.members.get_mut(&connection) {
-            match member.framer.next::<Message>() {
+            match member.framer.next_message::<Message>() {
                 Ok(Some(message)) => {
                     let from = (member.room, member.member);
                     member.throttled = !member.messages.take(now, 1);
