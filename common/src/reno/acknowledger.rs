@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(acknowledger.due(), Some(now + ACK_DELAY_MAX));
         acknowledger.on_received(now, 1, 0);
         assert!(acknowledger.is_due(now));
-        assert_eq!(told(&mut acknowledger, now), [0..2]);
+        assert_eq!(
+            told(&mut acknowledger, now)[..],
+            *std::slice::from_ref(&(0..2))
+        );
         assert_eq!(acknowledger.due(), None);
     }
 
@@ -117,7 +120,10 @@ mod tests {
         assert_eq!(told(&mut acknowledger, now), [2..3, 0..1]);
         acknowledger.on_received(now, 1, 0);
         assert!(acknowledger.is_due(now));
-        assert_eq!(told(&mut acknowledger, now), [0..3]);
+        assert_eq!(
+            told(&mut acknowledger, now)[..],
+            *std::slice::from_ref(&(0..3))
+        );
     }
 
     #[test]
