@@ -53,6 +53,51 @@ proptest! {
         }
         pair.idle(ms(500));
     }
+
+    #[test]
+    fn well_formed_nonsense_never_panics(
+        frames in proptest::collection::vec((0_u8..7, any::<u8>(), 0_u64..1 << 21, 0_usize..600), 1..300),
+        seed in any::<u64>(),
+    ) {
+        let mut pair = Pair::new(Link::BASE, seed);
+        let mut buffer = [0; SEGMENT_MAX_BYTES];
+        let file = pair.sides[0].open().unwrap();
+        for (number, (kind, id, value, length)) in frames.into_iter().enumerate() {
+            pair.sides[0].write(file, &pattern(0..length * 10));
+            pair.sides[0].write(MESSAGES, &pattern(0..length));
+// Mostly what an honest peer could say, so that the channel lives long enough for nonsense to add up.
+            let id = StreamId(match kind {
+                4 => 1,
+                6 => u32::from(id % 2),
+                _ => u32::from(id % 32),
+            });
+            let number = number as u64 * (value % 100);
+            let mut segment = SegmentWriter::new(&mut buffer, number, number / 2).unwrap();
+            match kind {
+                0 => segment.acknowledgement(ms(value % 90), std::iter::once(value % 2..2 + value % 3)),
+                1 => segment.data(id, value, (&pattern(0..length), &[1]), value % 5 == 0),
+                2 => segment.probe(id),
+                3 => segment.reset(id),
+                4 => segment.stop(id),
+                5 => segment.streams(id.0 * 3),
+                _ => segment.window(id, value),
+            }
+            let length = segment.length();
+            let now = pair.now;
+            pair.sides[0].handle_segment(now, &buffer[..length]).unwrap();
+            let side = &mut pair.sides[0];
+            side.read(id, &mut [0; 100]);
+            if value % 31 == 0 { side.stop(id) }
+            if value % 37 == 0 { side.reset(id) }
+            while side.poll_event().is_some() {}
+            while side.poll_transmit(now, &mut [0; SEGMENT_MAX_BYTES]).is_some() {}
+            if side.poll_timeout().is_some_and(|at| value % 3 == 0 || at <= now) {
+                pair.now = pair.sides[0].poll_timeout().unwrap_or(now).max(now);
+                let now = pair.now;
+                pair.sides[0].handle_timeout(now);
+            }
+        }
+    }
 }
 
 #[test]
