@@ -185,6 +185,8 @@ impl Ladder {
     }
 
     /// Takes the share of our video packets that a report of the next hop misses, 0.0..=1.0.
+    ///
+    /// Only while video is being sent: a camera that is off loses nothing, and would climb to the top unseen.
     pub fn handle_report(&mut self, now: Instant, fraction_lost: f32) {
         self.loss.push(fraction_lost.clamp(0.0, 1.0));
         let queue = self.round_trip.inflation() > QUEUE;
