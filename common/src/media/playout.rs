@@ -13,8 +13,10 @@ use crate::media::pcm::{self, Block, SILENT_BLOCK};
 use crate::sequence::{MediaTime, SequenceNumber};
 
 mod delay;
+mod slots;
 
 use delay::{DELAY_MAX_MICROS, DelayEstimator};
+use slots::{Key, Slots};
 
 /// What a step of the speaker's clock gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +184,10 @@ impl PlayoutBuffer {
         }
         let delay = self.estimator.delay_of(elapsed, self.next * BLOCK_MICROS);
         self.corrections.step(delay);
+        if self.corrections.shortest() > DELAY_MAX_MICROS + BLOCK_MICROS {
+            // The card stood still for a while: begin again, which leaves out what is too old.
+            self.silent = true;
+        }
         let here = self.slots.holds(self.next);
         let later = self.slots.first();
         if (here || later.is_none()) && self.may_insert(delay) {
@@ -439,6 +445,7 @@ impl Timeline {
         (samples, number)
     }
 
+    /// By media time, not by number: a relay may leave out more packets than half the numbers there are.
     fn advanced(
         self,
         sequence: SequenceNumber,
@@ -446,7 +453,7 @@ impl Timeline {
         samples: i64,
         number: i64,
     ) -> Self {
-        if number <= self.number {
+        if samples <= self.samples {
             return self;
         }
         Self {
@@ -481,80 +488,6 @@ fn merge(block: &mut Block, following: &Block) {
         *sample =
             ((i32::from(*sample) * (whole - share) + i32::from(*other) * share) / whole) as i16;
     }
-}
-
-/// Blocks that wait, each at its place modulo [`PLAYOUT_MAX_BLOCKS`].
-#[derive(Clone, Debug)]
-struct Slots {
-    keys: [Option<Key>; PLAYOUT_MAX_BLOCKS],
-    blocks: Vec<Block>,
-}
-
-/// Which block waits.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    place: i64,
-    number: i64,
-    arrival: Instant,
-}
-
-impl Slots {
-    fn new() -> Self {
-        Self {
-            keys: [None; PLAYOUT_MAX_BLOCKS],
-            blocks: vec![SILENT_BLOCK; PLAYOUT_MAX_BLOCKS],
-        }
-    }
-
-    /// Whether the place was free.
-    fn put(&mut self, key: Key, block: &Block) -> bool {
-        let index = index(key.place);
-        let free = self.keys[index].is_none();
-        if free {
-            self.keys[index] = Some(key);
-            self.blocks[index] = *block;
-        }
-        free
-    }
-
-    fn holds(&self, place: i64) -> bool {
-        self.keys[index(place)].is_some_and(|key| key.place == place)
-    }
-
-    fn take(&mut self, place: i64, block: &mut Block) -> Option<Key> {
-        let key = self.keys[index(place)].take_if(|key| key.place == place)?;
-        *block = self.blocks[index(place)];
-        Some(key)
-    }
-
-    fn first(&self) -> Option<Key> {
-        self.keys
-            .iter()
-            .flatten()
-            .min_by_key(|key| key.place)
-            .copied()
-    }
-
-    fn last(&self) -> Option<Key> {
-        self.keys
-            .iter()
-            .flatten()
-            .max_by_key(|key| key.place)
-            .copied()
-    }
-
-    /// How many there were.
-    fn clear_below(&mut self, place: i64) -> u64 {
-        let below = |key: &mut Key| key.place < place;
-        self.keys
-            .iter_mut()
-            .filter_map(|key| key.take_if(below))
-            .count() as u64
-    }
-}
-
-fn index(place: i64) -> usize {
-    place.rem_euclid(PLAYOUT_MAX_BLOCKS as i64) as usize
 }
 
 #[cfg(test)]

@@ -259,7 +259,7 @@ fn a_card_that_takes_several_blocks_at_once_finds_them_all() {
 
 #[test]
 fn a_pause_of_the_sender_is_silence_and_not_loss() {
-    let speaks = |block: u32| block / 100 % 2 == 0;
+    let speaks = |block: u32| (block / 100).is_multiple_of(2);
     let heard = hear(&arrivals(2_000, speaks, |_| Some(20_000)), 2_000);
     let statistics = heard.buffer.statistics();
     assert_eq!(
@@ -281,7 +281,7 @@ fn a_short_pause_is_silence_as_well() {
 
 #[test]
 fn loss_at_the_edge_of_a_pause_is_still_loss() {
-    let speaks = |block: u32| block / 100 % 2 == 0;
+    let speaks = |block: u32| (block / 100).is_multiple_of(2);
     let path = |block: u32| (block != 99 && block != 300).then_some(20_000);
     let heard = hear(&arrivals(500, speaks, path), 500);
     let concealed = heard.buffer.statistics().blocks_concealed;
@@ -392,6 +392,30 @@ fn blocks_that_nobody_pulls_are_bounded_to_a_second() {
         Pulled::Played
     );
     assert!(block[0] >= 978, "{}", block[0]);
+}
+
+#[test]
+fn a_card_that_hung_does_not_leave_its_delay_behind() {
+    let start = virtual_time();
+    let mut buffer = PlayoutBuffer::new();
+    let mut block = SILENT_BLOCK;
+    for step in 0..1_000_u32 {
+        let now = start + step * AUDIO_BLOCK;
+        buffer.handle_block(
+            now,
+            SequenceNumber(step as u16),
+            MediaTime(480 * step),
+            &numbered(step),
+        );
+        if !(300..390).contains(&step) {
+            buffer.pull(now, &mut block);
+        }
+    }
+    assert!(
+        buffer.playout_delay() <= 210 * MILLI,
+        "{:?}",
+        buffer.playout_delay()
+    );
 }
 
 proptest! {
