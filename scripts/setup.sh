@@ -101,8 +101,15 @@ install_packages() {
   # A source that does not answer is no reason to stop: what is needed may come from another.
   as_root apt-get -qq -o DPkg::Lock::Timeout=120 update || say "apt-get update failed; trying with the lists as they are"
   name_libclang_common
-  as_root apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" ||
-    fail "apt-get could not install: ${missing[*]}"
+  local log
+  log=$(mktemp)
+  # dpkg writes five lines a package; they matter only when something goes wrong.
+  if ! as_root apt-get -qq -y -o DPkg::Lock::Timeout=120 install --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    fail "apt-get could not install: ${missing[*]}" "its whole output is in $log"
+  fi
+  rm -f "$log"
+  say "installed"
 }
 
 explain_other_systems() {
