@@ -99,7 +99,7 @@ name_libclang_common() {
 
 install_packages() {
   if [ ${#missing[@]} -eq 0 ]; then return; fi
-  say "installing with apt-get$([ "$(id -u)" -eq 0 ] || echo ' and sudo'): ${missing[*]}"
+  say "installing with apt-get$([ "$(id -u)" -eq 0 ] || echo ', as root'): ${missing[*]}"
   # A source that does not answer is no reason to stop: what is needed may come from another.
   as_root apt-get -qq -o DPkg::Lock::Timeout=120 update || say "apt-get update failed; trying with the lists as they are"
   name_libclang_common
