@@ -1,39 +1,55 @@
-//! Stub with the signatures that shells are written against.
-#![expect(missing_docs, reason = "stub")]
-use std::time::Instant;
+//! The client's side of the data plane: what a member sends and receives once admitted.
+//!
+//! Out go audio at once, video paced, then reports and pings, then segments of the reliable channel; in come the
+//! other members' streams, each into a buffer of its own ([`receiving`]), and messages and files ([`channel`]).
 
-use crate::ids::{ConnectionId, MemberId, TransferId};
+mod channel;
+mod receiving;
+mod sending;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
+use crate::limits::{
+    DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
+};
+use crate::link::OVERHEAD_BYTES;
+use crate::media::bandwidth::BitrateMeter;
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
-use crate::seal::Secrets;
+use crate::media::pcm::Block;
+use crate::seal::{Opener, Sealer, Secrets};
+use crate::sequence::SendTime;
 use crate::stats::NetworkSnapshot;
+use crate::wire::Malformed;
 use crate::wire::control::CipherSuite;
+use crate::wire::datagram::{DatagramHeader, Kind};
+use crate::wire::media::{Report, ReportBlock};
 use crate::wire::message::{Delivery, Message};
 
-/// One block of audio: 480 samples, 48 kHz mono.
-pub type Block = [i16; crate::limits::AUDIO_BLOCK_SAMPLES];
+use channel::Channel;
+pub use channel::ChannelFull;
+use receiving::Receiving;
+use sending::Sending;
 
-/// A stream of a file's bytes on the reliable channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(pub u32);
+pub use crate::reno::connection::{Read, StreamId};
 
-/// What a read of a stream gave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    pub bytes: usize,
-    pub finished: bool,
-}
-
+/// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The reliable channel is dead: no progress for CHANNEL_STALL_TIMEOUT, or the server broke the protocol.
+    /// The reliable channel is dead: no progress for [`crate::limits::CHANNEL_STALL_TIMEOUT`], or the server broke
+    /// the protocol.
     ChannelFailed,
-    /// Our file stream with its end is with the server: done.
+    /// A file of ours, with its end, is with the server.
     FileAcknowledged(StreamId),
-    /// A file begins to arrive.
+    /// A file begins to arrive. Stop it if nobody asked for it.
     FileOpened {
+        /// Its stream.
         stream: StreamId,
+        /// Who sends it.
         from: MemberId,
+        /// Which of the sender's files.
         transfer: TransferId,
     },
     /// Bytes of a file, or its end, can be read.
@@ -46,78 +62,278 @@ pub enum Event {
     FileWritable(StreamId),
     /// A picture to be decoded and shown.
     Frame(ReceivedFrame),
-    /// A message from a member.
+    /// A message from a member, its texts cleaned.
     Message(Delivery),
     /// Who is speaking, loudest first; given when it changes.
     Speaking(Vec<MemberId>),
 }
 
-/// The reliable channel holds as many messages as it may; try again later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelFull;
-
+/// One member's data plane.
 #[derive(Debug)]
-pub struct Endpoint;
+pub struct Endpoint {
+    began: Instant,
+    sealer: Sealer,
+    opener: Opener,
+    channel: Channel,
+    sending: Sending,
+    receiving: Receiving,
+    path: Path,
+    /// Blocks of the report being sent, and how many of them were.
+    report: Vec<ReportBlock>,
+    next_report: Instant,
+    events: VecDeque<Event>,
+    received: BitrateMeter,
+    sent: BitrateMeter,
+    discarded: u64,
+}
+
+/// The round trip to the server.
+#[derive(Debug)]
+struct Path {
+    next_ping: Instant,
+    ping_due: bool,
+    last_ping: u64,
+    round_trip_time: Option<Duration>,
+}
 
 impl Endpoint {
+    /// The data plane of member `you`, as the admission and the TLS exporter gave it.
     pub fn new(
-        _now: Instant,
-        _you: MemberId,
-        _connection: ConnectionId,
-        _suite: CipherSuite,
-        _secrets: &Secrets,
+        now: Instant,
+        you: MemberId,
+        connection: ConnectionId,
+        suite: CipherSuite,
+        secrets: &Secrets,
     ) -> Self {
-        Self
+        Self {
+            began: now,
+            sealer: Sealer::new(suite, &secrets.up, connection),
+            opener: Opener::new(suite, &secrets.down),
+            channel: Channel::new(now),
+            sending: Sending::new(now, you),
+            receiving: Receiving::new(you),
+            path: Path {
+                next_ping: now,
+                ping_due: false,
+                last_ping: 0,
+                round_trip_time: None,
+            },
+            report: Vec::with_capacity(STREAMS_MAX),
+            next_report: now + REPORT_INTERVAL,
+            events: VecDeque::new(),
+            received: BitrateMeter::new(now),
+            sent: BitrateMeter::new(now),
+            discarded: 0,
+        }
     }
-    /// A datagram came from the server; opened in place.
-    pub fn handle_datagram(&mut self, _now: Instant, _datagram: &mut [u8]) {}
-    /// The next datagram to send, in the front of `buffer` (DATAGRAM_MAX_BYTES long).
-    pub fn poll_transmit(&mut self, _now: Instant, _buffer: &mut [u8]) -> Option<usize> {
-        None
+
+    /// A datagram came from the server; it is opened in place.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
+        let bytes = datagram.len() + OVERHEAD_BYTES;
+        match self.handle_opened(now, datagram) {
+            Ok(()) => self.received.add(now, bytes),
+            Err(Malformed) => self.discarded += 1,
+        }
     }
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-    pub fn poll_event(&mut self) -> Option<Event> {
-        None
-    }
-    /// Sends a block of the microphone, captured just now, unless it is silence.
-    pub fn push_audio(&mut self, _now: Instant, _block: &Block) {}
-    /// The next block for the speaker: all other members mixed. Call once for every 10 ms the speaker plays.
-    pub fn pull_audio(&mut self, _now: Instant, _block: &mut Block) {}
-    /// Sends a frame of the camera, captured just now, paced.
-    pub fn push_video(&mut self, _now: Instant, _frame: CodedFrame) {}
-    /// What the camera and the encoder should produce right now.
-    pub fn video_target(&self) -> VideoTarget {
-        VideoTarget::default()
-    }
-    /// Never asks the camera for more than this size.
-    pub fn limit_video(&mut self, _largest: Rung) {}
-    pub fn send_message(&mut self, _message: &Message) -> Result<(), ChannelFull> {
+
+    fn handle_opened(&mut self, now: Instant, datagram: &mut [u8]) -> Result<(), Malformed> {
+        let bytes = datagram.len() + OVERHEAD_BYTES;
+        let header = DatagramHeader::parse(datagram)?;
+        let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
+        let (kind, body) = Kind::split(plaintext)?;
+        match kind {
+            Kind::Audio => self.receiving.handle_audio(now, body, bytes)?,
+            Kind::Video => self.receiving.handle_video(now, body, bytes)?,
+            Kind::Segment => self.channel.handle_segment(now, body)?,
+            Kind::Report => self.sending.handle_report(now, Report::parse(body)?),
+            Kind::Pong => self.handle_pong(now, body)?,
+            Kind::Ping => {}
+        }
+        self.collect_events(now);
         Ok(())
     }
-    /// Opens a stream for the bytes of our file `transfer`, from the offset that `to` accepted on. `None` when
-    /// STREAMS_PER_CHANNEL are open.
-    pub fn open_file(&mut self, _to: MemberId, _transfer: TransferId) -> Option<StreamId> {
-        None
+
+    fn handle_pong(&mut self, now: Instant, body: &[u8]) -> Result<(), Malformed> {
+        let sent_micros = u64::from_be_bytes(body.try_into().map_err(|_| Malformed)?);
+        if sent_micros != self.path.last_ping {
+            return Ok(());
+        }
+        let sent = self.began + Duration::from_micros(sent_micros);
+        let round_trip = now.saturating_duration_since(sent);
+        self.path.round_trip_time = Some(round_trip);
+        self.sending.handle_round_trip(now, round_trip);
+        Ok(())
     }
-    /// Takes bytes; answers how many (0 when the send buffer is full: wait for FileWritable).
-    pub fn write_file(&mut self, _stream: StreamId, _bytes: &[u8]) -> usize {
-        0
+
+    fn collect_events(&mut self, now: Instant) {
+        while let Some(event) = self.channel.poll_event() {
+            self.events.push_back(event);
+        }
+        while let Some(event) = self.receiving.poll_event(now) {
+            self.events.push_back(event);
+        }
     }
-    pub fn finish_file(&mut self, _stream: StreamId) {}
-    /// The sender gives a file up.
-    pub fn reset_file(&mut self, _stream: StreamId) {}
-    /// Reads bytes of an arriving file; reading opens its window again, so read no faster than the disk writes.
-    pub fn read_file(&mut self, _stream: StreamId, _buffer: &mut [u8]) -> Read {
-        Read::default()
+
+    /// The next thing that happened, or `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
-    /// The receiver wants no more of an arriving file.
-    pub fn stop_file(&mut self, _stream: StreamId) {}
-    /// A member is gone: forget the playout buffer and frames.
-    pub fn remove_member(&mut self, _member: MemberId) {}
-    pub fn snapshot(&mut self, _now: Instant) -> NetworkSnapshot {
-        NetworkSnapshot::default()
+
+    /// Writes the next datagram to send to the front of `buffer`, [`DATAGRAM_MAX_BYTES`] long, and answers its length.
+    /// Call until it answers `None`.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        let plaintext = &mut buffer[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES];
+        let send_time = SendTime(now.saturating_duration_since(self.began).as_micros() as u32);
+        let length = self
+            .sending
+            .poll_audio(now, send_time, plaintext)
+            .or_else(|| self.poll_ping(now, plaintext))
+            .or_else(|| self.poll_report(plaintext))
+            .or_else(|| self.sending.poll_video(now, send_time, plaintext))
+            .or_else(|| self.channel.poll_transmit(now, plaintext))?;
+        let bytes = self.sealer.seal(buffer, length)?;
+        debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
+        self.sent.add(now, bytes + OVERHEAD_BYTES);
+        Some(bytes)
     }
+
+    fn poll_ping(&mut self, now: Instant, plaintext: &mut [u8]) -> Option<usize> {
+        if !std::mem::take(&mut self.path.ping_due) {
+            return None;
+        }
+        self.path.last_ping = now.saturating_duration_since(self.began).as_micros() as u64;
+        plaintext[0] = Kind::Ping as u8;
+        plaintext[1..9].copy_from_slice(&self.path.last_ping.to_be_bytes());
+        Some(9)
+    }
+
+    fn poll_report(&mut self, plaintext: &mut [u8]) -> Option<usize> {
+        if self.report.is_empty() {
+            return None;
+        }
+        let first = self.report.len().saturating_sub(Report::BLOCKS_MAX);
+        plaintext[0] = Kind::Report as u8;
+        // The relay writes over the reporter.
+        let length = Report::write(MemberId::SERVER, &self.report[first..], &mut plaintext[1..]);
+        self.report.truncate(first);
+        Some(1 + length)
+    }
+
+    /// When to call [`Endpoint::handle_timeout`], or, when that has nothing to do, [`Endpoint::poll_transmit`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [
+            self.channel.poll_timeout(),
+            self.sending.poll_timeout(),
+            self.receiving.poll_timeout(),
+        ];
+        let first = self.next_report.min(self.path.next_ping);
+        Some(timers.into_iter().flatten().fold(first, Instant::min))
+    }
+
+    /// Does what is due: pings, reports, retransmissions, frames that waited long enough.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.path.next_ping {
+            self.path.next_ping = now + PING_INTERVAL;
+            self.path.ping_due = true;
+        }
+        if now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            self.receiving.report(now, &mut self.report);
+        }
+        self.channel.handle_timeout(now);
+        self.collect_events(now);
+    }
+
+    /// Sends a block of the microphone that was captured just now, unless it is silence.
+    pub fn push_audio(&mut self, now: Instant, block: &Block) {
+        let level = self.sending.push_audio(now, block);
+        self.receiving.hear_ourselves(now, level);
+        self.collect_events(now);
+    }
+
+    /// Writes the next block for the speaker over `block`: all other members, mixed. To be called once for every 10 ms
+    /// the speaker plays.
+    pub fn pull_audio(&mut self, now: Instant, block: &mut Block) {
+        self.receiving.pull_audio(now, block);
+    }
+
+    /// Sends a frame of the camera that was captured just now; what is left of the one before is dropped.
+    pub fn push_video(&mut self, now: Instant, frame: CodedFrame) {
+        self.sending.push_video(now, frame);
+    }
+
+    /// What the camera and the encoder should produce right now.
+    pub fn video_target(&self) -> VideoTarget {
+        self.sending.video_target()
+    }
+
+    /// Never asks the camera for a larger picture than this.
+    pub fn limit_video(&mut self, largest: Rung) {
+        self.sending.limit_video(largest);
+    }
+
+    /// Sends a message to other members.
+    ///
+    /// # Errors
+    /// [`ChannelFull`] when the reliable channel holds as much as it may; try again when something was acknowledged.
+    pub fn send_message(&mut self, message: &Message) -> Result<(), ChannelFull> {
+        self.channel.send_message(message)
+    }
+
+    /// Opens a stream for the bytes of our file `transfer`, from the offset on that `to` accepted. `None` when
+    /// [`crate::limits::STREAMS_PER_CHANNEL`] are open.
+    pub fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
+        self.channel.open_file(to, transfer)
+    }
+
+    /// Takes bytes of a file and answers how many: 0 when the send buffer is full, until [`Event::FileWritable`].
+    pub fn write_file(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
+        self.channel.reno().write(stream, bytes)
+    }
+
+    /// That was all of the file.
+    pub fn finish_file(&mut self, stream: StreamId) {
+        self.channel.reno().finish(stream);
+    }
+
+    /// Gives up a file of ours.
+    pub fn reset_file(&mut self, stream: StreamId) {
+        self.channel.reno().reset(stream);
+    }
+
+    /// Reads bytes of an arriving file. Reading opens its window again, so read no faster than the disk writes.
+    pub fn read_file(&mut self, stream: StreamId, buffer: &mut [u8]) -> Read {
+        self.channel.reno().read(stream, buffer)
+    }
+
+    /// Wants no more of an arriving file.
+    pub fn stop_file(&mut self, stream: StreamId) {
+        self.channel.reno().stop(stream);
+    }
+
+    /// Forgets the streams of a member who is gone.
+    pub fn remove_member(&mut self, member: MemberId) {
+        self.receiving.remove_member(member);
+        self.sending.remove_receiver(member);
+    }
+
+    /// Everything that is measured, as of now.
+    pub fn snapshot(&mut self, now: Instant) -> NetworkSnapshot {
+        NetworkSnapshot {
+            uptime: now.saturating_duration_since(self.began),
+            round_trip_time: self.path.round_trip_time,
+            inbound: self.receiving.statistics(now),
+            outbound: self.sending.statistics(now),
+            reno: self.channel.reno().statistics(),
+            video_target: self.sending.video_target(),
+            received_bitrate_bps: self.received.bits_per_second(now),
+            sent_bitrate_bps: self.sent.bits_per_second(now),
+            datagrams_discarded: self.discarded,
+        }
+    }
+}
+
+/// The stream of that kind which `member` sends.
+fn ssrc(member: MemberId, kind: StreamKind) -> Ssrc {
+    Ssrc::new(member, kind)
 }

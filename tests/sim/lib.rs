@@ -1,1 +1,8 @@
-//! sim
+//! A whole meeting in one thread and in virtual time: the hub, the relay and any number of members, over links that are
+//! as bad as they are told to be. The same seed gives the same meeting, to the byte.
+//!
+//! Everything here is the shipped core; only sockets, devices and disks are made up.
+
+pub mod meeting;
+pub mod participant;
+pub mod sources;

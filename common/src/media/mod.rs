@@ -10,3 +10,13 @@ pub mod mixer;
 pub mod pacer;
 pub mod pcm;
 pub mod playout;
+
+/// Where the virtual time of a test begins; the rest of it is arithmetic.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant cannot be made from nothing"
+)]
+fn virtual_time() -> std::time::Instant {
+    std::time::Instant::now()
+}

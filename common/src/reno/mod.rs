@@ -1,6 +1,46 @@
 //! An application-layer TCP Reno: streams of bytes over datagrams, under one congestion window.
+//!
+//! | file              | knows                                                    | after                        |
+//! |-------------------|----------------------------------------------------------|------------------------------|
+//! | `connection.rs`   | how the others work together: the interface              |                              |
+//! | `congestion.rs`   | `cwnd` and `ssthresh`                                    | RFC 5681, 6582, 3465, 7661   |
+//! | `rtt.rs`          | the round trip and the timeouts made of it               | RFC 6298                     |
+//! | `scoreboard.rs`   | what is on the way, what is lost                         | RFC 6675, 9002               |
+//! | `timer.rs`        | when to act without having heard                         | RFC 6298, 8985, 9293         |
+//! | `outbox.rs`       | which stream is served next                              |                              |
+//! | `send_queue.rs`   | one stream: written, sent, acknowledged                  |                              |
+//! | `inbox.rs`        | which streams the peer sends, and what to tell it        |                              |
+//! | `recv_queue.rs`   | one stream: received, in order, read                     |                              |
+//! | `acknowledger.rs` | which segments arrived, when to tell                     | RFC 5681 §4.2, 9000 §13.2    |
+//! | `ranges.rs`       | sets of numbers                                          |                              |
+//!
+//! Where it leaves the letter of TCP: segments have numbers of their own that are never used twice, and bytes have
+//! offsets in their stream, so an acknowledgement is never ambiguous and a loss never holds up another stream. Both
+//! are QUIC's (RFC 9002), as are the rules that follow from them; the window is TCP Reno's.
+
+mod acknowledger;
+mod congestion;
+pub mod connection;
+mod inbox;
+mod outbox;
+mod ranges;
+mod recv_queue;
+mod rtt;
+mod scoreboard;
+mod send_queue;
+#[cfg(test)]
+mod simulation;
+mod timer;
 
 use std::time::Duration;
+
+pub use connection::{Connection, Event, Read};
+
+pub use crate::wire::segment::{SEGMENT_MAX_BYTES, StreamId};
+
+/// The peer did what no honest one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Violation;
 
 /// The phases of Reno, as they are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,258 @@
+//! The other members' streams: each into its own playout buffer or frame assembler, all speakers into one mix.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::endpoint::{Event, ssrc};
+use crate::ids::{MemberId, Ssrc, StreamKind};
+use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, STREAMS_MAX, VIDEO_CLOCK_RATE_HZ};
+use crate::media::blocks::FrameAssembler;
+use crate::media::jitter::ReceptionStatistics;
+use crate::media::mixer::Mixer;
+use crate::media::pcm::{self, Block};
+use crate::media::playout::PlayoutBuffer;
+use crate::stats::{InboundMedia, InboundStream};
+use crate::wire::Malformed;
+use crate::wire::media::{AudioHeader, ReportBlock, VideoHeader};
+
+#[derive(Debug)]
+pub(super) struct Receiving {
+    you: MemberId,
+    audio: BTreeMap<MemberId, AudioStream>,
+    video: BTreeMap<MemberId, VideoStream>,
+    mixer: Mixer,
+    /// Level and time of the last block each member, ourselves included, was heard with.
+    levels: BTreeMap<MemberId, (u8, Instant)>,
+    speaking: Vec<MemberId>,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct AudioStream {
+    reception: ReceptionStatistics,
+    playout: PlayoutBuffer,
+}
+
+#[derive(Debug)]
+struct VideoStream {
+    reception: ReceptionStatistics,
+    assembler: FrameAssembler,
+}
+
+/// Louder than this (in -dBov, so: below) is speaking; a quiet room is at 60 and more.
+const SPEAKING_LEVEL: u8 = 50;
+/// A speaker is shown for this long after the last loud block, so that the mark does not flicker between words.
+const SPEAKING_HANGOVER: Duration = Duration::from_millis(400);
+
+impl Receiving {
+    pub(super) fn new(you: MemberId) -> Self {
+        Self {
+            you,
+            audio: BTreeMap::new(),
+            video: BTreeMap::new(),
+            mixer: Mixer::new(),
+            levels: BTreeMap::new(),
+            speaking: Vec::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The member whose stream this is, if a stream of ours or one too many it is not.
+    fn sender(&self, ssrc: Ssrc, kind: StreamKind) -> Result<MemberId, Malformed> {
+        let member = ssrc.member();
+        let known = match kind {
+            StreamKind::Audio => self.audio.contains_key(&member) || self.audio.len() < STREAMS_MAX,
+            StreamKind::Video => self.video.contains_key(&member) || self.video.len() < STREAMS_MAX,
+        };
+        if known && ssrc.kind() == kind && member != self.you {
+            Ok(member)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    pub(super) fn handle_audio(
+        &mut self,
+        now: Instant,
+        body: &[u8],
+        bytes: usize,
+    ) -> Result<(), Malformed> {
+        let (header, samples) = AudioHeader::parse(body)?;
+        let member = self.sender(header.media.ssrc, StreamKind::Audio)?;
+        let stream = self.audio.entry(member).or_insert_with(|| AudioStream {
+            reception: ReceptionStatistics::new(header.media.ssrc),
+            playout: PlayoutBuffer::new(now),
+        });
+        let media = header.media;
+        stream.reception.handle_packet(
+            now,
+            media.sequence,
+            media.timestamp,
+            bytes,
+            AUDIO_CLOCK_RATE_HZ,
+        );
+        let mut block = [0; AUDIO_BLOCK_SAMPLES];
+        pcm::decode(samples, &mut block);
+        stream
+            .playout
+            .handle_block(now, media.sequence, media.timestamp, &block);
+        self.hear(now, member, header.level);
+        Ok(())
+    }
+
+    pub(super) fn handle_video(
+        &mut self,
+        now: Instant,
+        body: &[u8],
+        bytes: usize,
+    ) -> Result<(), Malformed> {
+        let (header, runs, scan) = VideoHeader::parse(body)?;
+        let member = self.sender(header.media.ssrc, StreamKind::Video)?;
+        let stream = self.video.entry(member).or_insert_with(|| VideoStream {
+            reception: ReceptionStatistics::new(header.media.ssrc),
+            assembler: FrameAssembler::new(header.media.ssrc),
+        });
+        let media = header.media;
+        stream.reception.handle_packet(
+            now,
+            media.sequence,
+            media.timestamp,
+            bytes,
+            VIDEO_CLOCK_RATE_HZ,
+        );
+        stream.assembler.handle_packet(now, &header, runs, scan);
+        Ok(())
+    }
+
+    /// Our own voice counts among those who speak.
+    pub(super) fn hear_ourselves(&mut self, now: Instant, level: Option<u8>) {
+        if let Some(level) = level {
+            self.hear(now, self.you, level);
+        }
+        self.update_speaking(now);
+    }
+
+    fn hear(&mut self, now: Instant, member: MemberId, level: u8) {
+        if level < SPEAKING_LEVEL {
+            self.levels.insert(member, (level, now));
+        }
+        self.update_speaking(now);
+    }
+
+    fn update_speaking(&mut self, now: Instant) {
+        self.levels
+            .retain(|_, (_, heard)| now.saturating_duration_since(*heard) < SPEAKING_HANGOVER);
+        // The same people in another order of loudness are no news.
+        let same = self.levels.len() == self.speaking.len()
+            && self.speaking.iter().all(|id| self.levels.contains_key(id));
+        if same {
+            return;
+        }
+        let mut speaking: Vec<_> = self
+            .levels
+            .iter()
+            .map(|(member, (level, _))| (*level, *member))
+            .collect();
+        speaking.sort_unstable();
+        self.speaking = speaking.into_iter().map(|(_, member)| member).collect();
+        self.events
+            .push_back(Event::Speaking(self.speaking.clone()));
+    }
+
+    pub(super) fn pull_audio(&mut self, now: Instant, block: &mut Block) {
+        self.mixer.clear();
+        for stream in self.audio.values_mut() {
+            let mut voice = [0; AUDIO_BLOCK_SAMPLES];
+            stream.playout.pull(now, &mut voice);
+            self.mixer.add(&voice);
+        }
+        self.mixer.mix(block);
+    }
+
+    pub(super) fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        let frame = self
+            .video
+            .values_mut()
+            .find_map(|stream| stream.assembler.poll_frame(now));
+        frame.map(Event::Frame).or_else(|| self.events.pop_front())
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.video
+            .values()
+            .filter_map(|stream| stream.assembler.poll_timeout())
+            .min()
+    }
+
+    /// Adds a block for each stream to a report.
+    pub(super) fn report(&mut self, now: Instant, blocks: &mut Vec<ReportBlock>) {
+        self.update_speaking(now);
+        blocks.clear();
+        blocks.extend(
+            self.audio
+                .values_mut()
+                .map(|stream| stream.reception.report(now)),
+        );
+        blocks.extend(
+            self.video
+                .values_mut()
+                .map(|stream| stream.reception.report(now)),
+        );
+    }
+
+    pub(super) fn remove_member(&mut self, member: MemberId) {
+        self.audio.remove(&member);
+        self.video.remove(&member);
+        self.levels.remove(&member);
+    }
+
+    pub(super) fn statistics(&mut self, now: Instant) -> Vec<InboundStream> {
+        let audio = self.audio.iter_mut().map(|(member, stream)| {
+            let media = InboundMedia::Audio {
+                blocks_played: stream.playout.blocks_played(),
+                blocks_concealed: stream.playout.blocks_concealed(),
+                packets_discarded: stream.playout.packets_discarded(),
+                playout_delay: stream.playout.delay(),
+            };
+            inbound(
+                now,
+                ssrc(*member, StreamKind::Audio),
+                &mut stream.reception,
+                media,
+            )
+        });
+        let video = self.video.iter_mut().map(|(member, stream)| {
+            let media = InboundMedia::Video {
+                frames_received: stream.assembler.frames_received(),
+                frames_incomplete: stream.assembler.frames_incomplete(),
+                frames_per_second: stream.assembler.frames_per_second(now),
+                rung: stream.assembler.rung(),
+                quality: stream.assembler.quality(),
+            };
+            inbound(
+                now,
+                ssrc(*member, StreamKind::Video),
+                &mut stream.reception,
+                media,
+            )
+        });
+        audio.chain(video).collect()
+    }
+}
+
+fn inbound(
+    now: Instant,
+    ssrc: Ssrc,
+    reception: &mut ReceptionStatistics,
+    media: InboundMedia,
+) -> InboundStream {
+    InboundStream {
+        ssrc,
+        packets_received: reception.packets_received(),
+        packets_lost: reception.packets_lost(),
+        fraction_lost: reception.fraction_lost(now),
+        jitter: reception.jitter(),
+        bitrate_bps: reception.bitrate_bps(now),
+        media,
+    }
+}

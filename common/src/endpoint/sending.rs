@@ -1,0 +1,230 @@
+//! Our own streams: audio at once, video paced, and what their receivers say of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::endpoint::ssrc;
+use crate::ids::{MemberId, Ssrc, StreamKind};
+use crate::limits::{
+    AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ,
+};
+use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
+use crate::link::OVERHEAD_BYTES;
+use crate::media::bandwidth::BitrateMeter;
+use crate::media::blocks::{CodedFrame, Packetizer};
+use crate::media::ladder::{Ladder, Rung, VideoTarget};
+use crate::media::pacer::Pacer;
+use crate::media::pcm::{self, Block, SilenceGate};
+use crate::sequence::{MediaTime, SendTime, SequenceNumber};
+use crate::stats::{OutboundStream, RemoteInbound};
+use crate::wire::datagram::Kind;
+use crate::wire::media::{AudioFormat, AudioHeader, MediaHeader, Report, ReportBlock};
+
+#[derive(Debug)]
+pub(super) struct Sending {
+    you: MemberId,
+    gate: SilenceGate,
+    audio: Counters,
+    audio_queue: VecDeque<AudioBlock>,
+    sequence: SequenceNumber,
+    timestamp: MediaTime,
+    video: Counters,
+    packetizer: Packetizer,
+    pacer: Pacer,
+    ladder: Ladder,
+    remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
+}
+
+#[derive(Debug)]
+struct Counters {
+    packets_sent: u64,
+    meter: BitrateMeter,
+}
+
+impl Counters {
+    fn new(now: Instant) -> Self {
+        Self {
+            packets_sent: 0,
+            meter: BitrateMeter::new(now),
+        }
+    }
+
+    fn count(&mut self, now: Instant, plaintext_bytes: usize) {
+        self.packets_sent += 1;
+        self.meter.add(
+            now,
+            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + OVERHEAD_BYTES,
+        );
+    }
+}
+
+#[derive(Debug)]
+struct AudioBlock {
+    timestamp: MediaTime,
+    level: u8,
+    samples: Block,
+}
+
+/// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
+const AUDIO_QUEUE_BLOCKS: usize = 8;
+
+impl Sending {
+    pub(super) fn new(now: Instant, you: MemberId) -> Self {
+        Self {
+            you,
+            gate: SilenceGate::default(),
+            audio: Counters::new(now),
+            audio_queue: VecDeque::with_capacity(AUDIO_QUEUE_BLOCKS),
+            sequence: SequenceNumber::default(),
+            timestamp: MediaTime::default(),
+            video: Counters::new(now),
+            packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
+            pacer: Pacer::new(),
+            ladder: Ladder::new(now),
+            remote: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a block of the microphone; answers its level if it is to be sent.
+    pub(super) fn push_audio(&mut self, _now: Instant, block: &Block) -> Option<u8> {
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
+        if !self.gate.speaks(block) {
+            return None;
+        }
+        if self.audio_queue.len() >= AUDIO_QUEUE_BLOCKS {
+            self.audio_queue.pop_front();
+        }
+        let level = pcm::level(block);
+        self.audio_queue.push_back(AudioBlock {
+            timestamp,
+            level,
+            samples: *block,
+        });
+        Some(level)
+    }
+
+    pub(super) fn poll_audio(
+        &mut self,
+        now: Instant,
+        send_time: SendTime,
+        plaintext: &mut [u8],
+    ) -> Option<usize> {
+        let block = self.audio_queue.pop_front()?;
+        let media = MediaHeader {
+            ssrc: ssrc(self.you, StreamKind::Audio),
+            sequence: self.sequence,
+            send_time,
+            timestamp: block.timestamp,
+        };
+        self.sequence = self.sequence.next();
+        plaintext[0] = Kind::Audio as u8;
+        let header = AudioHeader {
+            media,
+            format: AudioFormat::L16,
+            level: block.level,
+        };
+        let samples = 1 + header.write(&mut plaintext[1..]);
+        pcm::encode(&block.samples, &mut plaintext[samples..]);
+        let length = samples + 2 * AUDIO_BLOCK_SAMPLES;
+        self.audio.count(now, length);
+        Some(length)
+    }
+
+    pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
+        let rate = self.ladder.target().frames_per_second.max(1);
+        self.pacer
+            .push(now, frame, Duration::from_secs(1) / u32::from(rate));
+    }
+
+    pub(super) fn poll_video(
+        &mut self,
+        now: Instant,
+        send_time: SendTime,
+        plaintext: &mut [u8],
+    ) -> Option<usize> {
+        let (frame, part) = self.pacer.poll(now)?;
+        plaintext[0] = Kind::Video as u8;
+        let length = 1 + self
+            .packetizer
+            .write_part(frame, part, send_time, &mut plaintext[1..]);
+        self.video.count(now, length);
+        Some(length)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.pacer.poll_timeout()
+    }
+
+    pub(super) fn video_target(&self) -> VideoTarget {
+        self.ladder.target()
+    }
+
+    pub(super) fn limit_video(&mut self, largest: Rung) {
+        self.ladder.limit(largest);
+    }
+
+    pub(super) fn handle_round_trip(&mut self, now: Instant, round_trip: Duration) {
+        self.ladder.handle_round_trip(now, round_trip);
+    }
+
+    /// A receiver, or the server, tells how our streams arrive.
+    pub(super) fn handle_report(&mut self, now: Instant, report: Report<'_>) {
+        for block in report
+            .blocks()
+            .filter(|block| block.ssrc.member() == self.you)
+        {
+            let key = (block.ssrc, report.reporter);
+            if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
+                continue;
+            }
+            let remote = remote(report.reporter, block);
+            if block.ssrc.kind() == StreamKind::Video {
+                self.ladder.handle_report(now, remote.fraction_lost);
+            }
+            self.remote.insert(key, remote);
+        }
+    }
+
+    pub(super) fn remove_receiver(&mut self, member: MemberId) {
+        self.remote.retain(|(_, reporter), _| *reporter != member);
+    }
+
+    pub(super) fn statistics(&self, now: Instant) -> Vec<OutboundStream> {
+        [
+            (StreamKind::Audio, &self.audio),
+            (StreamKind::Video, &self.video),
+        ]
+        .into_iter()
+        .filter(|(_, counters)| counters.packets_sent > 0)
+        .map(|(kind, counters)| {
+            let ssrc = ssrc(self.you, kind);
+            OutboundStream {
+                ssrc,
+                packets_sent: counters.packets_sent,
+                bitrate_bps: counters.meter.bits_per_second(now),
+                remote: self
+                    .remote
+                    .iter()
+                    .filter(|((id, _), _)| *id == ssrc)
+                    .map(|(_, remote)| remote.clone())
+                    .collect(),
+            }
+        })
+        .collect()
+    }
+}
+
+fn remote(reporter: MemberId, block: ReportBlock) -> RemoteInbound {
+    let clock_rate_hz = match block.ssrc.kind() {
+        StreamKind::Audio => AUDIO_CLOCK_RATE_HZ,
+        StreamKind::Video => VIDEO_CLOCK_RATE_HZ,
+    };
+    RemoteInbound {
+        reporter,
+        fraction_lost: f32::from(block.fraction_lost) / 256.0,
+        packets_lost: i64::from(block.packets_lost),
+        jitter: Duration::from_secs_f64(f64::from(block.jitter) / f64::from(clock_rate_hz)),
+        bitrate_bps: u64::from(block.bitrate_bps),
+    }
+}

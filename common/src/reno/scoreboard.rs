@@ -1,0 +1,362 @@
+//! Which segments are on the way, which arrived and which are lost (RFC 6675 §3, RFC 9002 §6.1).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::wire::segment::StreamId;
+
+/// The sender's memory of what it sent, by segment number.
+///
+/// Two rings: the segments, and behind one another the frames of all of them, so that nothing is allocated for each.
+#[derive(Debug, Default)]
+pub(super) struct Scoreboard {
+    /// From number `first` on.
+    segments: VecDeque<SentSegment>,
+    first: u64,
+    /// Frames of `segments`, and then those of the segment being written.
+    frames: VecDeque<SentFrame>,
+    /// How many frames were taken off the front of `frames`.
+    frames_gone: u64,
+    /// How many of `frames` belong to `segments`.
+    frames_sent: usize,
+    /// No number below it is outstanding.
+    oldest_outstanding: u64,
+    largest_acknowledged: Option<u64>,
+    flight_size: u64,
+    outstanding: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SentSegment {
+    sent_at: Instant,
+    first_frame: u64,
+    frames: u8,
+    bytes: u16,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Acknowledged,
+    Lost,
+    Outstanding,
+}
+
+/// What a segment said, as far as it must be said again when the segment is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SentFrame {
+    Data {
+        stream: StreamId,
+        offset: u64,
+        length: u16,
+        last: bool,
+    },
+    Probe(StreamId),
+    Reset(StreamId),
+    Stop(StreamId),
+    Streams,
+    Window(StreamId),
+}
+
+/// What an acknowledgement told that was not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Bytes of segments that were on the way.
+    pub(super) bytes: u64,
+    /// The highest number that was on the way or thought lost, and when it was sent.
+    pub(super) newest: Option<(u64, Instant)>,
+}
+
+/// A segment is lost when one sent this many later arrived (RFC 5681 §3.2, three duplicates; RFC 9002 §6.1.1).
+const REORDERING_THRESHOLD: u64 = 3;
+/// Numbers between the oldest and the newest that are remembered: a 16-bit distance tells it, and 32 MB of full
+/// segments are more than the buffers of all streams hold.
+const SPAN_MAX: usize = 32_768;
+/// A lost segment is remembered until this many more were sent: if it arrives late after all, its bytes need not be
+/// sent again.
+const LOST_REMEMBERED: u64 = 256;
+
+impl Scoreboard {
+    /// The number of the next segment.
+    pub(super) fn next_number(&self) -> u64 {
+        self.first + self.segments.len() as u64
+    }
+
+    /// Of no number below this will an acknowledgement tell anything.
+    pub(super) fn settled_below(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.segments.len() >= SPAN_MAX
+    }
+
+    /// Bytes of outstanding segments: "pipe" of RFC 6675.
+    pub(super) fn flight_size(&self) -> u64 {
+        self.flight_size
+    }
+
+    /// Segments that are outstanding.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Notes a frame of the segment being written.
+    pub(super) fn note(&mut self, frame: SentFrame) {
+        self.frames.push_back(frame);
+    }
+
+    /// The segment being written is sent, if it says anything that wants an acknowledgement. Answers whether it does.
+    pub(super) fn send(&mut self, now: Instant, bytes: usize) -> bool {
+        let frames = self.frames.len() - self.frames_sent;
+        if frames == 0 {
+            return false;
+        }
+        self.segments.push_back(SentSegment {
+            sent_at: now,
+            first_frame: self.frames_gone + self.frames_sent as u64,
+            frames: frames as u8,
+            bytes: bytes as u16,
+            fate: Fate::Outstanding,
+        });
+        self.frames_sent = self.frames.len();
+        self.flight_size += bytes as u64;
+        self.outstanding += 1;
+        true
+    }
+
+    /// The peer has these segments. Each frame that it did not have before is given to `arrived`.
+    pub(super) fn on_acknowledged(
+        &mut self,
+        numbers: Range<u64>,
+        news: &mut News,
+        mut arrived: impl FnMut(SentFrame),
+    ) {
+        for number in numbers.start.max(self.first)..numbers.end.min(self.next_number()) {
+            let segment = &mut self.segments[(number - self.first) as usize];
+            let before = std::mem::replace(&mut segment.fate, Fate::Acknowledged);
+            if before == Fate::Acknowledged {
+                continue;
+            }
+            if before == Fate::Outstanding {
+                self.flight_size -= u64::from(segment.bytes);
+                self.outstanding -= 1;
+                news.bytes += u64::from(segment.bytes);
+            }
+            if news.newest.is_none_or(|(newest, _)| newest < number) {
+                news.newest = Some((number, segment.sent_at));
+            }
+            let segment = *segment;
+            self.frames_of(&segment).for_each(&mut arrived);
+        }
+        self.largest_acknowledged = self.largest_acknowledged.max(numbers.end.checked_sub(1));
+    }
+
+    /// Finds what is lost: overtaken by three segments, or by one and so long ago that `window` has passed.
+    /// Each frame of it is given to `lost`. Answers the highest number lost.
+    pub(super) fn detect_losses(
+        &mut self,
+        now: Instant,
+        window: Duration,
+        mut lost: impl FnMut(SentFrame),
+    ) -> Option<u64> {
+        let largest = self.largest_acknowledged?;
+        let mut newest = None;
+        for number in self.oldest_outstanding.max(self.first)..largest {
+            let segment = self.segments[(number - self.first) as usize];
+            if segment.fate != Fate::Outstanding {
+                continue;
+            }
+            let overtaken = largest - number >= REORDERING_THRESHOLD;
+            if !overtaken && segment.sent_at + window > now {
+                break; // The ones behind it were sent later and are overtaken by fewer.
+            }
+            self.lose(number, &mut lost);
+            newest = Some(number);
+        }
+        self.forget_settled();
+        newest
+    }
+
+    /// When the oldest segment that was overtaken becomes lost by time.
+    pub(super) fn loss_deadline(&self, window: Duration) -> Option<Instant> {
+        let largest = self.largest_acknowledged?;
+        if self.oldest_outstanding >= largest {
+            return None;
+        }
+        let index = self.oldest_outstanding.checked_sub(self.first)?;
+        let oldest = self.segments.get(index as usize)?;
+        (oldest.fate == Fate::Outstanding).then(|| oldest.sent_at + window)
+    }
+
+    /// All that is outstanding counts as lost: the retransmission timer went off.
+    pub(super) fn lose_all(&mut self, mut lost: impl FnMut(SentFrame)) {
+        for number in self.oldest_outstanding.max(self.first)..self.next_number() {
+            if self.segments[(number - self.first) as usize].fate == Fate::Outstanding {
+                self.lose(number, &mut lost);
+            }
+        }
+        self.forget_settled();
+    }
+
+    fn lose(&mut self, number: u64, lost: &mut impl FnMut(SentFrame)) {
+        let segment = &mut self.segments[(number - self.first) as usize];
+        segment.fate = Fate::Lost;
+        self.flight_size -= u64::from(segment.bytes);
+        self.outstanding -= 1;
+        let segment = *segment;
+        self.frames_of(&segment).for_each(lost);
+    }
+
+    /// The frames of the newest outstanding segment, to be sent once more as a probe.
+    pub(super) fn newest_frames(&self) -> impl Iterator<Item = SentFrame> {
+        let outstanding = |segment: &&SentSegment| segment.fate == Fate::Outstanding;
+        let newest = self.segments.iter().rev().find(outstanding);
+        newest
+            .into_iter()
+            .flat_map(|segment| self.frames_of(segment))
+    }
+
+    fn frames_of(&self, segment: &SentSegment) -> impl Iterator<Item = SentFrame> {
+        let from = (segment.first_frame - self.frames_gone) as usize;
+        let to = from + usize::from(segment.frames);
+        self.frames.range(from..to).copied()
+    }
+
+    fn forget_settled(&mut self) {
+        let next = self.next_number();
+        while let Some(&SentSegment { fate, frames, .. }) = self.segments.front() {
+            let over = match fate {
+                Fate::Acknowledged => true,
+                Fate::Lost => next - self.first > LOST_REMEMBERED,
+                Fate::Outstanding => false,
+            };
+            if !over {
+                break;
+            }
+            self.segments.pop_front();
+            self.frames.drain(..usize::from(frames));
+            self.frames_gone += u64::from(frames);
+            self.frames_sent -= usize::from(frames);
+            self.first += 1;
+        }
+        self.oldest_outstanding = self.oldest_outstanding.max(self.first);
+        while let Some(segment) = self
+            .segments
+            .get((self.oldest_outstanding - self.first) as usize)
+            && segment.fate != Fate::Outstanding
+        {
+            self.oldest_outstanding += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test takes any instant as its zero"
+    )]
+    fn zero() -> Instant {
+        Instant::now()
+    }
+
+    fn frame(number: u32) -> SentFrame {
+        SentFrame::Stop(StreamId(number))
+    }
+
+    fn board(now: Instant, segments: u32) -> Scoreboard {
+        let mut board = Scoreboard::default();
+        for number in 0..segments {
+            board.note(frame(number));
+            assert!(board.send(now, 100));
+        }
+        board
+    }
+
+    fn acknowledge(board: &mut Scoreboard, numbers: Range<u64>) -> (u64, Vec<SentFrame>) {
+        let (mut news, mut frames) = (News::default(), Vec::new());
+        board.on_acknowledged(numbers, &mut news, |frame| frames.push(frame));
+        (news.bytes, frames)
+    }
+
+    fn losses(board: &mut Scoreboard, now: Instant) -> Vec<SentFrame> {
+        let mut frames = Vec::new();
+        board.detect_losses(now, WINDOW, |frame| frames.push(frame));
+        frames
+    }
+
+    #[test]
+    fn a_segment_overtaken_by_three_is_lost() {
+        let now = zero();
+        let mut board = board(now, 6);
+        acknowledge(&mut board, 1..3);
+        assert_eq!(losses(&mut board, now), []);
+        acknowledge(&mut board, 3..4);
+        assert_eq!(losses(&mut board, now), [frame(0)]);
+        assert_eq!(board.flight_size(), 200);
+    }
+
+    #[test]
+    fn a_segment_overtaken_by_one_is_lost_in_time() {
+        let now = zero();
+        let mut board = board(now, 3);
+        acknowledge(&mut board, 1..2);
+        assert_eq!(losses(&mut board, now), []);
+        assert_eq!(board.loss_deadline(WINDOW), Some(now + WINDOW));
+        assert_eq!(losses(&mut board, now + WINDOW), [frame(0)]);
+        assert_eq!(board.loss_deadline(WINDOW), None);
+    }
+
+    #[test]
+    fn a_segment_is_acknowledged_once() {
+        let mut board = board(zero(), 4);
+        assert_eq!(
+            acknowledge(&mut board, 0..2),
+            (200, vec![frame(0), frame(1)])
+        );
+        assert_eq!(acknowledge(&mut board, 0..3), (100, vec![frame(2)]));
+        assert_eq!(acknowledge(&mut board, 0..3), (0, vec![]));
+    }
+
+    #[test]
+    fn a_lost_segment_that_arrives_late_still_counts_as_arrived() {
+        let mut board = board(zero(), 2);
+        let mut lost = 0;
+        board.lose_all(|_| lost += 1);
+        assert_eq!(
+            (lost, board.flight_size(), board.settled_below()),
+            (2, 0, 0)
+        );
+        assert_eq!(acknowledge(&mut board, 0..1), (0, vec![frame(0)]));
+    }
+
+    #[test]
+    fn what_is_settled_is_forgotten() {
+        let now = zero();
+        let mut board = board(now, 10);
+        acknowledge(&mut board, 0..4);
+        losses(&mut board, now);
+        assert_eq!(
+            (
+                board.settled_below(),
+                board.segments.len(),
+                board.frames.len()
+            ),
+            (4, 6, 6)
+        );
+        board.lose_all(|_| ());
+        for _ in 0..LOST_REMEMBERED {
+            board.note(frame(0));
+            board.send(now, 100);
+        }
+        losses(&mut board, now);
+        assert_eq!(board.settled_below(), 10);
+        assert_eq!(board.next_number(), 10 + LOST_REMEMBERED);
+    }
+}

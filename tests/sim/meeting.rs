@@ -1,0 +1,349 @@
+//! The server's cores and all participants, driven from event to event in virtual time.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use common::endpoint::Endpoint;
+use common::hub::{self, Hub};
+use common::ids::{ConnectionId, ControlId, RoomCode};
+use common::limits::DATAGRAM_MAX_BYTES;
+use common::link::LinkConfig;
+use common::relay::Relay;
+use common::seal::{Secret, Secrets};
+use common::session::{self, Purpose, Session};
+use common::wire::control::{self, Action, ClientMessage, Framer, ServerMessage};
+
+use crate::participant::Participant;
+
+/// A server and everybody who connected to it.
+#[derive(Debug)]
+pub struct Meeting {
+    /// Virtual now.
+    pub now: Instant,
+    /// Control plane of the server.
+    pub hub: Hub,
+    /// Data plane of the server.
+    pub relay: Relay,
+    /// Everybody, in the order they connected.
+    pub participants: Vec<Participant>,
+    path: LinkConfig,
+    seed: u64,
+    /// Bytes on control connections: when they arrive, in which order they were written, at whom.
+    control: BTreeMap<(Instant, u64), Parcel>,
+    parcels: u64,
+    framers: BTreeMap<ControlId, Framer>,
+    codes: BTreeMap<ControlId, RoomCode>,
+}
+
+#[derive(Debug)]
+enum Parcel {
+    ToClient(ControlId, Vec<u8>),
+    ToServer(ControlId, Vec<u8>),
+}
+
+impl Meeting {
+    /// A server without rooms; everybody reaches it by a path like `path`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "virtual time begins somewhere; only differences matter"
+    )]
+    pub fn new(path: LinkConfig, seed: u64) -> Self {
+        let now = Instant::now();
+        let mut hub_seed = [0; 32];
+        hub_seed[..8].copy_from_slice(&seed.to_be_bytes());
+        Self {
+            now,
+            hub: Hub::new(hub_seed, true),
+            relay: Relay::new(now),
+            participants: Vec::new(),
+            path,
+            seed,
+            control: BTreeMap::new(),
+            parcels: 0,
+            framers: BTreeMap::new(),
+            codes: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody starts a meeting; answers where in the list of participants and the room's code.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn host(&mut self, name: &str) -> (usize, RoomCode) {
+        let index = self.connect(
+            name,
+            Purpose::Create {
+                name: name.to_owned(),
+            },
+        );
+        assert!(self.run_until(Duration::from_secs(5), |meeting| {
+            meeting.participants[index].endpoint.is_some()
+        }));
+        let code = self.hub_code(index);
+        (index, code)
+    }
+
+    fn hub_code(&self, index: usize) -> RoomCode {
+        self.codes
+            .get(&self.participants[index].control)
+            .copied()
+            .expect("a host is told the code")
+    }
+
+    /// Somebody knocks.
+    pub fn knock(&mut self, name: &str, code: RoomCode) -> usize {
+        self.connect(
+            name,
+            Purpose::Knock {
+                code,
+                name: name.to_owned(),
+            },
+        )
+    }
+
+    /// Somebody knocks and is let in by participant 0.
+    ///
+    /// # Panics
+    /// When that does not happen within five seconds.
+    pub fn join(&mut self, name: &str, code: RoomCode) -> usize {
+        let index = self.knock(name, code);
+        assert!(self.run_until(Duration::from_secs(5), |meeting| {
+            !meeting.participants[0].seen.knocks.is_empty()
+        }));
+        self.participants[0].session.act(Action::AdmitAll);
+        assert!(self.run_until(Duration::from_secs(5), |meeting| {
+            meeting.participants[index].endpoint.is_some()
+        }));
+        index
+    }
+
+    fn connect(&mut self, name: &str, purpose: Purpose) -> usize {
+        let number = self.participants.len() as u64 + 1;
+        let session = Session::new(self.now, purpose, true);
+        let participant = Participant::new(self.now, number, name, session, self.path, self.seed);
+        self.hub
+            .handle_connected(self.now, participant.control, participant.address.ip());
+        self.framers.insert(participant.control, Framer::new());
+        self.participants.push(participant);
+        self.participants.len() - 1
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Lets time pass until something is so; answers whether it came to be within `longest`.
+    pub fn run_until(&mut self, longest: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + longest;
+        loop {
+            self.settle();
+            if done(self) {
+                return true;
+            }
+            match self.next_event() {
+                Some(next) if next <= end => {
+                    self.now = next.max(self.now + Duration::from_micros(1))
+                }
+                _ => {
+                    self.now = end;
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let participants = self.participants.iter().flat_map(|participant| {
+            [
+                participant.poll_timeout(),
+                participant.session.poll_timeout(),
+                participant.up.poll_timeout(),
+                participant.down.poll_timeout(),
+            ]
+        });
+        let server = [self.hub.poll_timeout(), self.relay.poll_timeout()];
+        let control = self.control.first_key_value().map(|((at, _), _)| *at);
+        participants.chain(server).flatten().chain(control).min()
+    }
+
+    /// Everything that happens at this instant.
+    fn settle(&mut self) {
+        self.deliver_control();
+        self.hub.handle_timeout(self.now);
+        self.drain_hub();
+        for index in 0..self.participants.len() {
+            self.advance(index);
+        }
+        self.relay.handle_timeout(self.now);
+        self.drain_relay();
+    }
+
+    fn deliver_control(&mut self) {
+        while let Some(entry) = self
+            .control
+            .first_entry()
+            .filter(|entry| entry.key().0 <= self.now)
+        {
+            match entry.remove() {
+                Parcel::ToServer(control, bytes) => self.handle_client_bytes(control, &bytes),
+                Parcel::ToClient(control, bytes) => self.handle_server_bytes(control, &bytes),
+            }
+        }
+    }
+
+    fn handle_client_bytes(&mut self, control: ControlId, bytes: &[u8]) {
+        let framer = self
+            .framers
+            .get_mut(&control)
+            .expect("every connection has a framer");
+        framer.push(bytes);
+        while let Some(message) = framer
+            .next::<ClientMessage>()
+            .expect("the client speaks the protocol")
+        {
+            self.hub.handle_message(self.now, control, message);
+        }
+        self.drain_hub();
+    }
+
+    fn handle_server_bytes(&mut self, control: ControlId, bytes: &[u8]) {
+        let now = self.now;
+        let participant = &mut self.participants[control.0 as usize - 1];
+        participant.framer.push(bytes);
+        while let Some(message) = participant
+            .framer
+            .next::<ServerMessage>()
+            .expect("the server speaks the protocol")
+        {
+            participant.session.handle_message(now, message);
+        }
+    }
+
+    fn drain_hub(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                hub::Output::Admit(grant) => {
+                    self.relay
+                        .admit(self.now, grant, &secrets(grant.connection_id));
+                }
+                hub::Output::Revoke(connection) => self.relay.revoke(connection),
+                hub::Output::Send(control, message) => {
+                    if let ServerMessage::Admitted(admission) = &message {
+                        self.codes.insert(control, admission.code);
+                    }
+                    self.post(Parcel::ToClient(control, control::encode(&message)));
+                }
+                hub::Output::Close(_) => {}
+            }
+        }
+    }
+
+    /// A control connection takes the path's delay and loses nothing.
+    fn post(&mut self, parcel: Parcel) {
+        self.parcels += 1;
+        self.control
+            .insert((self.now + self.path.delay, self.parcels), parcel);
+    }
+
+    fn advance(&mut self, index: usize) {
+        let now = self.now;
+        let participant = &mut self.participants[index];
+        if participant
+            .session
+            .poll_timeout()
+            .is_some_and(|timeout| now >= timeout)
+        {
+            participant.session.handle_timeout(now);
+        }
+        while let Some(mut datagram) = participant.down.poll(now) {
+            participant.seen.datagrams += 1;
+            if let Some(endpoint) = &mut participant.endpoint {
+                endpoint.handle_datagram(now, &mut datagram);
+            }
+        }
+        participant.advance(now);
+        self.drain_session(index);
+        self.transmit(index);
+    }
+
+    fn drain_session(&mut self, index: usize) {
+        while let Some(output) = self.participants[index].session.poll_output() {
+            let participant = &mut self.participants[index];
+            match output {
+                session::Output::Send(message) => {
+                    let parcel = Parcel::ToServer(participant.control, control::encode(&message));
+                    self.post(parcel);
+                }
+                session::Output::Event(event) => {
+                    if let session::Event::Admitted(admission) = &event {
+                        let (id, suite) = (admission.connection_id, admission.suite);
+                        participant.endpoint = Some(Endpoint::new(
+                            self.now,
+                            admission.you,
+                            id,
+                            suite,
+                            &secrets(id),
+                        ));
+                    }
+                    participant.handle_session_event(self.now, event);
+                }
+            }
+        }
+    }
+
+    /// What a client sends goes onto its path, and what arrived from there to the relay.
+    fn transmit(&mut self, index: usize) {
+        let now = self.now;
+        let participant = &mut self.participants[index];
+        let mut buffer = [0; DATAGRAM_MAX_BYTES];
+        while let Some(bytes) = participant
+            .endpoint
+            .as_mut()
+            .and_then(|endpoint| endpoint.poll_transmit(now, &mut buffer))
+        {
+            participant.up.send(now, buffer[..bytes].to_vec());
+        }
+        while let Some(mut datagram) = participant.up.poll(now) {
+            self.relay
+                .handle_datagram(now, participant.address, &mut datagram);
+        }
+    }
+
+    fn drain_relay(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX_BYTES];
+        while let Some(transmit) = self.relay.poll_transmit(self.now, &mut buffer) {
+            if let Some(participant) = self.at(transmit.to) {
+                let now = self.now;
+                self.participants[participant]
+                    .down
+                    .send(now, buffer[..transmit.bytes].to_vec());
+            }
+        }
+    }
+
+    fn at(&self, address: SocketAddr) -> Option<usize> {
+        let IpAddr::V4(ip) = address.ip() else {
+            return None;
+        };
+        let index = usize::from(ip.octets()[3]).checked_sub(1)?;
+        self.participants
+            .get(index)
+            .is_some_and(|participant| participant.address == address)
+            .then_some(index)
+    }
+}
+
+/// Stands in for the TLS exporter: both ends get the same bytes, each connection others.
+pub fn secrets(connection: ConnectionId) -> Secrets {
+    let export = |context: &[u8]| {
+        let mut bytes = [0; Secret::BYTES];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = context[index % context.len()] ^ index as u8;
+        }
+        Ok::<_, std::convert::Infallible>(bytes)
+    };
+    let Ok(secrets) = Secrets::derive(connection, export);
+    secrets
+}

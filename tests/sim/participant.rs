@@ -1,0 +1,381 @@
+//! One simulated client: the shipped session and endpoint, made-up devices, and notes of all that arrived.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::endpoint::{Endpoint, Event, StreamId};
+use common::ids::{ChatId, ControlId, KnockId, MemberId, TransferId};
+use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES};
+use common::link::{Link, LinkConfig};
+use common::sequence::MediaTime;
+use common::session::{self, Over, Session};
+use common::stats::NetworkSnapshot;
+use common::wire::control::{Framer, MediaState};
+use common::wire::message::{FileOffer, FileState, Message, Recipients};
+
+use crate::sources::{Camera, Voice, file, is_intact, loudness};
+
+/// A client of the meeting.
+#[derive(Debug)]
+pub struct Participant {
+    /// Display name.
+    pub name: String,
+    /// The control connection.
+    pub control: ControlId,
+    /// The control plane.
+    pub session: Session,
+    /// What the server sends on the control plane, put together from bytes.
+    pub framer: Framer,
+    /// The data plane, once admitted.
+    pub endpoint: Option<Endpoint>,
+    /// Where the client's datagrams come from.
+    pub address: SocketAddr,
+    /// To the server.
+    pub up: Link,
+    /// From the server.
+    pub down: Link,
+    /// Camera and microphone are used.
+    pub media: bool,
+    /// All that arrived.
+    pub seen: Seen,
+    /// When the next block of audio is captured and played.
+    pub next_block: Instant,
+    next_frame: Instant,
+    began: Instant,
+    voice: Voice,
+    camera: Camera,
+    uploads: Vec<Upload>,
+    offers: BTreeMap<TransferId, Vec<u8>>,
+    downloads: BTreeMap<StreamId, (MemberId, TransferId, Vec<u8>)>,
+    accepted: BTreeMap<(MemberId, TransferId), FileOffer>,
+    last_chat: u32,
+    last_transfer: u32,
+}
+
+/// A file being written to one receiver.
+#[derive(Debug)]
+struct Upload {
+    stream: StreamId,
+    transfer: TransferId,
+    written: usize,
+}
+
+/// What a participant noted.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// When the admission was heard.
+    pub admitted_at: Option<Instant>,
+    /// When the first frame of somebody else was complete.
+    pub first_frame_at: Option<Instant>,
+    /// Guests at the door, as the host hears of them.
+    pub knocks: Vec<(KnockId, String)>,
+    /// Frames by sender: complete, with holes, with a wrong byte.
+    pub frames: BTreeMap<MemberId, (u64, u64, u64)>,
+    /// Chat: sender, its number, to whom, text, when.
+    pub chat: Vec<(MemberId, ChatId, Recipients, String, Instant)>,
+    /// Messages of ours that somebody has.
+    pub delivered: Vec<(MemberId, ChatId)>,
+    /// Files that arrived whole, by sender.
+    pub files: Vec<(MemberId, FileOffer, Vec<u8>)>,
+    /// What receivers say of our files.
+    pub file_states: Vec<(MemberId, TransferId, FileState)>,
+    /// Blocks played that had sound in them, and all blocks played.
+    pub blocks: (u64, u64),
+    /// Datagrams that came from the server.
+    pub datagrams: u64,
+    /// Who spoke at any time.
+    pub speakers: Vec<MemberId>,
+    /// Why it is over.
+    pub over: Option<Over>,
+    /// The newest statistics.
+    pub snapshot: NetworkSnapshot,
+}
+
+impl Participant {
+    /// Somebody with a connection to the server and a path of its own.
+    pub fn new(
+        now: Instant,
+        number: u64,
+        name: &str,
+        session: Session,
+        path: LinkConfig,
+        seed: u64,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            control: ControlId(number),
+            session,
+            framer: Framer::new(),
+            endpoint: None,
+            address: SocketAddr::from(([10, 0, 0, number as u8], 40_000)),
+            up: Link::new(path, seed ^ (2 * number)),
+            down: Link::new(path, seed ^ (2 * number + 1)),
+            media: true,
+            seen: Seen::default(),
+            next_block: now,
+            next_frame: now,
+            began: now,
+            voice: Voice::new(seed ^ number),
+            camera: Camera::new(seed ^ number),
+            uploads: Vec::new(),
+            offers: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            last_chat: 0,
+            last_transfer: 0,
+        }
+    }
+
+    /// Our own id.
+    ///
+    /// # Panics
+    /// Before admission.
+    pub fn id(&self) -> MemberId {
+        self.session.you().expect("admitted")
+    }
+
+    /// Writes to all or to one.
+    pub fn say(&mut self, to: Recipients, text: &str) {
+        self.last_chat += 1;
+        let chat = Message::Chat {
+            id: ChatId(self.last_chat),
+            to,
+            text: text.to_owned(),
+        };
+        self.send(&chat);
+    }
+
+    /// Offers a file of `bytes` made from `seed`.
+    pub fn offer(&mut self, to: Recipients, seed: u64, bytes: usize) -> TransferId {
+        self.last_transfer += 1;
+        let transfer = TransferId(self.last_transfer);
+        let content = file(seed, bytes);
+        let offer = FileOffer {
+            transfer,
+            to,
+            name: "../notes.txt".into(),
+            size: bytes as u64,
+            hash: [0; 32],
+        };
+        self.offers.insert(transfer, content);
+        self.send(&Message::FileOffer(offer));
+        transfer
+    }
+
+    fn send(&mut self, message: &Message) {
+        let endpoint = self.endpoint.as_mut().expect("admitted");
+        endpoint
+            .send_message(message)
+            .expect("the channel has room");
+    }
+
+    /// What happened on the control plane.
+    pub fn handle_session_event(&mut self, now: Instant, event: session::Event) {
+        match event {
+            session::Event::KnockArrived { knock, name } => self.seen.knocks.push((knock, name)),
+            session::Event::KnockGone(knock) => self.seen.knocks.retain(|(id, _)| *id != knock),
+            session::Event::MemberLeft { member, .. } => {
+                self.endpoint
+                    .as_mut()
+                    .map_or((), |endpoint| endpoint.remove_member(member));
+            }
+            session::Event::Over(over) => {
+                self.seen.over = Some(over);
+                self.endpoint = None;
+            }
+            session::Event::Admitted(_) => {
+                self.seen.admitted_at = Some(now);
+                self.session.set_media(MediaState {
+                    camera: true,
+                    microphone: true,
+                });
+            }
+            session::Event::HostChanged(_)
+            | session::Event::Knocking
+            | session::Event::Locked(_)
+            | session::Event::MediaChanged { .. }
+            | session::Event::MemberJoined(_)
+            | session::Event::MuteRequested
+            | session::Event::NotAllowed(_) => {}
+        }
+    }
+
+    /// When the devices want something next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let endpoint = self.endpoint.as_ref()?;
+        let devices = self.next_block.min(self.next_frame);
+        Some(
+            endpoint
+                .poll_timeout()
+                .map_or(devices, |timeout| timeout.min(devices)),
+        )
+    }
+
+    /// Devices, timers and everything that arrived.
+    pub fn advance(&mut self, now: Instant) {
+        let Some(mut endpoint) = self.endpoint.take() else {
+            (self.next_block, self.next_frame) = (now, now);
+            return;
+        };
+        self.run_devices(now, &mut endpoint);
+        if endpoint
+            .poll_timeout()
+            .is_some_and(|timeout| now >= timeout)
+        {
+            endpoint.handle_timeout(now);
+        }
+        while let Some(event) = endpoint.poll_event() {
+            self.handle_event(now, &mut endpoint, event);
+        }
+        self.endpoint = Some(endpoint);
+    }
+
+    fn run_devices(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while now >= self.next_block {
+            self.next_block += AUDIO_BLOCK;
+            let voice = self.voice.next_block();
+            if self.media {
+                endpoint.push_audio(now, &voice);
+            }
+            let mut heard = [0; AUDIO_BLOCK_SAMPLES];
+            endpoint.pull_audio(now, &mut heard);
+            self.seen.blocks.0 += u64::from(loudness(&heard) > 300.0);
+            self.seen.blocks.1 += 1;
+        }
+        while now >= self.next_frame {
+            let target = endpoint.video_target();
+            self.next_frame += Duration::from_secs(1) / u32::from(target.frames_per_second);
+            let since = self.next_frame.saturating_duration_since(self.began);
+            let timestamp = MediaTime((since.as_micros() * 9 / 100) as u32);
+            if self.media {
+                endpoint.push_video(now, self.camera.next_frame(target, timestamp));
+            }
+            self.seen.snapshot = endpoint.snapshot(now);
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::Frame(frame) => {
+                let counts = self.seen.frames.entry(frame.ssrc.member()).or_default();
+                counts.0 += u64::from(frame.complete);
+                counts.1 += u64::from(!frame.complete);
+                counts.2 += u64::from(!is_intact(&frame.picture));
+                if frame.complete {
+                    self.seen.first_frame_at.get_or_insert(now);
+                }
+            }
+            Event::Speaking(members) => {
+                let new = members
+                    .iter()
+                    .filter(|member| !self.seen.speakers.contains(member))
+                    .copied();
+                self.seen.speakers.extend(new.collect::<Vec<_>>());
+            }
+            Event::Message(delivery) => {
+                self.handle_message(now, endpoint, delivery.from, delivery.message)
+            }
+            Event::FileOpened {
+                stream,
+                from,
+                transfer,
+            } => {
+                if self.accepted.contains_key(&(from, transfer)) {
+                    self.downloads.insert(stream, (from, transfer, Vec::new()));
+                } else {
+                    endpoint.stop_file(stream);
+                }
+            }
+            Event::FileReadable(stream) => self.read_file(endpoint, stream),
+            Event::FileWritable(_) => self.write_files(endpoint),
+            Event::ChannelFailed => panic!("{}'s reliable channel failed", self.name),
+            Event::FileAcknowledged(_) | Event::FileReset(_) | Event::FileStopped(_) => {}
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        from: MemberId,
+        message: Message,
+    ) {
+        match message {
+            Message::Chat { id, to, text } => {
+                self.seen.chat.push((from, id, to, text, now));
+                let _ = endpoint.send_message(&Message::ChatDelivered { to: from, id });
+            }
+            Message::ChatDelivered { id, .. } => self.seen.delivered.push((from, id)),
+            Message::FileOffer(offer) => {
+                let accept = Message::FileAccept {
+                    to: from,
+                    transfer: offer.transfer,
+                    offset: 0,
+                };
+                self.accepted.insert((from, offer.transfer), offer);
+                endpoint
+                    .send_message(&accept)
+                    .expect("the channel has room");
+            }
+            Message::FileAccept { transfer, .. } if self.offers.contains_key(&transfer) => {
+                let stream = endpoint
+                    .open_file(from, transfer)
+                    .expect("few files are under way");
+                self.uploads.push(Upload {
+                    stream,
+                    transfer,
+                    written: 0,
+                });
+                self.write_files(endpoint);
+            }
+            Message::FileProgress {
+                transfer, state, ..
+            } => self.seen.file_states.push((from, transfer, state)),
+            Message::FileAccept { .. } | Message::FileWithdraw { .. } => {}
+        }
+    }
+
+    fn write_files(&mut self, endpoint: &mut Endpoint) {
+        for upload in &mut self.uploads {
+            let content = &self.offers[&upload.transfer];
+            if upload.written < content.len() {
+                upload.written += endpoint.write_file(upload.stream, &content[upload.written..]);
+                if upload.written == content.len() {
+                    endpoint.finish_file(upload.stream);
+                }
+            }
+        }
+    }
+
+    fn read_file(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+        let Some((from, transfer, content)) = self.downloads.get_mut(&stream) else {
+            return;
+        };
+        let mut buffer = [0; 4_096];
+        loop {
+            let read = endpoint.read_file(stream, &mut buffer);
+            content.extend_from_slice(&buffer[..read.bytes]);
+            if read.finished {
+                let key = (*from, *transfer);
+                let offer = self
+                    .accepted
+                    .remove(&key)
+                    .expect("only accepted files are downloaded");
+                let (from, transfer, content) =
+                    self.downloads.remove(&stream).expect("found above");
+                self.seen.files.push((from, offer, content));
+                let done = Message::FileProgress {
+                    to: from,
+                    transfer,
+                    state: FileState::Verified,
+                };
+                endpoint.send_message(&done).expect("the channel has room");
+                return;
+            }
+            if read.bytes == 0 {
+                return;
+            }
+        }
+    }
+}
