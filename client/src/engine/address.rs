@@ -52,6 +52,17 @@ impl fmt::Display for ServerAddress {
     }
 }
 
+impl ServerAddress {
+    /// Always with the port.
+    pub fn with_port(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
 impl From<SocketAddr> for ServerAddress {
     fn from(address: SocketAddr) -> Self {
         Self {

@@ -62,6 +62,11 @@ impl Audio {
         });
     }
 
+    /// There is a microphone, perhaps a muted one.
+    pub(super) fn has_microphone(&self) -> bool {
+        self.microphone.is_some()
+    }
+
     /// A device is there, or is not.
     pub(super) fn handle_opened(&mut self, opened: Opened) -> Result<(), AudioFailure> {
         match opened {

@@ -26,13 +26,14 @@ pub(super) enum FromCamera {
 }
 
 /// Coded frames between camera and meeting: one that waits, one in the making. An older one is of no use.
-pub(super) const CAMERA_CHANNEL: usize = 2;
+const CAMERA_CHANNEL: usize = 2;
 
 /// A camera that is on. Dropping it turns it off; its thread ends with the capture it is in.
 #[derive(Debug)]
 pub(super) struct CameraThread {
     stop: Arc<AtomicBool>,
     target: watch::Sender<VideoTarget>,
+    coded: mpsc::Receiver<FromCamera>,
 }
 
 impl Drop for CameraThread {
@@ -50,8 +51,6 @@ pub(super) struct CameraSink {
     pub(super) frames: FrameSlots,
     /// Tells the window of it.
     pub(super) outlet: PassingOutlet,
-    /// Coded, to the meeting.
-    pub(super) coded: mpsc::Sender<FromCamera>,
     /// Zero of the media time: the start of the meeting.
     pub(super) origin: Instant,
 }
@@ -61,15 +60,23 @@ impl CameraThread {
     pub(super) fn start(choice: DeviceChoice, target: VideoTarget, sink: CameraSink) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (target, watched) = watch::channel(target);
+        let (coded_out, coded) = mpsc::channel(CAMERA_CHANNEL);
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().name("camera".into()).spawn(move || {
-            let failed = sink.coded.clone();
-            if let Err(error) = run(&choice, &stopped, &watched, sink) {
+            let result = run(&choice, &stopped, &watched, &sink, &coded_out);
+            // The window keeps no picture of a camera that is off.
+            sink.frames.take(sink.you);
+            if let Err(error) = result {
                 // A meeting that is over does not want to know.
-                let _ = failed.blocking_send(FromCamera::Failed(error));
+                let _ = coded_out.blocking_send(FromCamera::Failed(error));
             }
         })?;
-        Ok(Self { stop, target })
+        Ok(Self { stop, target, coded })
+    }
+
+    /// The next thing the camera has to say; `None` when its thread has ended.
+    pub(super) async fn next(&mut self) -> Option<FromCamera> {
+        self.coded.recv().await
     }
 
     /// What to produce from here on.
@@ -82,7 +89,8 @@ fn run(
     choice: &DeviceChoice,
     stop: &AtomicBool,
     target: &watch::Receiver<VideoTarget>,
-    sink: CameraSink,
+    sink: &CameraSink,
+    coded: &mpsc::Sender<FromCamera>,
 ) -> Result<(), DeviceError> {
     let Some(mut camera) = open_camera(choice)? else {
         return Err(DeviceError("No camera is chosen.".into()));
@@ -96,15 +104,13 @@ fn run(
         let target = *target.borrow();
         if !stop.load(Ordering::Relaxed) && pace.due(now, target.frames_per_second) {
             // The meeting is behind: coding this one would only heat the room.
-            if let Ok(room) = sink.coded.try_reserve() {
+            if let Ok(room) = coded.try_reserve() {
                 let frame = encoder.encode(&picture, target, media_time(sink.origin, now))?;
                 room.send(FromCamera::Frame(frame));
             }
         }
-        picture = show(&sink, picture);
+        picture = show(sink, picture);
     }
-    // The window keeps no picture of a camera that is off.
-    sink.frames.take(sink.you);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use common::ids::MemberId;
 use common::media::blocks::ReceivedFrame;
@@ -34,6 +35,7 @@ pub(super) struct DecodedSink {
 #[derive(Debug)]
 pub(super) struct Decoding {
     queues: Vec<Arc<Queue>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,12 +60,22 @@ impl Decoding {
     pub(super) fn start(sink: &DecodedSink) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let queues: Vec<_> = (0..(cores / 2).clamp(1, DECODERS_MAX)).map(|_| Arc::<Queue>::default()).collect();
-        let decoding = Self { queues };
+        let mut decoding = Self { queues, threads: Vec::new() };
         for queue in &decoding.queues {
             let (queue, sink) = (Arc::clone(queue), sink.clone());
-            std::thread::Builder::new().name("decoding".into()).spawn(move || run(&queue, &sink))?;
+            let thread = std::thread::Builder::new().name("decoding".into());
+            decoding.threads.push(thread.spawn(move || run(&queue, &sink))?);
         }
         Ok(decoding)
+    }
+
+    /// Ends the threads: after this they put no more pictures anywhere. Waits for one frame at most.
+    pub(super) fn stop(mut self) {
+        self.queues.iter().for_each(|queue| queue.close());
+        for thread in self.threads.drain(..) {
+            // A panic was printed by the thread.
+            let _ = thread.join();
+        }
     }
 
     /// Has a frame decoded and shown.
@@ -154,6 +166,10 @@ fn run(queue: &Queue, sink: &DecodedSink) {
                 sink.frames.take(member);
             }
         }
+    }
+    // The next meeting has other members by the same ids.
+    for member in decoders.keys() {
+        sink.frames.take(*member);
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use common::endpoint::Endpoint;
 use common::limits::DATAGRAM_MAX_BYTES;
+use common::link::{Link, LinkConfig};
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::impairment::{BadNetwork, Impairment};
 
 /// Bytes the kernel holds in each direction: 0.8 s of the largest meeting (20 Mbit/s), so that a busy moment of this
 /// process loses nothing. The kernel may give less.
@@ -35,7 +35,7 @@ impl DataSocket {
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn open(server: SocketAddr, impairment: Option<&Impairment>) -> io::Result<Self> {
+    pub(super) fn open(server: SocketAddr, impairment: Option<LinkConfig>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None)?;
         // Smaller buffers work too.
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
@@ -100,5 +100,22 @@ impl DataSocket {
         while let Some(mut datagram) = network.down.poll(now) {
             endpoint.handle_datagram(now, &mut datagram);
         }
+    }
+}
+
+/// A link for each way, between this program and its socket, to try out what a meeting does on a bad network.
+#[derive(Debug)]
+struct BadNetwork {
+    up: Link,
+    down: Link,
+}
+
+impl BadNetwork {
+    fn new(config: LinkConfig) -> Self {
+        Self { up: Link::new(config, 1), down: Link::new(config, 2) }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.up.poll_timeout(), self.down.poll_timeout()].into_iter().flatten().min()
     }
 }
