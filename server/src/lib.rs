@@ -1,1 +1,161 @@
-//! server
+//! The server of a Conclave meeting: sockets, tasks and one thread around [`common::hub::Hub`] and
+//! [`common::relay::Relay`], which decide everything.
+//!
+//! ```text
+//!  TCP ─▶ control (accept) ─▶ connection (a task each) ─facts─▶ hub_task (owns Hub) ─commands─▶ media (a thread,
+//!                                     ▲──────────messages──────────┘                            owns Relay and UDP)
+//! ```
+//!
+//! Every arrow is a bounded channel. The program `conclave-server` is one user of [`Server`], the desktop client,
+//! which can hold a meeting on its own machine, is the other.
+
+mod config;
+mod connection;
+mod control;
+mod hub_task;
+mod identity;
+mod listen;
+mod media;
+mod seats;
+mod socket;
+mod start_error;
+mod statistics;
+mod stream;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::hub::Hub;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+pub use crate::config::{DEFAULT_PORT, ServerConfig};
+pub use crate::identity::Fingerprint;
+pub use crate::start_error::StartError;
+pub use crate::statistics::{ServerStatistics, SocketStatistics};
+
+use crate::control::Acceptor;
+use crate::hub_task::HubTask;
+use crate::identity::Identity;
+use crate::listen::Sockets;
+use crate::media::MediaThread;
+use crate::seats::Seats;
+use crate::statistics::Board;
+
+/// A running server. Dropping it stops it too, but without waiting until everybody has been told: see
+/// [`Server::stop`].
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    fingerprint: Fingerprint,
+    board: Arc<Board>,
+    /// Dropped to stop the hub, which stops all the others.
+    running: oneshot::Sender<()>,
+    hub: JoinHandle<()>,
+    acceptor: JoinHandle<()>,
+    media: MediaThread,
+}
+
+impl Server {
+    /// Opens the sockets and serves until [`Server::stop`]. Must be called inside a tokio runtime with I/O and time,
+    /// whose tasks then carry the control plane; media has a thread of its own.
+    ///
+    /// # Errors
+    /// [`StartError`], whose `Display` is the sentence to show.
+    pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let sockets = Sockets::open(config.listen)?;
+        let identity =
+            tokio::task::spawn_blocking(move || Identity::load_or_create(&config.state_dir))
+                .await
+                .map_err(|error| StartError::Unexpected(error.into()))??;
+        let fingerprint = identity.fingerprint();
+        let tls = TlsAcceptor::from(Arc::new(identity.into_tls_config()?));
+        let hub = Hub::new(seed()?, aes());
+        Self::run(sockets, tls, fingerprint, hub).await
+    }
+
+    async fn run(
+        sockets: Sockets,
+        tls: TlsAcceptor,
+        fingerprint: Fingerprint,
+        hub: Hub,
+    ) -> Result<Self, StartError> {
+        let address = sockets.address;
+        let board = Arc::new(Board::default());
+        let (media, commands) = MediaThread::spawn(sockets.udp, Arc::clone(&board)).await?;
+        let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
+        let (running, stopped) = oneshot::channel();
+        let seats = Arc::new(Seats::new(Arc::clone(&board)));
+        let acceptor = Acceptor::new(sockets.tcp, tls, facts, seats)?;
+        let hub_task = HubTask::new(hub, commands, Arc::clone(&board));
+        tracing::info!(%address, %fingerprint, "listening");
+        Ok(Self {
+            address,
+            fingerprint,
+            board,
+            running,
+            hub: tokio::spawn(hub_task.run(facts_received, stopped)),
+            acceptor: tokio::spawn(acceptor.run()),
+            media,
+        })
+    }
+
+    /// Where it listens, both TCP and UDP, with the real port when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients remember this server by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// How busy it is.
+    pub fn statistics(&self) -> ServerStatistics {
+        self.board.read()
+    }
+
+    /// Waits until the server ends by itself, which happens only when a part of it broke; [`Server::stop`] is to be
+    /// called afterwards. Safe to be dropped and called again.
+    pub async fn failed(&mut self) {
+        // The sender knows when the hub, at the other end, is gone.
+        self.running.closed().await;
+    }
+
+    /// Tells everybody that the server stops, waits (for seconds at most) until they have heard it, and frees the
+    /// port.
+    pub async fn stop(self) {
+        drop(self.running);
+        for task in [self.hub, self.acceptor] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the server broke");
+            }
+        }
+        self.media.ended().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    SysRng
+        .try_fill_bytes(&mut seed)
+        .map_err(|error| StartError::Unexpected(error.into()))?;
+    Ok(seed)
+}
+
+/// Whether this processor has AES instructions.
+fn aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}

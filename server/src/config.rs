@@ -1,0 +1,51 @@
+//! What a server can be told.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use directories::ProjectDirs;
+
+/// The port of a server that was told none, TCP and UDP.
+pub const DEFAULT_PORT: u16 = 7878;
+
+/// The knobs of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where to listen, TCP and UDP at the same port number; port 0 lets the system choose one that is free for
+    /// both. Default `[::]:7878`: every address of this machine, IPv6 and IPv4; where IPv6 is off, `0.0.0.0:7878`.
+    pub listen: SocketAddr,
+    /// The directory that keeps the server's identity over restarts; made when missing. Default: where the
+    /// operating system keeps the state of programs, for example `~/.local/state/conclave`.
+    pub state_dir: PathBuf,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            state_dir: default_state_dir(),
+        }
+    }
+}
+
+/// Only Linux has a place for state; elsewhere it goes with the program's local data. Without a home directory it
+/// is kept where the program was started.
+fn default_state_dir() -> PathBuf {
+    let state_dir =
+        |dirs: ProjectDirs| dirs.state_dir().unwrap_or(dirs.data_local_dir()).to_owned();
+    ProjectDirs::from("", "", "conclave").map_or_else(|| PathBuf::from("conclave-state"), state_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_it_listens_everywhere_at_port_7878() {
+        let config = ServerConfig::default();
+        assert_eq!(config.listen.to_string(), "[::]:7878");
+        assert!(
+            config.state_dir.ends_with("conclave") || config.state_dir.ends_with("conclave-state")
+        );
+    }
+}
