@@ -58,7 +58,6 @@ pub(super) struct Connected {
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
     /// The server of this program: its own key.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for the server to tell its key"))]
     Exactly(Fingerprint),
     /// The one that was remembered, or the first one seen.
     Remembered(KnownServers),
@@ -149,12 +148,13 @@ async fn shake_hands(
 }
 
 fn unreachable(server: &ServerAddress, error: &io::Error) -> ConnectError {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
-        io::ErrorKind::NotFound => "nothing has this name".to_owned(),
-        io::ErrorKind::TimedOut => "it does not answer".to_owned(),
-        _ => error.to_string(),
-    };
+    let known = [
+        (io::ErrorKind::ConnectionRefused, "no server listens there"),
+        (io::ErrorKind::NotFound, "nothing has this name"),
+        (io::ErrorKind::TimedOut, "it does not answer"),
+    ];
+    let why = known.iter().find(|(kind, _)| *kind == error.kind());
+    let why = why.map_or_else(|| error.to_string(), |(_, why)| (*why).to_owned());
     ConnectError(format!("Could not reach {server}: {why}."))
 }
 

@@ -1,5 +1,6 @@
 //! Received frames become pictures, on threads of their own; the newest picture wins.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -151,15 +152,16 @@ fn run(queue: &Queue, sink: &DecodedSink) {
         match job {
             Job::Decode(frame) => {
                 let member = frame.ssrc.member();
-                if !decoders.contains_key(&member) {
+                let decoder = match decoders.entry(member) {
+                    Entry::Occupied(entry) => entry.into_mut(),
                     // Without memory for a decoder there is no picture, and nothing else to do about it.
-                    let Ok(decoder) = PartDecoder::new() else { continue };
-                    decoders.insert(member, decoder);
-                }
-                if let Some(decoder) = decoders.get_mut(&member) {
-                    decoder.decode(&frame.picture);
-                    spare = show(sink, member, decoder.picture(), spare);
-                }
+                    Entry::Vacant(entry) => match PartDecoder::new() {
+                        Ok(decoder) => entry.insert(decoder),
+                        Err(_) => continue,
+                    },
+                };
+                decoder.decode(&frame.picture);
+                spare = show(sink, member, decoder.picture(), spare);
             }
             Job::Forget(member) => {
                 decoders.remove(&member);

@@ -134,12 +134,13 @@ mod tests {
     }
 
     fn notices(receiver: &mut mpsc::Receiver<Event>) -> Vec<String> {
-        std::iter::from_fn(|| receiver.try_recv().ok())
-            .filter_map(|event| match event {
-                Event::Notice(text) => Some(text),
-                _ => None,
-            })
-            .collect()
+        let mut texts = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            if let Event::Notice(text) = event {
+                texts.push(text);
+            }
+        }
+        texts
     }
 
     #[test]

@@ -24,14 +24,14 @@ use rustls::{
 
 /// SHA-256 of a server's SubjectPublicKeyInfo (RFC 5280 §4.1, as pinned in RFC 7469 §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(pub [u8; 32]);
+pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
 impl Fingerprint {
     /// Of the key in a certificate.
     ///
     /// # Errors
     /// What rustls says of a certificate that cannot be read.
-    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
         let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
         let hash = digest::digest(&digest::SHA256, &key);
         hash.as_ref()

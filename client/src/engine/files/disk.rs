@@ -111,7 +111,7 @@ impl Disk {
 
     /// Writes a file that arrives. Dropping the sender before the last chunk gives the file up.
     pub(super) fn write(&mut self, folder: PathBuf, expected: Expected) -> (JobId, mpsc::Sender<Chunk>) {
-        let (sender, mut chunks) = mpsc::channel(PIECES_AHEAD);
+        let (sender, mut chunks) = mpsc::channel::<Chunk>(PIECES_AHEAD);
         let job = self.start(move |reporter| {
             let mut part = Part::create(&folder, &expected)?;
             loop {
@@ -170,11 +170,12 @@ fn hash_file(path: &Path, given_up: impl Fn() -> bool) -> io::Result<(u64, [u8; 
 fn read_piece(file: &mut File, left: u64) -> io::Result<Vec<u8>> {
     let wanted = left.min(PIECE_BYTES as u64) as usize;
     let mut piece = vec![0; wanted];
-    file.read_exact(&mut piece).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::other("it became shorter while it was sent"),
-        _ => error,
-    })?;
-    Ok(piece)
+    match file.read_exact(&mut piece) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(io::Error::other("it became shorter while it was sent"))
+        }
+        read => read.map(|()| piece),
+    }
 }
 
 /// A file that is not complete. Dropped before [`Part::finish`], it is removed.
@@ -353,7 +354,7 @@ mod tests {
                 }
                 News::Kept(path) => break path,
                 News::Written(_) => {}
-                other => panic!("{other:?}"),
+                other @ (News::Corrupt | News::Failed(_) | News::Hashed(..)) => panic!("{other:?}"),
             }
         };
         assert_eq!(fs::read(path).unwrap(), content);

@@ -147,22 +147,25 @@ impl Incoming {
 
     /// Reads what the disk has room for.
     pub(super) fn read(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
-        let Some(download) = self.downloads.get_mut(&stream) else {
+        let Some(chunks) = self.downloads.get(&stream).map(|download| download.chunks.clone()) else {
             return;
         };
         // A disk that has failed says so itself.
-        while let Ok(room) = download.chunks.try_reserve() {
+        while let Ok(room) = chunks.try_reserve() {
             let read = tools.endpoint.read_file(stream, &mut self.scratch);
             if read.bytes == 0 && !read.finished {
                 return;
             }
             room.send(Chunk { bytes: self.scratch[..read.bytes].to_vec(), last: read.finished });
             if read.finished {
-                let (job, key) = (download.job, download.key);
-                self.downloads.remove(&stream);
-                self.finishing.insert(job, key);
-                return;
+                return self.await_disk(stream);
             }
+        }
+    }
+
+    fn await_disk(&mut self, stream: StreamId) {
+        if let Some(download) = self.downloads.remove(&stream) {
+            self.finishing.insert(download.job, download.key);
         }
     }
 

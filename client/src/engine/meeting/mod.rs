@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::endpoint::Endpoint;
-use common::ids::MemberId;
 use common::session::{Over, Session};
 use common::wire::control::MediaState;
 use tokio::sync::mpsc;
@@ -34,7 +33,6 @@ use crate::devices::DeviceChoice;
 
 /// A meeting we are in.
 pub(super) struct Meeting<'a> {
-    you: MemberId,
     session: Session,
     control: Control,
     endpoint: Endpoint,
@@ -119,7 +117,6 @@ impl<'a> Meeting<'a> {
         let (opened_out, opened) = mpsc::channel(OPENED_CHANNEL);
         let (disk_out, disk) = mpsc::channel(DISK_CHANNEL);
         let mut meeting = Self {
-            you,
             session: door.session,
             control: door.control,
             endpoint,
