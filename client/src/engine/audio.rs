@@ -1,0 +1,116 @@
+//! Between the sound devices and the endpoint: a few blocks of 10 ms each time the meeting looks at the clock.
+
+use std::time::{Duration, Instant};
+
+use common::endpoint::Endpoint;
+use common::limits::AUDIO_BLOCK_SAMPLES;
+use tokio::sync::mpsc;
+
+use super::recording::Recorder;
+use crate::devices::{Block, DeviceChoice, DeviceError, Microphone, Speaker, open_microphone, open_speaker};
+
+/// How often the devices are looked at: twice a block, so that a block waits 5 ms at most.
+pub(super) const AUDIO_TICK: Duration = Duration::from_millis(5);
+
+/// Blocks moved at a time each way, after the machine was busy with something else: 100 ms. What is older is the
+/// device's to throw away.
+const BLOCKS_PER_TICK: usize = 10;
+
+/// A device that was opened, or why not; `None` is a device that was chosen to be off.
+pub(super) enum Opened {
+    Microphone(Result<Option<Box<dyn Microphone>>, DeviceError>),
+    Speaker(Result<Option<Box<dyn Speaker>>, DeviceError>),
+}
+
+/// Something to tell about a device that has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AudioFailure {
+    Microphone(DeviceError),
+    Speaker(DeviceError),
+}
+
+/// The sound devices in use.
+pub(super) struct Audio {
+    microphone: Option<Box<dyn Microphone>>,
+    speaker: Option<Box<dyn Speaker>>,
+    opened: mpsc::Sender<Opened>,
+    recorder: Option<Recorder>,
+    block: Block,
+}
+
+impl Audio {
+    /// No device yet. What [`Audio::choose_microphone`] and [`Audio::choose_speaker`] open comes by the channel.
+    pub(super) fn new(opened: mpsc::Sender<Opened>, recorder: Option<Recorder>) -> Self {
+        Self { microphone: None, speaker: None, opened, recorder, block: [0; AUDIO_BLOCK_SAMPLES] }
+    }
+
+    /// Opens a microphone in place of the one in use, on a thread of its own: sound servers take their time.
+    pub(super) fn choose_microphone(&mut self, choice: DeviceChoice) {
+        self.microphone = None;
+        let opened = self.opened.clone();
+        tokio::task::spawn_blocking(move || {
+            drop(opened.blocking_send(Opened::Microphone(open_microphone(&choice))));
+        });
+    }
+
+    /// Opens a speaker in place of the one in use, likewise.
+    pub(super) fn choose_speaker(&mut self, choice: DeviceChoice) {
+        self.speaker = None;
+        let opened = self.opened.clone();
+        tokio::task::spawn_blocking(move || {
+            drop(opened.blocking_send(Opened::Speaker(open_speaker(&choice))));
+        });
+    }
+
+    /// There is a microphone, perhaps a muted one.
+    pub(super) fn has_microphone(&self) -> bool {
+        self.microphone.is_some()
+    }
+
+    /// A device is there, or is not.
+    pub(super) fn handle_opened(&mut self, opened: Opened) -> Result<(), AudioFailure> {
+        match opened {
+            Opened::Microphone(device) => self.microphone = device.map_err(AudioFailure::Microphone)?,
+            Opened::Speaker(device) => self.speaker = device.map_err(AudioFailure::Speaker)?,
+        }
+        Ok(())
+    }
+
+    /// Sends what the microphone has, unless it is muted. A muted microphone is read too, so that unmuting it does not
+    /// send what was said before.
+    pub(super) fn capture(&mut self, now: Instant, endpoint: &mut Endpoint, on: bool) -> Result<(), AudioFailure> {
+        let Some(microphone) = &mut self.microphone else {
+            return Ok(());
+        };
+        for _ in 0..BLOCKS_PER_TICK {
+            match microphone.read(&mut self.block) {
+                Ok(true) if on => endpoint.push_audio(now, &self.block),
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.microphone = None;
+                    return Err(AudioFailure::Microphone(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the speaker what it wants.
+    pub(super) fn play(&mut self, now: Instant, endpoint: &mut Endpoint) -> Result<(), AudioFailure> {
+        let Some(speaker) = &mut self.speaker else {
+            return Ok(());
+        };
+        for _ in 0..speaker.wanted().min(BLOCKS_PER_TICK) {
+            endpoint.pull_audio(now, &mut self.block);
+            if let Some(recorder) = &self.recorder {
+                recorder.block(&self.block);
+            }
+            if let Err(error) = speaker.write(&self.block) {
+                self.speaker = None;
+                return Err(AudioFailure::Speaker(error));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! The engine between meetings: waits for a command, goes through a door, holds the meeting, and waits again.
+
+use common::session::{Over, Purpose};
+use common::wire::control::EndReason;
+use tokio::sync::mpsc;
+
+use super::EngineConfig;
+use super::address::ServerAddress;
+use super::control::{Connected, Trust, connect};
+use super::door::Door;
+use super::embedded::Embedded;
+use super::meeting::Meeting;
+use super::outlet::Outlet;
+use super::protocol::{Command, Event, FrameSlots};
+use super::trust::KnownServers;
+
+/// An engine that is in no meeting.
+pub(super) struct Lobby {
+    /// Also what a person has chosen since: devices, and whether they are on.
+    config: EngineConfig,
+    commands: mpsc::Receiver<Command>,
+    outlet: Outlet,
+    frames: FrameSlots,
+}
+
+/// The parts of the lobby that a door or a meeting works with.
+pub(super) struct Surroundings<'a> {
+    pub(super) config: &'a mut EngineConfig,
+    pub(super) commands: &'a mut mpsc::Receiver<Command>,
+    pub(super) outlet: &'a mut Outlet,
+    pub(super) frames: &'a FrameSlots,
+}
+
+/// How a stay ended: the sentence, and whether all is well.
+pub(super) struct Ending {
+    pub(super) reason: String,
+    pub(super) expected: bool,
+}
+
+impl From<Over> for Ending {
+    fn from(over: Over) -> Self {
+        let expected = matches!(over, Over::Left | Over::Ended(EndReason::EndedByHost));
+        Self { reason: over.to_string(), expected }
+    }
+}
+
+impl Ending {
+    pub(super) fn failure(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), expected: false }
+    }
+}
+
+impl Lobby {
+    pub(super) fn new(
+        config: EngineConfig,
+        commands: mpsc::Receiver<Command>,
+        outlet: Outlet,
+        frames: FrameSlots,
+    ) -> Self {
+        Self { config, commands, outlet, frames }
+    }
+
+    /// Runs until the sender of commands is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            let command = tokio::select! {
+                command = self.commands.recv() => command,
+                () = self.outlet.room() => {
+                    self.outlet.flush();
+                    continue;
+                }
+            };
+            match command {
+                Some(Command::StartMeeting { name, server }) => self.host(name, server).await,
+                Some(Command::Join { server, code, name }) => {
+                    self.visit(&server, Purpose::Knock { code, name }).await;
+                }
+                Some(command) => choose(&mut self.config, &command),
+                None => return,
+            }
+        }
+    }
+
+    async fn host(&mut self, name: String, server: Option<String>) {
+        let purpose = Purpose::Create { name };
+        match server {
+            Some(server) => self.visit(&server, purpose).await,
+            None => self.host_here(purpose).await,
+        }
+    }
+
+    async fn host_here(&mut self, purpose: Purpose) {
+        self.outlet.send(Event::Connecting { server: "this computer".into() });
+        let embedded = match Embedded::start(&self.config.state_dir, self.config.listen).await {
+            Ok(embedded) => embedded,
+            Err(error) => return self.end(Ending::failure(error)),
+        };
+        let addresses = embedded.guest_addresses();
+        let ending = self.stay(&embedded.own_address(), &embedded.trust(), purpose, addresses, true).await;
+        embedded.stop().await;
+        self.end(ending);
+    }
+
+    async fn visit(&mut self, typed: &str, purpose: Purpose) {
+        let server: ServerAddress = match typed.parse() {
+            Ok(server) => server,
+            Err(error) => return self.end(Ending::failure(error)),
+        };
+        self.outlet.send(Event::Connecting { server: server.to_string() });
+        let trust = Trust::Remembered(KnownServers::in_folder(&self.config.state_dir));
+        let addresses = vec![server.with_port()];
+        let ending = self.stay(&server, &trust, purpose, addresses, false).await;
+        self.end(ending);
+    }
+
+    async fn stay(
+        &mut self,
+        server: &ServerAddress,
+        trust: &Trust,
+        purpose: Purpose,
+        addresses: Vec<String>,
+        ours: bool,
+    ) -> Ending {
+        let connected = tokio::select! {
+            connected = connect(server, trust) => connected,
+            () = given_up(&mut self.commands, &mut self.config) => return Over::Left.into(),
+        };
+        let Connected { control, peer, remembered } = match connected {
+            Ok(connected) => connected,
+            Err(error) => return Ending::failure(error),
+        };
+        if let Some(fingerprint) = remembered {
+            let server = server.to_string();
+            self.outlet.send(Event::ServerRemembered { server, fingerprint: fingerprint.to_string() });
+        }
+        let mut surroundings = self.surroundings();
+        let mut door = Door::new(control, purpose);
+        let invitation = match door.wait(&mut surroundings).await {
+            Ok(invitation) => invitation,
+            Err(over) => {
+                door.close().await;
+                return over.into();
+            }
+        };
+        match Meeting::enter(door, invitation, peer, ours, addresses, self.surroundings()) {
+            Ok(meeting) => meeting.run().await,
+            Err(error) => Ending::failure(format!("The meeting cannot begin: {error}.")),
+        }
+    }
+
+    fn surroundings(&mut self) -> Surroundings<'_> {
+        Surroundings {
+            config: &mut self.config,
+            commands: &mut self.commands,
+            outlet: &mut self.outlet,
+            frames: &self.frames,
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        let Ending { reason, expected } = ending;
+        self.outlet.send(Event::Ended { reason, expected });
+    }
+}
+
+/// Waits until a person does not want to connect any more; takes other choices meanwhile.
+async fn given_up(commands: &mut mpsc::Receiver<Command>, config: &mut EngineConfig) {
+    loop {
+        match commands.recv().await {
+            None | Some(Command::Leave) => return,
+            Some(command) => choose(config, &command),
+        }
+    }
+}
+
+/// Keeps what a person chose for the next meeting. Everything else means nothing outside of one.
+pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
+    match command {
+        Command::ChooseCamera(choice) => config.camera = choice.clone(),
+        Command::ChooseMicrophone(choice) => config.microphone = choice.clone(),
+        Command::ChooseSpeaker(choice) => config.speaker = choice.clone(),
+        Command::SetCamera(on) => config.camera_on = *on,
+        Command::SetMicrophone(on) => config.microphone_on = *on,
+        Command::AcceptFile { .. }
+        | Command::Act(_)
+        | Command::CancelFile { .. }
+        | Command::DeclineFile { .. }
+        | Command::Join { .. }
+        | Command::Leave
+        | Command::OfferFile { .. }
+        | Command::SendChat { .. }
+        | Command::StartMeeting { .. } => {}
+    }
+}

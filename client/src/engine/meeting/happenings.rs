@@ -1,0 +1,124 @@
+//! What happens in a meeting: told by the server over the control plane, and by the endpoint over the data plane.
+
+use common::endpoint::Event as EndpointEvent;
+use common::ids::MemberId;
+use common::session::{Event as SessionEvent, Output, Over};
+use common::wire::control::{Action, Member};
+use common::wire::message::{Delivery, Message};
+
+use super::Meeting;
+use crate::engine::protocol::Event;
+
+impl Meeting<'_> {
+    /// Sends and tells what the session has; answers how it ended, if it did.
+    pub(super) fn drain_session(&mut self) -> Option<Over> {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Event(SessionEvent::Over(over)) => return Some(over),
+                Output::Event(event) => self.handle_session(event),
+                Output::Send(message) => self.control.send(message),
+            }
+        }
+        None
+    }
+
+    fn handle_session(&mut self, event: SessionEvent) {
+        let event = match event {
+            SessionEvent::HostChanged(member) => Event::HostChanged(member),
+            SessionEvent::KnockArrived { knock, name } => Event::KnockArrived { knock, name },
+            SessionEvent::KnockGone(knock) => Event::KnockGone(knock),
+            SessionEvent::Locked(locked) => Event::Locked(locked),
+            SessionEvent::MediaChanged { member, media } => Event::MediaChanged { member, media },
+            SessionEvent::MemberJoined(member) => {
+                self.name_in_recording(&member);
+                Event::MemberJoined(member)
+            }
+            SessionEvent::MemberLeft { member, reason } => {
+                self.member_left(member);
+                Event::MemberLeft { member, reason }
+            }
+            SessionEvent::MuteRequested => {
+                self.set_microphone(false);
+                self.surroundings.config.microphone_on = false;
+                Event::MuteRequested
+            }
+            SessionEvent::NotAllowed(action) => Event::Notice(not_allowed(action).into()),
+            // They come before a meeting and at its end, and are handled there.
+            SessionEvent::Admitted(_) | SessionEvent::Knocking | SessionEvent::Over(_) => return,
+        };
+        self.surroundings.outlet.send(event);
+    }
+
+    fn member_left(&mut self, member: MemberId) {
+        self.endpoint.remove_member(member);
+        self.decoding.forget(member);
+        self.with_files(|files, tools| files.handle_member_left(member, tools));
+    }
+
+    pub(super) fn name_in_recording(&self, member: &Member) {
+        if let Some(recorder) = &self.recorder {
+            recorder.name(member.id, &member.name);
+        }
+    }
+
+    pub(super) fn handle_endpoint(&mut self, event: EndpointEvent) {
+        match event {
+            EndpointEvent::ChannelFailed => self.surroundings.outlet.notice(
+                "The connection for chat and files is broken. Leave the meeting and join again to get it back.",
+            ),
+            EndpointEvent::FileAcknowledged(stream) | EndpointEvent::FileStopped(stream) => {
+                self.with_files(|files, tools| files.handle_closed(stream, tools));
+            }
+            EndpointEvent::FileOpened { stream, from, transfer } => {
+                self.with_files(|files, tools| files.handle_opened(stream, from, transfer, tools));
+            }
+            EndpointEvent::FileReadable(stream) => {
+                self.with_files(|files, tools| files.handle_readable(stream, tools));
+            }
+            EndpointEvent::FileReset(stream) => {
+                self.with_files(|files, tools| files.handle_reset(stream, tools));
+            }
+            EndpointEvent::FileWritable(stream) => {
+                self.with_files(|files, tools| files.handle_writable(stream, tools));
+            }
+            EndpointEvent::Frame(frame) => self.decoding.push(frame),
+            EndpointEvent::Message(delivery) => self.handle_message(delivery),
+            EndpointEvent::Speaking(members) => self.surroundings.outlet.send(Event::Speaking(members)),
+        }
+    }
+
+    fn handle_message(&mut self, Delivery { from, message }: Delivery) {
+        match message {
+            Message::Chat { id, to, text } => {
+                let outlet = &mut *self.surroundings.outlet;
+                self.chat.handle_chat(from, id, to, &text, &mut self.post, outlet);
+            }
+            Message::ChatDelivered { id, .. } => {
+                self.chat.handle_delivered(from, id, self.surroundings.outlet);
+            }
+            Message::FileAccept { transfer, offset, .. } => {
+                self.with_files(|files, tools| files.handle_accept(from, transfer, offset, tools));
+            }
+            Message::FileOffer(offer) => {
+                self.with_files(|files, tools| files.handle_offer(from, offer, tools));
+            }
+            Message::FileProgress { transfer, state, .. } => {
+                self.with_files(|files, tools| files.handle_progress(from, transfer, state, tools));
+            }
+            Message::FileWithdraw { transfer, .. } => {
+                self.with_files(|files, tools| files.handle_withdraw(from, transfer, tools));
+            }
+        }
+    }
+}
+
+fn not_allowed(action: Action) -> &'static str {
+    match action {
+        Action::Admit(_) | Action::Deny(_) => "This guest is not at the door any more, or you are not the host.",
+        Action::AdmitAll => "Only the host can let guests in.",
+        Action::End => "Only the host can end the meeting.",
+        Action::Lock(_) => "Only the host can lock the meeting.",
+        Action::Remove(_) => "Only the host can remove somebody, and not himself.",
+        Action::RequestMute(_) => "Only the host can ask somebody to mute.",
+    }
+}

@@ -1,0 +1,316 @@
+//! A meeting we are in: one loop that owns the session, the endpoint and everything they are moved by.
+//!
+//! Each turn waits for one thing, hands it to whom it concerns, and then drains all that came of it.
+
+mod commands;
+mod happenings;
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::endpoint::Endpoint;
+use common::session::{Over, Session};
+use common::wire::control::MediaState;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::audio::{AUDIO_TICK, Audio, Opened};
+use super::camera::{CameraSink, CameraThread, FromCamera};
+use super::chat::Chat;
+use super::control::{Control, Incoming};
+use super::decoding::{DecodedSink, Decoding};
+use super::door::{Door, Invitation};
+use super::files::disk::{DISK_CHANNEL, FromDisk};
+use super::files::{Files, Tools};
+use super::lobby::{Ending, Surroundings};
+use super::post::Post;
+use super::protocol::{Command, Event, Joined};
+use super::recording::{self, Recorder};
+use super::socket::DataSocket;
+use crate::devices::DeviceChoice;
+
+/// A meeting we are in.
+pub(super) struct Meeting<'a> {
+    session: Session,
+    control: Control,
+    endpoint: Endpoint,
+    socket: DataSocket,
+    surroundings: Surroundings<'a>,
+    chat: Chat,
+    files: Files,
+    post: Post,
+    audio: Audio,
+    decoding: Decoding,
+    camera: Option<CameraThread>,
+    camera_sink: CameraSink,
+    recorder: Option<Recorder>,
+    recording: Option<JoinHandle<()>>,
+    media: MediaState,
+    sources: Sources,
+    /// The server is ours: when we leave, the meeting is over for everybody.
+    ours: bool,
+    /// When to leave though the server has not ended the meeting as we asked it to.
+    leave_at: Option<Instant>,
+    /// When to tell that nothing has come over UDP.
+    silence_told_at: Option<Instant>,
+}
+
+/// What wakes the loop besides the network.
+struct Sources {
+    opened: mpsc::Receiver<Opened>,
+    disk: mpsc::Receiver<FromDisk>,
+    audio_tick: Interval,
+    slow_tick: Interval,
+}
+
+/// What the loop was woken by.
+enum Wake {
+    Audio,
+    Camera(Option<FromCamera>),
+    Command(Option<Command>),
+    Control(Option<Incoming>),
+    Datagrams,
+    Disk(FromDisk),
+    Opened(Opened),
+    Outlet,
+    Slow,
+    Timer,
+}
+
+/// How often the network is shown and files tell how far they are.
+const SLOW_TICK: Duration = Duration::from_millis(250);
+
+/// How long a meeting of our own may take to end for everybody.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long nothing comes over UDP before a person is told: ten pings.
+const SILENCE_TOLD_AFTER: Duration = Duration::from_secs(5);
+
+/// Sound devices that were opened and not taken over yet: one of each kind, twice.
+const OPENED_CHANNEL: usize = 4;
+
+impl<'a> Meeting<'a> {
+    /// Goes in: opens the socket and the devices, and tells the window.
+    pub(super) fn enter(
+        door: Door,
+        invitation: Invitation,
+        server: SocketAddr,
+        ours: bool,
+        addresses: Vec<String>,
+        surroundings: Surroundings<'a>,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let Invitation { admission, secrets } = invitation;
+        let you = admission.you;
+        let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
+        let (recorder, recording) = match &surroundings.config.record {
+            Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing()).map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
+            None => (None, None),
+        };
+        let decoding = Decoding::start(&DecodedSink {
+            frames: surroundings.frames.clone(),
+            outlet: surroundings.outlet.passing(),
+            recorder: recorder.clone(),
+        })?;
+        let (opened_out, opened) = mpsc::channel(OPENED_CHANNEL);
+        let (disk_out, disk) = mpsc::channel(DISK_CHANNEL);
+        let mut meeting = Self {
+            session: door.session,
+            control: door.control,
+            endpoint,
+            socket: DataSocket::open(server, surroundings.config.impairment)?,
+            chat: Chat::new(you),
+            files: Files::new(you, surroundings.config.download_dir.clone(), disk_out),
+            post: Post::default(),
+            audio: Audio::new(opened_out, recorder.clone()),
+            decoding,
+            camera: None,
+            camera_sink: CameraSink {
+                you,
+                frames: surroundings.frames.clone(),
+                outlet: surroundings.outlet.passing(),
+                origin: now,
+            },
+            recorder,
+            recording,
+            media: MediaState::default(),
+            sources: Sources { opened, disk, audio_tick: ticks(AUDIO_TICK), slow_tick: ticks(SLOW_TICK) },
+            surroundings,
+            ours,
+            leave_at: None,
+            silence_told_at: Some(now + SILENCE_TOLD_AFTER),
+        };
+        meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
+        meeting.surroundings.outlet.send(Event::Joined(Joined {
+            code: admission.code,
+            you,
+            members: admission.members.clone(),
+            locked: admission.locked,
+            addresses,
+        }));
+        admission.members.iter().for_each(|member| meeting.name_in_recording(member));
+        meeting.turn_on_devices();
+        Ok(meeting)
+    }
+
+    fn turn_on_devices(&mut self) {
+        let config = &*self.surroundings.config;
+        let (camera, microphone) = (
+            config.camera_on && config.camera != DeviceChoice::Off,
+            config.microphone_on && config.microphone != DeviceChoice::Off,
+        );
+        self.audio.choose_speaker(config.speaker.clone());
+        self.audio.choose_microphone(config.microphone.clone());
+        self.media.microphone = microphone;
+        if camera {
+            self.start_camera();
+        }
+        self.announce();
+    }
+
+    /// Holds the meeting to its end.
+    pub(super) async fn run(mut self) -> Ending {
+        let over = loop {
+            if let Some(over) = self.drain(Instant::now()) {
+                break over;
+            }
+            let wake = self.wait().await;
+            self.handle(wake);
+        };
+        // Ending a meeting of our own is how we leave it.
+        let over = if self.leave_at.is_some() { Over::Left } else { over };
+        self.close().await;
+        over.into()
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.deadline();
+        let Surroundings { commands, outlet, .. } = &mut self.surroundings;
+        let Sources { opened, disk, audio_tick, slow_tick } = &mut self.sources;
+        tokio::select! {
+            () = self.socket.readable() => Wake::Datagrams,
+            _ = audio_tick.tick() => Wake::Audio,
+            () = sleep_until(deadline.into()) => Wake::Timer,
+            frame = next_frame(&mut self.camera) => Wake::Camera(frame),
+            incoming = self.control.incoming.recv() => Wake::Control(incoming),
+            command = commands.recv() => Wake::Command(command),
+            Some(opened) = opened.recv() => Wake::Opened(opened),
+            Some(news) = disk.recv() => Wake::Disk(news),
+            () = outlet.room() => Wake::Outlet,
+            _ = slow_tick.tick() => Wake::Slow,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let timers = [
+            self.session.poll_timeout(),
+            self.endpoint.poll_timeout(),
+            self.socket.poll_timeout(),
+            self.leave_at,
+        ];
+        let quiet = Instant::now() + SLOW_TICK;
+        timers.into_iter().flatten().fold(quiet, Instant::min)
+    }
+
+    fn handle(&mut self, wake: Wake) {
+        let now = Instant::now();
+        match wake {
+            Wake::Audio => self.move_audio(now),
+            Wake::Camera(Some(FromCamera::Frame(frame))) => self.endpoint.push_video(now, frame),
+            Wake::Camera(Some(FromCamera::Failed(error))) => self.camera_failed(&error.0),
+            Wake::Camera(None) => self.camera_failed("The camera stopped."),
+            Wake::Command(Some(command)) => self.command(command),
+            Wake::Command(None) => self.leave(),
+            Wake::Control(incoming) => drop(super::door::hear(&mut self.session, incoming)),
+            Wake::Datagrams => self.socket.receive(now, &mut self.endpoint),
+            Wake::Disk(news) => self.with_files(|files, tools| files.handle_disk(news, tools)),
+            Wake::Opened(opened) => {
+                let result = self.audio.handle_opened(opened);
+                self.audio_failed(result.err());
+            }
+            Wake::Outlet => self.surroundings.outlet.flush(),
+            Wake::Slow => self.look_around(now),
+            Wake::Timer => self.handle_timeout(now),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+        self.socket.handle_timeout(now, &mut self.endpoint);
+        self.endpoint.handle_timeout(now);
+        if self.leave_at.is_some_and(|at| now >= at) {
+            self.session.leave();
+        }
+    }
+
+    fn move_audio(&mut self, now: Instant) {
+        let on = self.media.microphone;
+        let captured = self.audio.capture(now, &mut self.endpoint, on);
+        self.audio_failed(captured.err());
+        let played = self.audio.play(now, &mut self.endpoint);
+        self.audio_failed(played.err());
+    }
+
+    fn look_around(&mut self, now: Instant) {
+        let snapshot = self.endpoint.snapshot(now);
+        if snapshot.round_trip_time.is_some() {
+            self.silence_told_at = None;
+        } else if self.silence_told_at.is_some_and(|at| now >= at) {
+            self.silence_told_at = None;
+            self.surroundings.outlet.notice(
+                "Nothing comes from the server over UDP, so there is no sound, picture or chat. A firewall may be in the way.",
+            );
+        }
+        self.surroundings.outlet.send(Event::Statistics(Box::new(snapshot)));
+        self.with_files(|files, tools| files.handle_tick(now, tools));
+    }
+
+    /// Does what came of the last wake; answers how the meeting ended, if it did.
+    fn drain(&mut self, now: Instant) -> Option<Over> {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.handle_endpoint(event);
+        }
+        self.post.flush(&mut self.endpoint);
+        if let Some(camera) = &self.camera {
+            camera.set_target(self.endpoint.video_target());
+        }
+        self.socket.transmit(now, &mut self.endpoint);
+        self.drain_session()
+    }
+
+    fn with_files(&mut self, act: impl FnOnce(&mut Files, &mut Tools<'_>)) {
+        let mut tools = Tools {
+            endpoint: &mut self.endpoint,
+            post: &mut self.post,
+            outlet: self.surroundings.outlet,
+        };
+        act(&mut self.files, &mut tools);
+    }
+
+    async fn close(self) {
+        let Self { control, camera, decoding, audio, recorder, recording, .. } = self;
+        drop((camera, audio, recorder));
+        decoding.stop();
+        control.close().await;
+        if let Some(recording) = recording {
+            // What is queued is written by now, or the disk is stuck and said so.
+            let _ = tokio::task::spawn_blocking(|| recording.join()).await;
+        }
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    // After a stall one look is enough: the devices give everything they have.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn next_frame(camera: &mut Option<CameraThread>) -> Option<FromCamera> {
+    match camera {
+        Some(camera) => camera.next().await,
+        None => std::future::pending().await,
+    }
+}
