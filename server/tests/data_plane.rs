@@ -33,7 +33,7 @@ impl Plane {
         } = *admission;
         Self {
             endpoint: Endpoint::new(Instant::now(), you, connection_id, suite, &secrets),
-            socket: UdpSocket::bind(anywhere()).await.unwrap(),
+            socket: UdpSocket::bind(anywhere()).await.expect("a free port"),
             server,
         }
     }
@@ -45,12 +45,12 @@ impl Plane {
             self.socket
                 .send_to(&buffer[..bytes], self.server)
                 .await
-                .unwrap();
+                .expect("loopback takes it");
         }
-        let wake = self.endpoint.poll_timeout().unwrap();
+        let wake = self.endpoint.poll_timeout().expect("it always pings");
         tokio::select! {
             received = self.socket.recv_from(&mut buffer) => {
-                let (length, _) = received.unwrap();
+                let (length, _) = received.expect("loopback gives it");
                 self.endpoint.handle_datagram(Instant::now(), &mut buffer[..length]);
             }
             () = sleep_until(wake.into()) => self.endpoint.handle_timeout(Instant::now()),
