@@ -14,8 +14,7 @@ use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
 use crate::limits::{
     DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
 };
-use crate::link::OVERHEAD_BYTES;
-use crate::media::bandwidth::BitrateMeter;
+use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::pcm::Block;
@@ -33,7 +32,8 @@ pub use channel::ChannelFull;
 use receiving::Receiving;
 use sending::Sending;
 
-pub use crate::reno::connection::{Read, StreamId};
+pub use crate::reno::StreamId;
+pub use crate::reno::connection::Read;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,15 +121,15 @@ impl Endpoint {
             report: Vec::with_capacity(STREAMS_MAX),
             next_report: now + REPORT_INTERVAL,
             events: VecDeque::new(),
-            received: BitrateMeter::new(now),
-            sent: BitrateMeter::new(now),
+            received: BitrateMeter::default(),
+            sent: BitrateMeter::default(),
             discarded: 0,
         }
     }
 
     /// A datagram came from the server; it is opened in place.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
-        let bytes = datagram.len() + OVERHEAD_BYTES;
+        let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         match self.handle_opened(now, datagram) {
             Ok(()) => self.received.add(now, bytes),
             Err(Malformed) => self.discarded += 1,
@@ -137,7 +137,7 @@ impl Endpoint {
     }
 
     fn handle_opened(&mut self, now: Instant, datagram: &mut [u8]) -> Result<(), Malformed> {
-        let bytes = datagram.len() + OVERHEAD_BYTES;
+        let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
         let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
@@ -193,7 +193,7 @@ impl Endpoint {
             .or_else(|| self.channel.poll_transmit(now, plaintext))?;
         let bytes = self.sealer.seal(buffer, length)?;
         debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
-        self.sent.add(now, bytes + OVERHEAD_BYTES);
+        self.sent.add(now, bytes + IP_UDP_HEADER_BYTES);
         Some(bytes)
     }
 

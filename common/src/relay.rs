@@ -14,11 +14,12 @@ mod member;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
-use crate::limits::{AUDIO_CLOCK_RATE_HZ, REPORT_INTERVAL, VIDEO_CLOCK_RATE_HZ};
+use crate::limits::REPORT_INTERVAL;
+use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
 use crate::seal::{Sealer, Secrets};
 use crate::sequence::SendTime;
 use crate::wire::Malformed;
@@ -128,7 +129,7 @@ impl Relay {
         from: SocketAddr,
         datagram: &mut [u8],
     ) -> Result<(), Malformed> {
-        let bytes = datagram.len();
+        let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
         let member = self
             .members
@@ -142,12 +143,13 @@ impl Relay {
             member.address = Some(from);
         }
         let (kind, body) = Kind::split(plaintext)?;
+        let sender = member_id(member);
         match kind {
             Kind::Audio => {
                 let (header, _) = AudioHeader::parse(body)?;
                 self.forward(
                     now,
-                    member_id(member),
+                    sender,
                     header.media,
                     StreamKind::Audio,
                     plaintext,
@@ -158,7 +160,7 @@ impl Relay {
                 let (header, ..) = VideoHeader::parse(body)?;
                 self.forward(
                     now,
-                    member_id(member),
+                    sender,
                     header.media,
                     StreamKind::Video,
                     plaintext,
@@ -193,17 +195,9 @@ impl Relay {
     ) -> Result<(), Malformed> {
         let (connection, id) = sender;
         let member = self.members.get_mut(&connection).ok_or(Malformed)?;
-        let clock_rate_hz = match kind {
-            StreamKind::Audio => AUDIO_CLOCK_RATE_HZ,
-            StreamKind::Video => VIDEO_CLOCK_RATE_HZ,
-        };
-        member.uplink(kind).handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            datagram_bytes,
-            clock_rate_hz,
-        );
+        member
+            .uplink(kind)
+            .handle_packet(now, media.sequence, media.timestamp, datagram_bytes);
         let shed = self.forwards.push(
             kind,
             connection,
@@ -381,9 +375,6 @@ fn report_plaintext(reporter: MemberId, blocks: &[ReportBlock]) -> ShortPlaintex
     let length = Report::write(reporter, blocks, &mut body);
     ShortPlaintext::new(Kind::Report, &body[..length])
 }
-
-/// How often a throttled member may read on: see [`channel`].
-const _: () = assert!(REPORT_INTERVAL.as_millis() <= Duration::from_secs(1).as_millis());
 
 #[cfg(test)]
 mod tests;

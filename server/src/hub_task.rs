@@ -174,7 +174,7 @@ pub(crate) async fn wait_until(deadline: Option<Instant>) {
 mod tests {
     use std::net::SocketAddr;
 
-    use common::wire::control::{Action, PROTOCOL_VERSION};
+    use common::wire::control::{Action, EndReason, PROTOCOL_VERSION};
     use tokio::time::timeout;
     use tokio_rustls::TlsAcceptor;
 
@@ -326,5 +326,14 @@ mod tests {
         assert_eq!(timeout(PATIENCE, aborted).await.unwrap(), Ok(()));
         assert_eq!(unread.recv().await, None);
         assert!(matches!(bench.command().await, MediaCommand::Revoke(_)));
+    }
+    #[tokio::test]
+    async fn when_the_relay_breaks_everybody_is_told() {
+        let mut bench = Bench::start();
+        let (mut host, _) = Client::create(bench.address, "Ada").await;
+        bench.media.close();
+        let told = host.next().await;
+        assert_eq!(told, Some(ServerMessage::Ended(EndReason::ServerStopped)));
+        assert_eq!(host.next().await, None);
     }
 }

@@ -5,8 +5,9 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use common::wire::control::ALPN;
@@ -49,25 +50,28 @@ impl Identity {
     /// The identity kept in `state_dir`; a new one when there is none.
     pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, StartError> {
         let path = state_dir.join(FILE_NAME);
-        match fs::read(&path) {
+        let mut read = fs::read(&path);
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            Self::create(&path)?;
+            read = fs::read(&path);
+        }
+        match read {
             Ok(pem) => {
                 keep_private(&path);
                 Self::from_pem(&pem).map_err(|source| StartError::IdentityInvalid { path, source })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
             Err(source) => Err(StartError::IdentityUnreadable { path, source }),
         }
     }
 
-    fn create(path: PathBuf) -> Result<Self, StartError> {
+    fn create(path: &Path) -> Result<(), StartError> {
         let pem = new_identity().map_err(|error| StartError::Unexpected(error.into()))?;
-        write_private(&path, pem.as_bytes()).map_err(|source| StartError::IdentityUnwritable {
-            path: path.clone(),
+        write_private(path, pem.as_bytes()).map_err(|source| StartError::IdentityUnwritable {
+            path: path.to_owned(),
             source,
         })?;
         tracing::info!(path = %path.display(), "made a new identity");
-        Self::from_pem(pem.as_bytes())
-            .map_err(|source| StartError::IdentityInvalid { path, source })
+        Ok(())
     }
 
     fn from_pem(pem: &[u8]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -119,19 +123,31 @@ fn new_identity() -> Result<String, rcgen::Error> {
     Ok(certificate.pem() + &key.serialize_pem())
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, whole or not at all; one that is there by then stays.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static LAST: AtomicU32 = AtomicU32::new(0);
     if let Some(directory) = path.parent() {
         create_private_directory(directory)?;
     }
-    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
-    // One with our process id can only be what a crashed process of that id left.
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}.new", std::process::id()));
+    // What has this name was left by a process of the same id that crashed.
     let _ = fs::remove_file(&unfinished);
     let mut file = create_private_file(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
-    fs::rename(&unfinished, path)
+    publish(&unfinished, path)
+}
+
+/// Gives a finished file its name, unless another server that starts at the same time was first.
+fn publish(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(unfinished, path) {
+        Ok(()) => fs::remove_file(unfinished),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(unfinished),
+        // File systems without hard links have no way to rename without replacing.
+        Err(_) => fs::rename(unfinished, path),
+    }
 }
 
 #[cfg(unix)]
@@ -191,6 +207,25 @@ mod tests {
         assert_eq!(first, second);
         let files: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(files.len(), 1, "no unfinished file is left");
+    }
+
+    #[test]
+    fn servers_that_start_for_the_first_time_together_agree_on_one_identity() {
+        let dir = StateDir::new();
+        let fingerprints: Vec<_> = std::thread::scope(|scope| {
+            let load = || Identity::load_or_create(dir.path()).unwrap().fingerprint();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(
+            fingerprints
+                .iter()
+                .all(|fingerprint| *fingerprint == fingerprints[0])
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

@@ -200,7 +200,7 @@ impl Meeting {
             .expect("every connection has a framer");
         framer.push(bytes);
         while let Some(message) = framer
-            .next::<ClientMessage>()
+            .next_message::<ClientMessage>()
             .expect("the client speaks the protocol")
         {
             self.hub.handle_message(self.now, control, message);
@@ -214,7 +214,7 @@ impl Meeting {
         participant.framer.push(bytes);
         while let Some(message) = participant
             .framer
-            .next::<ServerMessage>()
+            .next_message::<ServerMessage>()
             .expect("the server speaks the protocol")
         {
             participant.session.handle_message(now, message);
@@ -334,6 +334,10 @@ impl Meeting {
             .then_some(index)
     }
 }
+
+/// Time moves by at least this: what happens closer together happens at once. A datagram of 1,200 bytes takes as
+/// long at 10 Mbit/s.
+const STEP: Duration = Duration::from_millis(1);
 
 /// Stands in for the TLS exporter: both ends get the same bytes, each connection others.
 pub fn secrets(connection: ConnectionId) -> Secrets {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
 use common::stats::NetworkSnapshot;
@@ -218,24 +218,45 @@ pub struct ChatLine {
 
 /// The newest picture of each member, between the decoder that puts and the window that takes.
 ///
-/// Newest wins: a picture that was not taken in time is written over.
+/// Newest wins: a picture that was not taken in time is written over. Pictures that were shown come back by
+/// [`FrameSlots::give_back`], so that their memory serves the next ones.
 #[derive(Clone, Debug, Default)]
-pub struct FrameSlots(Arc<Mutex<BTreeMap<MemberId, Picture>>>);
+pub struct FrameSlots(Arc<Mutex<Slots>>);
+
+#[derive(Debug, Default)]
+struct Slots {
+    newest: BTreeMap<MemberId, Picture>,
+    spare: Vec<Picture>,
+}
 
 impl FrameSlots {
+    /// Shown pictures kept for their memory: one for each of nine large tiles, 1.7 MB each.
+    pub const SPARE_MAX: usize = 9;
+
     /// Puts a picture; gives back the one that was there, so that its memory can be used again.
     pub fn put(&self, member: MemberId, picture: Picture) -> Option<Picture> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(member, picture)
+        self.slots().newest.insert(member, picture)
     }
 
     /// Takes the newest picture of a member, if there is one that was not taken yet.
     pub fn take(&self, member: MemberId) -> Option<Picture> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&member)
+        self.slots().newest.remove(&member)
+    }
+
+    /// Hands a picture back that was shown; beyond [`FrameSlots::SPARE_MAX`] it is dropped.
+    pub fn give_back(&self, picture: Picture) {
+        let mut slots = self.slots();
+        if slots.spare.len() < Self::SPARE_MAX {
+            slots.spare.push(picture);
+        }
+    }
+
+    /// A picture that was shown, with old pixels in it, to be written over.
+    pub fn spare(&self) -> Option<Picture> {
+        self.slots().spare.pop()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::endpoint::Event;
 use crate::ids::{MemberId, TransferId};
 use crate::names;
-use crate::reno::connection::{self, Connection, StreamId};
+use crate::reno::StreamId;
+use crate::reno::connection::{self, Connection};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
 use crate::wire::message::{self, Delivery, FileStreamHeader, Message, MessageFramer};
@@ -148,7 +149,7 @@ impl Channel {
             }
             self.framer.push(&buffer[..read.bytes]);
             loop {
-                match self.framer.next::<Delivery>() {
+                match self.framer.next_message::<Delivery>() {
                     Ok(Some(delivery)) => self.events.push_back(Event::Message(cleaned(delivery))),
                     Ok(None) => break,
                     Err(Malformed) => return self.events.push_back(Event::ChannelFailed),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::{Event, ssrc};
 use crate::ids::{MemberId, Ssrc, StreamKind};
-use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, STREAMS_MAX, VIDEO_CLOCK_RATE_HZ};
+use crate::limits::{AUDIO_BLOCK_SAMPLES, STREAMS_MAX};
 use crate::media::blocks::FrameAssembler;
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::mixer::Mixer;
@@ -50,7 +50,7 @@ impl Receiving {
             you,
             audio: BTreeMap::new(),
             video: BTreeMap::new(),
-            mixer: Mixer::new(),
+            mixer: Mixer::default(),
             levels: BTreeMap::new(),
             speaking: Vec::new(),
             events: VecDeque::new(),
@@ -81,16 +81,12 @@ impl Receiving {
         let member = self.sender(header.media.ssrc, StreamKind::Audio)?;
         let stream = self.audio.entry(member).or_insert_with(|| AudioStream {
             reception: ReceptionStatistics::new(header.media.ssrc),
-            playout: PlayoutBuffer::new(now),
+            playout: PlayoutBuffer::new(),
         });
         let media = header.media;
-        stream.reception.handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            bytes,
-            AUDIO_CLOCK_RATE_HZ,
-        );
+        stream
+            .reception
+            .handle_packet(now, media.sequence, media.timestamp, bytes);
         let mut block = [0; AUDIO_BLOCK_SAMPLES];
         pcm::decode(samples, &mut block);
         stream
@@ -113,13 +109,9 @@ impl Receiving {
             assembler: FrameAssembler::new(header.media.ssrc),
         });
         let media = header.media;
-        stream.reception.handle_packet(
-            now,
-            media.sequence,
-            media.timestamp,
-            bytes,
-            VIDEO_CLOCK_RATE_HZ,
-        );
+        stream
+            .reception
+            .handle_packet(now, media.sequence, media.timestamp, bytes);
         stream.assembler.handle_packet(now, &header, runs, scan);
         Ok(())
     }
@@ -160,7 +152,6 @@ impl Receiving {
     }
 
     pub(super) fn pull_audio(&mut self, now: Instant, block: &mut Block) {
-        self.mixer.clear();
         for stream in self.audio.values_mut() {
             let mut voice = [0; AUDIO_BLOCK_SAMPLES];
             stream.playout.pull(now, &mut voice);
@@ -206,33 +197,36 @@ impl Receiving {
         self.levels.remove(&member);
     }
 
-    pub(super) fn statistics(&mut self, now: Instant) -> Vec<InboundStream> {
-        let audio = self.audio.iter_mut().map(|(member, stream)| {
+    pub(super) fn statistics(&self, now: Instant) -> Vec<InboundStream> {
+        let audio = self.audio.iter().map(|(member, stream)| {
+            let playout = stream.playout.statistics();
             let media = InboundMedia::Audio {
-                blocks_played: stream.playout.blocks_played(),
-                blocks_concealed: stream.playout.blocks_concealed(),
-                packets_discarded: stream.playout.packets_discarded(),
-                playout_delay: stream.playout.delay(),
+                blocks_played: playout.blocks_played,
+                blocks_concealed: playout.blocks_concealed + playout.blocks_inserted,
+                packets_discarded: playout.packets_discarded,
+                playout_delay: stream.playout.playout_delay(),
             };
             inbound(
                 now,
                 ssrc(*member, StreamKind::Audio),
-                &mut stream.reception,
+                &stream.reception,
                 media,
             )
         });
-        let video = self.video.iter_mut().map(|(member, stream)| {
+        let video = self.video.iter().map(|(member, stream)| {
+            let frames = stream.assembler.statistics();
+            let shown = stream.assembler.last_shown();
             let media = InboundMedia::Video {
-                frames_received: stream.assembler.frames_received(),
-                frames_incomplete: stream.assembler.frames_incomplete(),
+                frames_received: frames.frames_received,
+                frames_incomplete: frames.frames_incomplete,
                 frames_per_second: stream.assembler.frames_per_second(now),
-                rung: stream.assembler.rung(),
-                quality: stream.assembler.quality(),
+                rung: shown.map_or(0, |(rung, _)| rung.index),
+                quality: shown.map_or(0, |(_, quality)| quality),
             };
             inbound(
                 now,
                 ssrc(*member, StreamKind::Video),
-                &mut stream.reception,
+                &stream.reception,
                 media,
             )
         });
@@ -243,7 +237,7 @@ impl Receiving {
 fn inbound(
     now: Instant,
     ssrc: Ssrc,
-    reception: &mut ReceptionStatistics,
+    reception: &ReceptionStatistics,
     media: InboundMedia,
 ) -> InboundStream {
     InboundStream {

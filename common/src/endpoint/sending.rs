@@ -9,8 +9,7 @@ use crate::limits::{
     AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ,
 };
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
-use crate::link::OVERHEAD_BYTES;
-use crate::media::bandwidth::BitrateMeter;
+use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::pacer::Pacer;
@@ -35,25 +34,18 @@ pub(super) struct Sending {
     remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Counters {
     packets_sent: u64,
     meter: BitrateMeter,
 }
 
 impl Counters {
-    fn new(now: Instant) -> Self {
-        Self {
-            packets_sent: 0,
-            meter: BitrateMeter::new(now),
-        }
-    }
-
     fn count(&mut self, now: Instant, plaintext_bytes: usize) {
         self.packets_sent += 1;
         self.meter.add(
             now,
-            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + OVERHEAD_BYTES,
+            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + IP_UDP_HEADER_BYTES,
         );
     }
 }
@@ -73,11 +65,11 @@ impl Sending {
         Self {
             you,
             gate: SilenceGate::default(),
-            audio: Counters::new(now),
+            audio: Counters::default(),
             audio_queue: VecDeque::with_capacity(AUDIO_QUEUE_BLOCKS),
             sequence: SequenceNumber::default(),
             timestamp: MediaTime::default(),
-            video: Counters::new(now),
+            video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
             ladder: Ladder::new(now),
@@ -143,13 +135,19 @@ impl Sending {
         send_time: SendTime,
         plaintext: &mut [u8],
     ) -> Option<usize> {
-        let (frame, part) = self.pacer.poll(now)?;
-        plaintext[0] = Kind::Video as u8;
-        let length = 1 + self
-            .packetizer
-            .write_part(frame, part, send_time, &mut plaintext[1..]);
-        self.video.count(now, length);
-        Some(length)
+        loop {
+            let paced = self.pacer.poll(now)?;
+            let packet = &mut plaintext[1..];
+            let bytes = self
+                .packetizer
+                .write_part(paced.frame, paced.index, send_time, packet);
+            // A part that fits no packet was counted; the next one may.
+            if bytes > 0 {
+                plaintext[0] = Kind::Video as u8;
+                self.video.count(now, 1 + bytes);
+                return Some(1 + bytes);
+            }
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+/// IPv4 and UDP headers: what a datagram weighs on the wire beyond its own bytes.
+pub const IP_UDP_HEADER_BYTES: usize = 28;
+
 /// Bits per second over the last second.
 #[derive(Clone, Debug, Default)]
 pub struct BitrateMeter(LastSecond);
@@ -35,8 +38,6 @@ pub(super) struct LastSecond {
 /// One more than a second has, so that the oldest can leave gradually.
 const SLOTS: usize = 11;
 const SLOT_MICROS: u64 = 100_000;
-/// IPv4 and UDP headers: what a datagram weighs on the wire beyond its own bytes.
-pub const IP_UDP_HEADER_BYTES: usize = 28;
 
 impl LastSecond {
     pub(super) fn add(&mut self, now: Instant, amount: u64) {

@@ -1,1 +1,288 @@
-//! Stub.
+//! Spreads the datagrams of a frame over time, so that a picture does not fill the queue that sound goes through.
+//!
+//! Sound never goes through here. A frame that has not left when the next one comes is out of date: its rest is
+//! dropped, and the blocks it covered come with the next.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::PACER_QUEUE_DATAGRAMS;
+use crate::media::blocks::CodedFrame;
+
+/// Sends one frame at a time, part after part.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    rate_bps: u64,
+    leaving: Option<Leaving>,
+    statistics: PacerStatistics,
+}
+
+/// A frame of which some parts have left.
+#[derive(Clone, Debug)]
+struct Leaving {
+    frame: CodedFrame,
+    next_part: usize,
+    /// When the next part may leave.
+    due: Instant,
+    /// Time on the line of one byte.
+    nanos_per_byte: f64,
+}
+
+/// A part whose time has come.
+#[derive(Clone, Copy, Debug)]
+pub struct PacedPart<'a> {
+    /// The frame it belongs to.
+    pub frame: &'a CodedFrame,
+    /// Index into the frame's parts; 0 begins a frame.
+    pub index: usize,
+}
+
+/// What became of the frames given to a pacer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacerStatistics {
+    /// Frames that left whole.
+    pub frames_sent: u64,
+    /// Frames of which at least one part did not leave.
+    pub frames_dropped: u64,
+    /// Parts that did not leave.
+    pub parts_dropped: u64,
+}
+
+/// What a datagram weighs beyond its scan: IP, UDP, our headers, a run and the tag, near enough for pacing.
+const PART_OVERHEAD_BYTES: usize = 85;
+/// What a path is taken to carry as long as nobody says better.
+const RATE_START_BPS: u64 = 8_000_000;
+/// A slower pace would let every frame be overtaken by the next: 100 kbit/s is below the lowest step of the ladder.
+const RATE_MIN_BPS: u64 = 100_000;
+/// A frame leaves within this part of its interval at the latest, so that the next one finds the line free.
+const INTERVAL_SHARE: u32 = 2;
+
+impl Default for Pacer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pacer {
+    /// A pacer with nothing to send.
+    pub fn new() -> Self {
+        Self {
+            rate_bps: RATE_START_BPS,
+            leaving: None,
+            statistics: PacerStatistics::default(),
+        }
+    }
+
+    /// Sets the pace: what the path carries, or a multiple of what the camera gives.
+    pub fn set_rate(&mut self, rate_bps: u64) {
+        self.rate_bps = rate_bps.max(RATE_MIN_BPS);
+    }
+
+    /// Takes the next frame and drops what has not left of the one before. Frames come `interval` apart; this one
+    /// leaves at the pace, or faster if that would take more than half the interval.
+    ///
+    /// A frame of more than [`PACER_QUEUE_DATAGRAMS`] parts is dropped and counted.
+    pub fn push(&mut self, now: Instant, frame: CodedFrame, interval: Duration) {
+        self.retire();
+        if frame.parts.len() > PACER_QUEUE_DATAGRAMS {
+            self.count_dropped(frame.parts.len());
+            return;
+        }
+        self.leaving = Some(Leaving {
+            nanos_per_byte: self.nanos_per_byte(&frame, interval),
+            frame,
+            next_part: 0,
+            due: now,
+        });
+    }
+
+    /// The next part whose time has come; asked until it answers `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<PacedPart<'_>> {
+        let leaving = self.leaving.as_mut().filter(|leaving| leaving.due <= now)?;
+        let index = leaving.next_part;
+        let bytes = bytes_on_line(leaving.frame.parts.get(index)?.scan.len());
+        leaving.next_part += 1;
+        leaving.due += Duration::from_nanos((bytes as f64 * leaving.nanos_per_byte) as u64);
+        Some(PacedPart {
+            frame: &leaving.frame,
+            index,
+        })
+    }
+
+    /// When [`Self::poll`] has something to give.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let leaving = self.leaving.as_ref();
+        leaving
+            .filter(|leaving| leaving.parts_left() > 0)
+            .map(|leaving| leaving.due)
+    }
+
+    /// Datagrams that wait.
+    pub fn queued(&self) -> usize {
+        self.leaving.as_ref().map_or(0, Leaving::parts_left)
+    }
+
+    /// What became of the frames so far; the one that is leaving is not counted yet.
+    pub fn statistics(&self) -> PacerStatistics {
+        self.statistics
+    }
+
+    /// Drops what waits: the camera was turned off.
+    pub fn clear(&mut self) {
+        self.retire();
+    }
+
+    fn retire(&mut self) {
+        match self.leaving.take().map(|leaving| leaving.parts_left()) {
+            Some(0) => self.statistics.frames_sent += 1,
+            Some(left) => self.count_dropped(left),
+            None => {}
+        }
+    }
+
+    fn count_dropped(&mut self, parts: usize) {
+        self.statistics.frames_dropped += 1;
+        self.statistics.parts_dropped += parts as u64;
+    }
+
+    fn nanos_per_byte(&self, frame: &CodedFrame, interval: Duration) -> f64 {
+        let bytes: usize = frame
+            .parts
+            .iter()
+            .map(|part| bytes_on_line(part.scan.len()))
+            .sum();
+        let at_pace = 8e9 / self.rate_bps as f64;
+        let at_latest = (interval / INTERVAL_SHARE).as_nanos() as f64 / bytes.max(1) as f64;
+        at_pace.min(at_latest)
+    }
+}
+
+impl Leaving {
+    fn parts_left(&self) -> usize {
+        self.frame.parts.len() - self.next_part
+    }
+}
+
+fn bytes_on_line(scan_bytes: usize) -> usize {
+    scan_bytes + PART_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::virtual_time;
+    use super::*;
+    use crate::media::blocks::CodedPart;
+    use crate::media::ladder::Rung;
+    use crate::sequence::MediaTime;
+
+    const INTERVAL: Duration = Duration::from_millis(66);
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn frame(parts: usize) -> CodedFrame {
+        let part = CodedPart {
+            runs: Vec::new(),
+            scan: vec![1; 915],
+        };
+        CodedFrame {
+            rung: Rung::ALL[2],
+            quality: 50,
+            timestamp: MediaTime(0),
+            parts: vec![part; parts],
+        }
+    }
+
+    /// When each part leaves if the pacer is woken exactly when it asks for it.
+    fn departures(pacer: &mut Pacer, start: Instant) -> Vec<Duration> {
+        let mut departures = Vec::new();
+        while let Some(now) = pacer.poll_timeout() {
+            while let Some(part) = pacer.poll(now) {
+                assert_eq!(part.index, departures.len());
+                departures.push(now - start);
+            }
+        }
+        departures
+    }
+
+    #[test]
+    fn a_small_frame_leaves_at_the_pace() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        pacer.set_rate(8_000_000);
+        pacer.push(start, frame(5), INTERVAL);
+        // 1,000 bytes at 8 Mbit/s take a millisecond.
+        let expected: Vec<_> = (0..5).map(|part| part * MILLI).collect();
+        assert_eq!(departures(&mut pacer, start), expected);
+    }
+
+    #[test]
+    fn a_large_frame_leaves_within_half_its_interval_and_evenly() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        pacer.set_rate(1_000_000);
+        pacer.push(start, frame(100), INTERVAL);
+        let departures = departures(&mut pacer, start);
+        assert_eq!(departures.len(), 100);
+        let step = INTERVAL / 2 / 100;
+        for pair in departures.windows(2) {
+            assert!((pair[1] - pair[0]).abs_diff(step) < Duration::from_micros(1));
+        }
+        assert!(departures[99] < INTERVAL / 2);
+    }
+
+    #[test]
+    fn nothing_leaves_before_its_time() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        assert_eq!(pacer.poll_timeout(), None);
+        pacer.push(start, frame(2), INTERVAL);
+        assert!(pacer.poll(start).is_some());
+        assert!(pacer.poll(start).is_none());
+        assert_eq!(pacer.queued(), 1);
+        assert!(pacer.poll(start + MILLI).is_some());
+        assert!(pacer.poll(start + 100 * MILLI).is_none());
+        assert_eq!((pacer.queued(), pacer.poll_timeout()), (0, None));
+    }
+
+    #[test]
+    fn what_has_not_left_is_dropped_when_the_next_frame_comes() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        pacer.push(start, frame(5), INTERVAL);
+        assert!(pacer.poll(start).is_some());
+        pacer.push(start + MILLI, frame(3), INTERVAL);
+        let dropped = PacerStatistics {
+            frames_dropped: 1,
+            parts_dropped: 4,
+            ..PacerStatistics::default()
+        };
+        assert_eq!(pacer.statistics(), dropped);
+        assert_eq!(departures(&mut pacer, start).len(), 3);
+        pacer.clear();
+        assert_eq!(pacer.statistics().frames_sent, 1);
+    }
+
+    #[test]
+    fn a_caller_who_wakes_late_catches_up() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        pacer.push(start, frame(20), INTERVAL);
+        let late = start + 7 * MILLI;
+        let mut left = 0;
+        while pacer.poll(late).is_some() {
+            left += 1;
+        }
+        assert_eq!(left, 8);
+    }
+
+    #[test]
+    fn an_impossible_frame_or_pace_does_no_harm() {
+        let start = virtual_time();
+        let mut pacer = Pacer::new();
+        pacer.set_rate(0);
+        pacer.push(start, frame(PACER_QUEUE_DATAGRAMS + 1), INTERVAL);
+        assert_eq!((pacer.queued(), pacer.statistics().frames_dropped), (0, 1));
+        pacer.push(start, frame(0), INTERVAL);
+        assert!(pacer.poll(start).is_none());
+        pacer.push(start, frame(4), Duration::ZERO);
+        assert_eq!(departures(&mut pacer, start), [Duration::ZERO; 4]);
+    }
+}

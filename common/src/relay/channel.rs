@@ -11,7 +11,8 @@ use std::time::Instant;
 use crate::ids::{ConnectionId, MemberId, RoomId};
 use crate::limits::{CHAT_MAX_BYTES, FILE_MAX_BYTES, FILE_NAME_MAX_BYTES};
 use crate::relay::Relay;
-use crate::reno::connection::{Event, StreamId};
+use crate::reno::StreamId;
+use crate::reno::connection::Event;
 use crate::wire::Malformed;
 use crate::wire::message::{self, Delivery, FileStreamHeader, Message, Recipients};
 
@@ -30,6 +31,13 @@ impl Pipes {
     fn connect(&mut self, source: End, sink: End) {
         self.by_source.insert(source, Some(sink));
         self.by_sink.insert(sink, source);
+    }
+
+    /// All of a file arrived at its receiver.
+    fn complete(&mut self, sink: End) {
+        if let Some(source) = self.by_sink.remove(&sink) {
+            self.by_source.remove(&source);
+        }
     }
 
     fn remove(&mut self, source: End) -> Option<End> {
@@ -77,11 +85,12 @@ impl Relay {
 
     /// Lets those read on who wrote too many messages a moment ago.
     pub(super) fn resume_throttled(&mut self, now: Instant) {
-        let throttled = self
-            .members
-            .iter_mut()
-            .filter(|(_, member)| std::mem::take(&mut member.throttled));
-        let throttled: Vec<_> = throttled.map(|(id, _)| *id).collect();
+        let mut throttled = Vec::new();
+        for (id, member) in &mut self.members {
+            if std::mem::take(&mut member.throttled) {
+                throttled.push(*id);
+            }
+        }
         throttled
             .into_iter()
             .for_each(|connection| self.read_messages(now, connection));
@@ -99,9 +108,8 @@ impl Relay {
                 Event::Opened(stream) => {
                     self.pipes.by_source.insert((connection, stream), None);
                 }
-                Event::Writable(stream) | Event::Acknowledged(stream) => {
-                    self.drained((connection, stream))
-                }
+                Event::Writable(stream) => self.drained((connection, stream)),
+                Event::Acknowledged(stream) => self.pipes.complete((connection, stream)),
                 Event::Reset(stream) => self.source_gave_up((connection, stream)),
                 Event::Stopped(stream) => self.sink_gave_up((connection, stream)),
                 // The hub notices a member who is gone; the client notices a channel that is.
@@ -112,28 +120,28 @@ impl Relay {
 
     fn read_messages(&mut self, now: Instant, connection: ConnectionId) {
         let mut buffer = [0; 2_048];
-        loop {
-            let Some(member) = self.members.get_mut(&connection) else {
-                return;
-            };
-            while let Ok(Some(message)) = member.framer.next::<Message>() {
-                let from = (member.room, member.member);
-                self.route(from, connection, message);
-                let Some(member) = self.members.get_mut(&connection) else {
-                    return;
-                };
-                if !member.messages.take(now, 1) {
-                    member.throttled = true;
-                    return;
+        while let Some(member) = self.members.get_mut(&connection) {
+            match member.framer.next_message::<Message>() {
+                Ok(Some(message)) => {
+                    let from = (member.room, member.member);
+                    member.throttled = !member.messages.take(now, 1);
+                    let throttled = member.throttled;
+                    self.route(from, connection, message);
+                    if throttled {
+                        return;
+                    }
                 }
-                return self.read_messages(now, connection);
+                Ok(None) => {
+                    let wanted = member.framer.capacity().min(buffer.len());
+                    let read = member.reno.read(StreamId::MESSAGES, &mut buffer[..wanted]);
+                    member.framer.push(&buffer[..read.bytes]);
+                    if read.bytes == 0 {
+                        return self.mark_ready(connection);
+                    }
+                }
+                // Whoever does not speak the protocol is not listened to any more; the window closes.
+                Err(Malformed) => return,
             }
-            let wanted = member.framer.capacity().min(buffer.len());
-            let read = member.reno.read(StreamId::MESSAGES, &mut buffer[..wanted]);
-            if read.bytes == 0 {
-                return self.mark_ready(connection);
-            }
-            member.framer.push(&buffer[..read.bytes]);
         }
     }
 
@@ -259,7 +267,7 @@ impl Relay {
         Some((receiver, stream))
     }
 
-    /// A receiver's stream has room again, or all of it arrived.
+    /// A receiver's stream has room again.
     fn drained(&mut self, sink: End) {
         if let Some(source) = self.pipes.by_sink.get(&sink).copied() {
             self.pump(source);

@@ -74,13 +74,12 @@ impl Member {
 
     /// A report on the streams this member has sent, or `None` before the first packet.
     pub(super) fn uplink_report(&mut self, now: Instant) -> Option<ShortPlaintext> {
-        let mut streams = self
-            .audio
-            .iter_mut()
-            .chain(&mut self.video)
-            .map(|statistics| statistics.report(now));
-        let blocks = [streams.next()?, streams.next()?];
-        Some(report_plaintext(MemberId::SERVER, &blocks))
+        let audio = self.audio.as_mut().map(|statistics| statistics.report(now));
+        let video = self.video.as_mut().map(|statistics| statistics.report(now));
+        match (audio, video) {
+            (Some(audio), Some(video)) => Some(report_plaintext(MemberId::SERVER, &[audio, video])),
+            (one, other) => Some(report_plaintext(MemberId::SERVER, &[one.or(other)?])),
+        }
     }
 
     /// Queues a short plaintext; the oldest makes room.

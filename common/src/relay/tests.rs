@@ -3,6 +3,8 @@
     reason = "a test needs some origin of time"
 )]
 
+use std::time::Duration;
+
 use super::*;
 use crate::endpoint::{Endpoint, Event};
 use crate::ids::{ChatId, ControlId};

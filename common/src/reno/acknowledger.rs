@@ -73,6 +73,8 @@ impl Acknowledger {
 
 #[cfg(test)]
 mod tests {
+    use std::iter::once;
+
     use super::*;
     use crate::wire::segment::{Frame, SEGMENT_MAX_BYTES, Segment};
 
@@ -103,7 +105,7 @@ mod tests {
         assert_eq!(acknowledger.due(), Some(now + ACK_DELAY_MAX));
         acknowledger.on_received(now, 1, 0);
         assert!(acknowledger.is_due(now));
-        assert_eq!(told(&mut acknowledger, now), [0..2]);
+        assert!(told(&mut acknowledger, now).into_iter().eq(once(0..2)));
         assert_eq!(acknowledger.due(), None);
     }
 
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!(told(&mut acknowledger, now), [2..3, 0..1]);
         acknowledger.on_received(now, 1, 0);
         assert!(acknowledger.is_due(now));
-        assert_eq!(told(&mut acknowledger, now), [0..3]);
+        assert!(told(&mut acknowledger, now).into_iter().eq(once(0..3)));
     }
 
     #[test]

@@ -377,8 +377,9 @@ impl Connection {
         if self.dead {
             return None;
         }
-        let data = self.may_send_data();
-        let control = self.inbox.has_control() || self.outbox.has_control();
+        let numbers = !self.scoreboard.is_full();
+        let data = numbers && self.may_send_data();
+        let control = numbers && (self.inbox.has_control() || self.outbox.has_control());
         if !(data || control || self.acknowledger.is_due(now)) {
             self.note_quiet(now);
             return None;
@@ -386,7 +387,9 @@ impl Connection {
         let number = self.scoreboard.next_number();
         let mut segment = SegmentWriter::new(buffer, number, self.scoreboard.settled_below())?;
         self.acknowledger.put(now, &mut segment);
-        self.put_control(&mut segment);
+        if control {
+            self.put_control(&mut segment);
+        }
         if data {
             self.put_data(now, &mut segment);
         }
@@ -400,7 +403,7 @@ impl Connection {
     }
 
     fn may_send_data(&mut self) -> bool {
-        if !self.outbox.has_data() || self.scoreboard.is_full() {
+        if !self.outbox.has_data() {
             return false;
         }
         let allowed = self.congestion.allows(self.scoreboard.flight_size());

@@ -19,6 +19,8 @@
 //! are QUIC's (RFC 9002), as are the rules that follow from them; the window is TCP Reno's.
 
 mod acknowledger;
+#[cfg(test)]
+mod behaviour;
 mod congestion;
 pub mod connection;
 mod inbox;

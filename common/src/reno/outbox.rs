@@ -326,9 +326,11 @@ mod tests {
             return Vec::new();
         }
         let segment = Segment::parse(&buffer[..length]).unwrap();
-        let data = |frame| match frame {
-            Frame::Data { stream, bytes, .. } => (stream.0, bytes.len()),
-            other => panic!("{other:?}"),
+        let data = |frame| {
+            let Frame::Data { stream, bytes, .. } = frame else {
+                panic!("{frame:?}");
+            };
+            (stream.0, bytes.len())
         };
         segment.frames().map(data).collect()
     }

@@ -52,9 +52,12 @@ impl RangeSet {
     }
 
     pub(super) fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
         let from = self.ranges.partition_point(|r| r.end <= range.start);
         let to = self.ranges.partition_point(|r| r.start < range.end);
-        if from >= to {
+        if from == to {
             return;
         }
         let before = self.ranges[from].start..range.start;

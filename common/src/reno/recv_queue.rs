@@ -31,6 +31,9 @@ pub(super) struct RecvQueue {
 }
 
 const WINDOW: u64 = STREAM_RECEIVE_WINDOW_BYTES as u64;
+/// A new window is announced when this part of one was read: large enough not to be silly (RFC 9293 §3.8.6.2.2), small
+/// enough that a sender whose path holds nearly a window does not come in bursts.
+const ANNOUNCED_PART: u64 = 4;
 
 /// What became of received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,10 +165,11 @@ impl RecvQueue {
         }
     }
 
-    /// Whether enough was read since the last announcement for a new one: half a window (RFC 9293 §3.8.6.2.2 is
-    /// against small ones).
+    /// Whether enough was read since the last announcement for a new one.
     pub(super) fn wants_to_announce(&self) -> bool {
-        self.end.is_none() && !self.discarding && self.read + WINDOW >= self.limit + WINDOW / 2
+        self.end.is_none()
+            && !self.discarding
+            && self.read + WINDOW >= self.limit + WINDOW / ANNOUNCED_PART
     }
 
     /// The window to tell the peer.
@@ -248,15 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn the_window_moves_when_half_of_it_was_read() {
+    fn the_window_moves_when_a_good_part_of_it_was_read() {
         let mut queue = RecvQueue::new();
-        let half = STREAM_RECEIVE_WINDOW_BYTES / 2;
-        queue.receive(0, &vec![1; half], false).unwrap();
-        queue.read(&mut vec![0; half - 1]);
+        let part = STREAM_RECEIVE_WINDOW_BYTES / ANNOUNCED_PART as usize;
+        queue.receive(0, &vec![1; part], false).unwrap();
+        queue.read(&mut vec![0; part - 1]);
         assert!(!queue.wants_to_announce());
         queue.read(&mut [0; 1]);
         assert!(queue.wants_to_announce());
-        assert_eq!(queue.announce(), WINDOW * 3 / 2);
+        assert_eq!(queue.announce(), WINDOW + part as u64);
         assert!(!queue.wants_to_announce());
     }
 

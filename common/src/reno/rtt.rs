@@ -11,7 +11,6 @@ pub(super) struct RttEstimator {
     smoothed: Option<Duration>,
     variation: Duration,
     latest: Duration,
-    minimum: Duration,
 }
 
 /// RTO before the first sample (RFC 6298 §2.1).
@@ -30,21 +29,13 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 impl RttEstimator {
     /// Takes a sample: the time from sending to the acknowledgement, of which the receiver says it kept `ack_delay`.
     pub(super) fn sample(&mut self, measured: Duration, ack_delay: Duration) {
+        // RFC 9002 §5.3: the receiver's own waiting is no part of the path. Its word is taken for as much as it may wait.
+        self.latest = measured.saturating_sub(ack_delay.min(ACK_DELAY_MAX));
         let Some(smoothed) = self.smoothed else {
             // RFC 6298 §2.2.
-            self.minimum = measured;
-            self.latest = measured;
-            self.variation = measured / 2;
-            self.smoothed = Some(measured);
+            self.variation = self.latest / 2;
+            self.smoothed = Some(self.latest);
             return;
-        };
-        // RFC 9002 §5.3: the receiver's own waiting is no part of the path, but it cannot make it shorter than known.
-        self.minimum = self.minimum.min(measured);
-        let shortened = measured.saturating_sub(ack_delay.min(ACK_DELAY_MAX));
-        self.latest = if shortened >= self.minimum {
-            shortened
-        } else {
-            measured
         };
         // RFC 6298 §2.3, alpha 1/8 and beta 1/4, the variation first.
         self.variation = (self.variation * 3 + smoothed.abs_diff(self.latest)) / 4;
@@ -142,8 +133,8 @@ mod tests {
         rtt.sample(ms(50), ms(0));
         rtt.sample(ms(75), ms(25));
         assert_eq!(rtt.smoothed(), Some(ms(50)));
-        rtt.sample(ms(60), ms(20)); // would be shorter than anything seen: the receiver errs or lies
-        assert!(rtt.smoothed() > Some(ms(50)));
+        rtt.sample(ms(75), ms(60)); // longer than it may wait
+        assert_eq!(rtt.smoothed(), Some(ms(50)));
     }
 
     #[test]

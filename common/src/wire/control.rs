@@ -330,7 +330,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`Malformed`] when the length is above the limit or the bytes are no message: close the connection.
-    pub fn next<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
+    pub fn next_message<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
         let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
@@ -375,10 +375,10 @@ mod tests {
         for cut in 0..bytes.len() {
             let mut framer = Framer::new();
             framer.push(&bytes[..cut]);
-            assert_eq!(framer.next::<ServerMessage>(), Ok(None));
+            assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
             framer.push(&bytes[cut..]);
-            assert_eq!(framer.next(), Ok(Some(admission())));
-            assert_eq!(framer.next::<ServerMessage>(), Ok(None));
+            assert_eq!(framer.next_message(), Ok(Some(admission())));
+            assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
         }
     }
 
@@ -403,7 +403,7 @@ mod tests {
     fn seed_hole_a_length_prefix_of_4_gib_is_refused_before_anything_is_kept_for_it() {
         let mut framer = Framer::new();
         framer.push(&u32::MAX.to_be_bytes());
-        assert_eq!(framer.next::<ClientMessage>(), Err(Malformed));
+        assert_eq!(framer.next_message::<ClientMessage>(), Err(Malformed));
         assert!(framer.received.capacity() < 64);
     }
 

@@ -156,7 +156,7 @@ impl MessageFramer {
     /// # Errors
     /// [`Malformed`] when the length is above [`MESSAGE_MAX_BYTES`] or the bytes are no message: the peer does not
     /// speak the protocol.
-    pub fn next<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
+    pub fn next_message<M: Decode<()>>(&mut self) -> Result<Option<M>, Malformed> {
         let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
@@ -230,7 +230,7 @@ mod tests {
             let mut found = Vec::new();
             for piece in [&bytes[..cut], &bytes[cut..]] {
                 assert_eq!(framer.push(piece), piece.len());
-                while let Some(message) = framer.next::<Delivery>().unwrap() {
+                while let Some(message) = framer.next_message::<Delivery>().unwrap() {
                     found.push(message);
                 }
             }
@@ -242,7 +242,7 @@ mod tests {
     fn a_message_above_the_limit_is_malformed() {
         let mut framer = MessageFramer::new();
         framer.push(&u16::MAX.to_be_bytes());
-        assert_eq!(framer.next::<Message>(), Err(Malformed));
+        assert_eq!(framer.next_message::<Message>(), Err(Malformed));
     }
 
     #[test]

@@ -1,0 +1,65 @@
+# Two commands are enough: `make run` starts a meeting, `make test` runs every test. Both first install what is missing.
+# The rest is for people who change the code; `make help` lists it.
+
+# Where rustup puts cargo; a shell that is older than the installation does not have it in PATH yet.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+CARGO ?= cargo
+# More arguments for every cargo command that builds, for example CARGOFLAGS=--locked or CARGOFLAGS=--offline.
+CARGOFLAGS ?=
+# More arguments for one target: make test ARGS='reno', make run ARGS='host --name Ada'.
+ARGS ?=
+RELEASE_DIR = $(or $(CARGO_TARGET_DIR),target)/release
+# A window needs libraries that a machine without a display can do without.
+HAS_DISPLAY = $(if $(DISPLAY)$(WAYLAND_DISPLAY),window,build)
+
+.DEFAULT_GOAL := help
+# First what is missing, then the build, whatever -j says; cargo uses all cores by itself.
+.NOTPARALLEL:
+.PHONY: help run demo server test bench lint fmt doc build install-deps clean
+
+help: ## Lists these targets
+	@echo 'Conclave: make run starts a meeting, make test runs every test. Both install what is missing.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: install-deps build ## Starts a meeting: the window, or without a display the demo
+	$(RELEASE_DIR)/conclave $(or $(ARGS),run)
+
+demo: install-deps build ## Plays a whole meeting without a window and says what worked
+	$(RELEASE_DIR)/conclave demo $(ARGS)
+
+server: install-deps ## Starts the server alone, on port 7878
+	$(CARGO) run --release -p conclave-server $(CARGOFLAGS) -- $(ARGS)
+
+test: install-deps ## Runs every test
+	@if $(CARGO) test --workspace $(CARGOFLAGS) $(ARGS); \
+	then echo 'make test: every test passed'; \
+	else echo 'make test: FAILED, see above'; exit 1; fi
+
+bench: install-deps ## Runs every benchmark; tables on the screen, figures in target/figures
+	$(CARGO) bench --workspace $(CARGOFLAGS) $(ARGS)
+
+lint: ## Format, clippy, documentation and the purity of common, warnings denied
+	@scripts/setup.sh lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets $(CARGOFLAGS) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps $(CARGOFLAGS)
+	@scripts/purity.sh
+	@echo 'make lint: clean'
+
+fmt: ## Formats the code
+	$(CARGO) fmt --all
+
+doc: ## Builds the documentation of the code and says where it is
+	$(CARGO) doc --workspace --no-deps $(CARGOFLAGS)
+	@echo 'open $(or $(CARGO_TARGET_DIR),target)/doc/common/index.html'
+
+build:
+	$(CARGO) build --release -p conclave-client -p conclave-server $(CARGOFLAGS)
+
+install-deps: ## Installs what is missing and nothing else
+	@scripts/setup.sh $(HAS_DISPLAY)
+
+clean: ## Removes everything that was built
+	$(CARGO) clean

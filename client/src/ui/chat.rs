@@ -1,0 +1,422 @@
+//! Written words, to everybody or to one person.
+
+use common::ids::MemberId;
+use common::limits::CHAT_MAX_BYTES;
+use common::wire::message::Recipients;
+use eframe::egui::{
+    Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers, RichText,
+    ScrollArea, Stroke, TextEdit, Ui,
+};
+
+use super::icons::{self, Icon};
+use super::model::{Meeting, Said};
+use super::theme;
+use crate::engine::protocol::Command;
+
+/// What is being written, and how far was read.
+#[derive(Clone, Debug)]
+pub struct ChatDraft {
+    /// To whom.
+    pub to: Recipients,
+    /// What.
+    pub text: String,
+    /// The text field gets the focus when it is drawn next.
+    pub focus: bool,
+    read: u64,
+}
+
+impl Default for ChatDraft {
+    fn default() -> Self {
+        Self {
+            to: Recipients::Everyone,
+            text: String::new(),
+            focus: false,
+            read: 0,
+        }
+    }
+}
+
+impl ChatDraft {
+    /// Lines of others that came while the chat was not on the screen.
+    pub fn unread(&self, meeting: &Meeting) -> u64 {
+        meeting.chat_received.saturating_sub(self.read)
+    }
+
+    /// Writes to one person from here on.
+    pub fn write_to(&mut self, member: MemberId) {
+        self.to = Recipients::Member(member);
+        self.focus = true;
+    }
+
+    fn send(&mut self) -> Option<Command> {
+        let text = self.text.trim();
+        if text.is_empty() || text.len() > CHAT_MAX_BYTES {
+            return None;
+        }
+        let text = text.to_owned();
+        self.text.clear();
+        self.focus = true;
+        Some(Command::SendChat { to: self.to, text })
+    }
+}
+
+/// Draws the chat. Nobody writes in private by accident, or in public: who reads it stands in the draft, and a
+/// draft to somebody who left stays with that person instead of going to everybody.
+pub fn chat_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: &mut Vec<Command>) {
+    draft.read = meeting.chat_received;
+    ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
+        ui.with_layout(Layout::top_down(Align::Min), |_| ());
+        composer_ui(ui, meeting, draft, commands);
+        ui.with_layout(Layout::top_down(Align::Min), |ui| lines_ui(ui, meeting));
+    });
+}
+
+fn lines_ui(ui: &mut Ui, meeting: &Meeting) {
+    if meeting.chat.is_empty() {
+        ui.add_space(24.0);
+        ui.vertical_centered(|ui| {
+            icons::mark(ui, Icon::Chat, 32.0, theme::of(ui).weak);
+            theme::weak(ui, "Nothing was written yet.");
+        });
+        return;
+    }
+    let scroll = ScrollArea::vertical()
+        .auto_shrink(false)
+        .stick_to_bottom(true);
+    scroll.show(ui, |ui| {
+        let mut before: Option<&Said> = None;
+        for (index, said) in meeting.chat.iter().enumerate() {
+            let follows = before.is_some_and(|before| continues(before, said));
+            ui.push_id(index, |ui| line_ui(ui, meeting, said, follows));
+            before = Some(said);
+        }
+        ui.add_space(4.0);
+    });
+}
+
+/// The same person goes on writing to the same people.
+fn continues(before: &Said, said: &Said) -> bool {
+    before.from == said.from && before.private_to == said.private_to
+}
+
+fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool) {
+    let palette = theme::of(ui);
+    let ours = said.from == meeting.you;
+    let align = if ours { Align::Max } else { Align::Min };
+    let fill = match (&said.private_to, ours) {
+        (Some(_), _) => palette.private_soft,
+        (None, true) => palette.accent_soft,
+        (None, false) => palette.card,
+    };
+    ui.with_layout(Layout::top_down(align), |ui| {
+        if !follows {
+            ui.add_space(4.0);
+            author_ui(ui, said, ours);
+        }
+        let stroke = match &said.private_to {
+            Some(_) => Stroke::new(1.0, palette.private),
+            None => Stroke::NONE,
+        };
+        let bubble = Frame::new()
+            .fill(fill)
+            .stroke(stroke)
+            .corner_radius(theme::CORNER)
+            .inner_margin(Margin::symmetric(12, 8));
+        bubble.show(ui, |ui| {
+            ui.set_max_width(ui.available_width() * 0.85);
+            ui.add(Label::new(&said.text).wrap().halign(Align::Min));
+        });
+        if ours {
+            delivery_ui(ui, said);
+        }
+    });
+}
+
+fn author_ui(ui: &mut Ui, said: &Said, ours: bool) {
+    let palette = theme::of(ui);
+    let text = match (&said.private_to, ours) {
+        (None, true) => "You".into(),
+        (None, false) => said.from_name.clone(),
+        (Some(to), true) => format!("You, only {to} sees this"),
+        (Some(_), false) => format!("{}, only you see this", said.from_name),
+    };
+    let private = said.private_to.is_some();
+    let color = if private {
+        palette.private
+    } else {
+        palette.weak
+    };
+    let text = RichText::new(text).small().color(color);
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        ui.spacing_mut().interact_size.y = 16.0;
+        ui.label(text);
+        if private {
+            icons::mark(ui, Icon::Lock, 13.0, color);
+        }
+    });
+}
+
+/// One mark for a line on its way, two for one that is with everybody it was for.
+fn delivery_ui(ui: &mut Ui, said: &Said) {
+    let palette = theme::of(ui);
+    let (icon, color, text) = match (said.delivered, said.audience) {
+        (_, 0) => (Icon::Check, palette.weak, "nobody else is here".to_owned()),
+        (0, _) => (Icon::Check, palette.weak, "sent".to_owned()),
+        (some, all) if some < all => (
+            Icon::Check,
+            palette.weak,
+            format!("delivered to {some} of {all}"),
+        ),
+        _ => (Icon::CheckTwice, palette.good, "delivered".to_owned()),
+    };
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        ui.spacing_mut().interact_size.y = 14.0;
+        ui.label(RichText::new(text).size(11.5).color(palette.weak));
+        icons::mark(ui, icon, 13.0, color);
+    });
+}
+
+fn composer_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: &mut Vec<Command>) {
+    let palette = theme::of(ui);
+    let private = match draft.to {
+        Recipients::Everyone => None,
+        Recipients::Member(member) => Some(meeting.name(member)),
+    };
+    let (fill, line) = match private {
+        Some(_) => (palette.private_soft, Stroke::new(1.5, palette.private)),
+        None => (palette.card, Stroke::new(1.0, palette.line)),
+    };
+    theme::card(ui).fill(fill).stroke(line).show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.with_layout(Layout::top_down(Align::Min), |ui| {
+            recipient_ui(ui, meeting, &mut draft.to);
+            if let Some(name) = &private {
+                private_ui(ui, name);
+            }
+            let entered = text_ui(ui, draft, private.as_deref());
+            let present = recipient_present(meeting, draft.to);
+            send_ui(ui, draft, private.as_deref(), present, entered, commands);
+        });
+    });
+}
+
+fn recipient_present(meeting: &Meeting, to: Recipients) -> bool {
+    match to {
+        Recipients::Everyone => true,
+        Recipients::Member(member) => meeting.members.contains_key(&member),
+    }
+}
+
+fn private_ui(ui: &mut Ui, name: &str) {
+    let color = theme::of(ui).private;
+    ui.horizontal(|ui| {
+        icons::mark(ui, Icon::Lock, 16.0, color);
+        let text = format!("Only {name} sees this");
+        ui.label(RichText::new(text).strong().color(color));
+    });
+}
+
+/// Draws the choice between everybody and each person.
+pub fn recipient_ui(ui: &mut Ui, meeting: &Meeting, to: &mut Recipients) {
+    ui.horizontal(|ui| {
+        let label = theme::weak(ui, "To");
+        let chosen = match *to {
+            Recipients::Everyone => "Everyone".to_owned(),
+            Recipients::Member(member) => meeting.name(member),
+        };
+        let combo = ComboBox::from_id_salt("recipient").selected_text(chosen);
+        let combo = combo.show_ui(ui, |ui| {
+            ui.selectable_value(to, Recipients::Everyone, "Everyone");
+            for member in meeting.others() {
+                let text = format!("Only {}", member.name);
+                ui.selectable_value(to, Recipients::Member(member.id), text);
+            }
+        });
+        combo.response.labelled_by(label.id);
+    });
+}
+
+/// Answers whether Enter was pressed; Shift and Enter begin a new line.
+fn text_ui(ui: &mut Ui, draft: &mut ChatDraft, private: Option<&str>) -> bool {
+    let hint = match private {
+        Some(name) => format!("Write to {name} alone"),
+        None => "Write to everyone".into(),
+    };
+    let id = ui.make_persistent_id("chat text");
+    let entered = ui.memory(|memory| memory.has_focus(id))
+        && ui.input_mut(|input| {
+            input.consume_key(Modifiers::NONE, Key::Enter)
+                || input.consume_key(Modifiers::COMMAND, Key::Enter)
+        });
+    let field = TextEdit::multiline(&mut draft.text)
+        .id(id)
+        .hint_text(hint)
+        .desired_rows(2)
+        .desired_width(f32::INFINITY)
+        .margin(Margin::symmetric(10, 8))
+        .return_key(KeyboardShortcut::new(Modifiers::SHIFT, Key::Enter));
+    let response = ui.add(field);
+    if std::mem::take(&mut draft.focus) {
+        response.request_focus();
+    }
+    entered
+}
+
+fn send_ui(
+    ui: &mut Ui,
+    draft: &mut ChatDraft,
+    private: Option<&str>,
+    present: bool,
+    entered: bool,
+    commands: &mut Vec<Command>,
+) {
+    if draft.text.trim().len() > CHAT_MAX_BYTES {
+        theme::complaint(
+            ui,
+            "This is too long for one message. A file would carry it.",
+        );
+    }
+    if !present {
+        theme::complaint(ui, "This person is gone. Choose somebody else above.");
+    }
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let text = match private {
+            Some(name) => format!("Send to {name} only"),
+            None => "Send".into(),
+        };
+        let button = theme::primary(ui, text);
+        let ready = present && !draft.text.trim().is_empty();
+        let clicked = ui.add_enabled(ready, button).clicked();
+        if ready && (clicked || entered) {
+            commands.extend(draft.send());
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::protocol::{ChatLine, Event};
+    use crate::ui::model::Model;
+    use crate::ui::samples::{self, ANA, BO, CLEO};
+    use common::ids::ChatId;
+    use common::wire::control::LeaveReason;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    type State = (Model, ChatDraft, Vec<Command>);
+
+    fn harness(model: Model) -> Harness<'static, State> {
+        let show = |ui: &mut Ui, (model, draft, commands): &mut State| {
+            let meeting = model.meeting().expect("a meeting was applied");
+            chat_ui(ui, meeting, draft, commands);
+        };
+        let builder = Harness::builder().with_size([380.0, 640.0]);
+        builder.build_ui_state(show, (model, ChatDraft::default(), Vec::new()))
+    }
+
+    fn line(from: MemberId, to: Recipients, text: &str) -> Event {
+        Event::Chat(ChatLine {
+            from,
+            id: ChatId(1),
+            to,
+            text: text.into(),
+        })
+    }
+
+    fn type_and_enter(harness: &mut Harness<'_, State>, text: &str) {
+        harness.state_mut().1.focus = true;
+        harness.run();
+        harness.event(eframe::egui::Event::Text(text.into()));
+        harness.run();
+        harness.key_press(Key::Enter);
+        harness.run();
+    }
+
+    #[test]
+    fn enter_sends_to_everybody_and_keeps_the_focus() {
+        let mut harness = harness(samples::meeting(ANA));
+        type_and_enter(&mut harness, "hello");
+        type_and_enter(&mut harness, "again");
+        let sent = |text: &str| Command::SendChat {
+            to: Recipients::Everyone,
+            text: text.into(),
+        };
+        assert_eq!(harness.state().2, [sent("hello"), sent("again")]);
+        assert_eq!(harness.state().1.text, "");
+    }
+
+    #[test]
+    fn a_private_line_goes_to_one_person_and_is_marked() {
+        let mut harness = harness(samples::meeting(ANA));
+        harness.state_mut().1.write_to(BO);
+        harness.run();
+        harness.get_by_label("Only Bo sees this");
+        type_and_enter(&mut harness, "psst");
+        let sent = Command::SendChat {
+            to: Recipients::Member(BO),
+            text: "psst".into(),
+        };
+        assert_eq!(harness.state().2, [sent]);
+        harness
+            .state_mut()
+            .0
+            .apply(line(ANA, Recipients::Member(BO), "psst"));
+        harness.run();
+        harness.get_by_label("You, only Bo sees this");
+    }
+
+    #[test]
+    fn one_person_is_chosen_from_the_list() {
+        let mut harness = harness(samples::meeting(ANA));
+        harness.get_by_label("To").click();
+        harness.run();
+        harness.get_by_label("Only Cleo").click();
+        harness.run();
+        assert_eq!(harness.state().1.to, Recipients::Member(CLEO));
+        harness.get_by_label("Only Cleo sees this");
+    }
+
+    #[test]
+    fn a_private_draft_to_somebody_who_left_is_not_sent_to_everybody() {
+        let mut harness = harness(samples::meeting(ANA));
+        harness.state_mut().1.write_to(BO);
+        harness.state_mut().0.apply(Event::MemberLeft {
+            member: BO,
+            reason: LeaveReason::Left,
+        });
+        type_and_enter(&mut harness, "psst");
+        assert_eq!(harness.state().2, []);
+        harness.get_by_label_contains("This person is gone");
+    }
+
+    #[test]
+    fn delivery_is_shown_by_count() {
+        let mut model = samples::meeting(ANA);
+        model.apply(line(ANA, Recipients::Everyone, "hello"));
+        let mut harness = harness(model);
+        harness.get_by_label("sent");
+        for (delivered, label) in [(1, "delivered to 1 of 2"), (2, "delivered")] {
+            harness.state_mut().0.apply(Event::ChatDelivered {
+                id: ChatId(1),
+                delivered,
+            });
+            harness.run();
+            harness.get_by_label(label);
+        }
+    }
+
+    #[test]
+    fn lines_of_others_count_as_unread_until_they_are_drawn() {
+        let mut model = samples::meeting(ANA);
+        let draft = ChatDraft::default();
+        model.apply(line(BO, Recipients::Everyone, "hi"));
+        model.apply(line(ANA, Recipients::Everyone, "hi"));
+        assert_eq!(draft.unread(model.meeting().unwrap()), 1);
+        let harness = harness(model);
+        let (model, draft, _) = harness.state();
+        assert_eq!(draft.unread(model.meeting().unwrap()), 0);
+    }
+}
