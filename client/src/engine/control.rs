@@ -265,7 +265,7 @@ async fn hear(
     while !bytes.is_empty() {
         bytes = &bytes[framer.push(bytes)..];
         loop {
-            let message = match framer.next::<ServerMessage>() {
+            let message = match framer.next_message::<ServerMessage>() {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(_) => return Some(Incoming::Malformed),
