@@ -2,5 +2,6 @@
 
 pub mod devices;
 pub mod engine;
+pub mod headless;
 #[cfg(feature = "gui")]
 pub mod ui;

@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+use common::ids::RoomCode;
+use common::link::LinkConfig;
+use common::media::ladder::Rung;
+
+use crate::devices::DeviceChoice;
+use crate::engine::EngineConfig;
+
+/// A meeting on your own machines. Without a command, opens the window.
+#[derive(Debug, Parser)]
+#[command(name = "conclave", version, about, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Subcommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Shows a whole meeting in this terminal: a server, a host and two guests over real sockets, and what each of them
+    /// received. Ends with 0 only if everything arrived.
+    Demo(DemoOptions),
+    /// Lists cameras, microphones and speakers by the names that the other commands take.
+    Devices,
+    /// Opens a meeting without a window. Prints its code, and what guests have to type.
+    Host(HostOptions),
+    /// Joins a meeting without a window.
+    Join(JoinOptions),
+    /// Opens the window and starts a meeting in it; without a display, runs the demo.
+    Run,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HostOptions {
+    /// The server to open the meeting on, as HOST or HOST:PORT. Without it, this program is the server.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) server: Option<String>,
+    /// Where the server inside this program listens, TCP and UDP. [default: port 7878 of every address, or any port when
+    /// that one is taken]
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "server")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Who is let in: all, or whom you name: knocks are printed with a number, and “a 3” lets number 3 in, “d 3” does
+    /// not, “all” lets everybody in.
+    #[arg(long, value_enum, default_value_t = Admit::Ask)]
+    pub(super) admit: Admit,
+    #[command(flatten)]
+    pub(super) participant: ParticipantOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JoinOptions {
+    /// The six digits of the meeting.
+    pub(super) code: RoomCode,
+    /// The server the meeting is on, as HOST or HOST:PORT.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) server: String,
+    #[command(flatten)]
+    pub(super) participant: ParticipantOptions,
+}
+
+/// Who decides at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Admit {
+    /// Everybody is let in.
+    All,
+    /// The person at the terminal.
+    Ask,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ParticipantOptions {
+    /// The name the others see.
+    #[arg(long, env = "CONCLAVE_NAME", default_value = "Guest")]
+    pub(super) name: String,
+    /// The camera: off, default, test (a pattern with a clock), a .mjpeg file, or a name from “conclave devices”.
+    #[arg(long, value_name = "CAMERA", default_value = "off")]
+    pub(super) camera: DeviceChoice,
+    /// The microphone: off, default, test (a tone), a .wav file, or a name from “conclave devices”.
+    #[arg(long, value_name = "MICROPHONE", default_value = "off")]
+    pub(super) microphone: DeviceChoice,
+    /// The speaker: off, default, test (listens, and throws away), a .wav file to record into, or a name.
+    #[arg(long, value_name = "SPEAKER", default_value = "test")]
+    pub(super) speaker: DeviceChoice,
+    /// Records into this folder: NAME.mjpeg of each member as shown, and mix.wav as heard.
+    #[arg(long, value_name = "DIR")]
+    pub(super) record: Option<PathBuf>,
+    /// Writes what is measured to this file: a JSON object a line, four times a second.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(super) stats: Option<PathBuf>,
+    /// Offers this file once there is somebody to have it. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(super) send: Vec<PathBuf>,
+    /// Writes this in the chat once there is somebody to read it. May be given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) say: Vec<String>,
+    /// To whom --say and --send go. [default: everyone]
+    #[arg(long, value_name = "NAME")]
+    pub(super) to: Option<String>,
+    /// Leaves after this many seconds in the meeting. [default: stays to its end]
+    #[arg(long = "for", value_name = "SECS")]
+    pub(super) secs: Option<u64>,
+    /// Takes every file that is offered, into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) receive: Option<PathBuf>,
+    /// The largest picture that is sent: 144p, 240p, 360p or 480p.
+    #[arg(long, value_name = "SIZE", default_value = "480p", value_parser = parse_rung)]
+    pub(super) quality: Rung,
+    /// For trying out bad networks: loses and delays datagrams at this participant, each way, for example
+    /// loss=3,delay=40,jitter=10,rate=2000 (percent, ms, ms, kbit/s).
+    #[arg(long, value_name = "IMPAIRMENT")]
+    pub(super) impair: Option<LinkConfig>,
+}
+
+impl ParticipantOptions {
+    /// The engine these options ask for.
+    pub(super) fn engine_config(&self, listen: Option<SocketAddr>) -> EngineConfig {
+        let defaults = EngineConfig::default();
+        // A recording of what is heard needs somebody who listens.
+        let deaf = self.speaker == DeviceChoice::Off && self.record.is_some();
+        EngineConfig {
+            download_dir: self.receive.clone().unwrap_or(defaults.download_dir),
+            camera: self.camera.clone(),
+            microphone: self.microphone.clone(),
+            speaker: if deaf { DeviceChoice::Synthetic } else { self.speaker.clone() },
+            largest_video: self.quality,
+            listen,
+            impairment: self.impair,
+            record: self.record.clone(),
+            ..defaults
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoOptions {
+    /// How long the meeting lasts once everybody is in, at least 4 seconds.
+    #[arg(long, value_name = "SECS", default_value_t = Self::default().secs, value_parser = clap::value_parser!(u64).range(4..=3_600))]
+    pub(super) secs: u64,
+    /// For trying out bad networks: loses and delays datagrams at each of the guests, each way, for example
+    /// loss=3,delay=40,jitter=10 (percent, ms, ms).
+    #[arg(long, value_name = "IMPAIRMENT")]
+    pub(super) impair: Option<LinkConfig>,
+    /// Writes join time and chat latency to this file as JSON.
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) figures: Option<PathBuf>,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self { secs: 8, impair: None, figures: None }
+    }
+}
+
+fn parse_rung(text: &str) -> Result<Rung, String> {
+    let known = || Rung::ALL.map(|rung| rung.name).join(", ");
+    let rung = Rung::ALL.into_iter().find(|rung| rung.name == text);
+    rung.ok_or_else(|| format!("the sizes are {}", known()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_is_documented() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for flag in command.get_arguments() {
+                assert!(flag.get_help().is_some(), "{} {}", command.get_name(), flag.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_is_described_in_one_line() {
+        let line = "conclave join 042-917 --server host:9000 --name Bo --camera test --microphone voice.wav --for 5 \
+                    --quality 240p --impair loss=3,delay=40 --say hello --to Ada";
+        let Some(Subcommand::Join(options)) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("not a guest")
+        };
+        let config = options.participant.engine_config(None);
+        assert_eq!(options.code.to_string(), "042917");
+        assert_eq!(config.camera, DeviceChoice::Synthetic);
+        assert_eq!(config.largest_video.name, "240p");
+        assert_eq!(config.impairment.map(|link| link.loss), Some(0.03));
+        assert_eq!((options.participant.secs, options.participant.to.as_deref()), (Some(5), Some("Ada")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for line in [
+            "conclave join",
+            "conclave join 12 --server host",
+            "conclave join 042917",
+            "conclave host --server a --listen 127.0.0.1:1",
+            "conclave host --quality 1080p",
+            "conclave demo --secs 1",
+        ] {
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
+        }
+    }
+}

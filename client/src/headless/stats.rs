@@ -1,0 +1,172 @@
+//! What an engine measures, as JSON: one object for each look, with the names of webrtc-stats in snake case. Times are
+//! milliseconds, rates bits a second.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use common::ids::StreamKind;
+use common::media::ladder::Rung;
+use common::reno::{Phase, RenoStatistics};
+use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
+use serde_json::{Value, json};
+
+/// A file of statistics, one JSON object a line.
+#[derive(Debug)]
+pub(super) struct StatsFile(BufWriter<File>);
+
+impl StatsFile {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        File::create(path).map(|file| Self(BufWriter::new(file)))
+    }
+
+    /// Appends a line; whole lines are on the disk at any time.
+    pub(super) fn push(&mut self, snapshot: &NetworkSnapshot) -> io::Result<()> {
+        writeln!(self.0, "{}", to_json(snapshot))?;
+        self.0.flush()
+    }
+}
+
+fn to_json(snapshot: &NetworkSnapshot) -> Value {
+    let target = snapshot.video_target;
+    json!({
+        "uptime_ms": millis(snapshot.uptime),
+        "round_trip_time_ms": snapshot.round_trip_time.map(millis),
+        "received_bitrate_bps": snapshot.received_bitrate_bps,
+        "sent_bitrate_bps": snapshot.sent_bitrate_bps,
+        "datagrams_discarded": snapshot.datagrams_discarded,
+        "video_target": {
+            "rung": target.rung.name,
+            "quality": target.quality,
+            "frames_per_second": target.frames_per_second,
+        },
+        "inbound": snapshot.inbound.iter().map(inbound).collect::<Vec<_>>(),
+        "outbound": snapshot.outbound.iter().map(outbound).collect::<Vec<_>>(),
+        "reno": reno(&snapshot.reno),
+    })
+}
+
+fn inbound(stream: &InboundStream) -> Value {
+    let mut value = json!({
+        "member": stream.ssrc.member().0,
+        "kind": kind(stream.ssrc.kind()),
+        "packets_received": stream.packets_received,
+        "packets_lost": stream.packets_lost,
+        "fraction_lost": stream.fraction_lost,
+        "jitter_ms": millis(stream.jitter),
+        "bitrate_bps": stream.bitrate_bps,
+    });
+    let media = match stream.media {
+        InboundMedia::Audio { blocks_played, blocks_concealed, packets_discarded, playout_delay } => json!({
+            "blocks_played": blocks_played,
+            "blocks_concealed": blocks_concealed,
+            "packets_discarded": packets_discarded,
+            "playout_delay_ms": millis(playout_delay),
+        }),
+        InboundMedia::Video { frames_received, frames_incomplete, frames_per_second, rung, quality } => json!({
+            "frames_received": frames_received,
+            "frames_incomplete": frames_incomplete,
+            "frames_per_second": frames_per_second,
+            "rung": Rung::from_index(rung).map(|rung| rung.name),
+            "quality": quality,
+        }),
+    };
+    if let (Value::Object(value), Value::Object(media)) = (&mut value, media) {
+        value.extend(media);
+    }
+    value
+}
+
+fn outbound(stream: &OutboundStream) -> Value {
+    json!({
+        "kind": kind(stream.ssrc.kind()),
+        "packets_sent": stream.packets_sent,
+        "bitrate_bps": stream.bitrate_bps,
+        "remote": stream.remote.iter().map(remote).collect::<Vec<_>>(),
+    })
+}
+
+/// Member 0 is the server.
+fn remote(remote: &RemoteInbound) -> Value {
+    json!({
+        "reporter": remote.reporter.0,
+        "fraction_lost": remote.fraction_lost,
+        "packets_lost": remote.packets_lost,
+        "jitter_ms": millis(remote.jitter),
+        "bitrate_bps": remote.bitrate_bps,
+    })
+}
+
+fn reno(reno: &RenoStatistics) -> Value {
+    json!({
+        "cwnd_bytes": reno.cwnd_bytes,
+        "ssthresh_bytes": reno.ssthresh_bytes,
+        "flight_size_bytes": reno.flight_size_bytes,
+        "srtt_ms": reno.srtt.map(millis),
+        "rttvar_ms": millis(reno.rttvar),
+        "rto_ms": millis(reno.rto),
+        "phase": phase(reno.phase),
+        "segments_sent": reno.segments_sent,
+        "segments_retransmitted": reno.segments_retransmitted,
+        "loss_events": reno.loss_events,
+        "timeouts": reno.timeouts,
+        "bytes_acknowledged": reno.bytes_acknowledged,
+    })
+}
+
+fn kind(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Audio => "audio",
+        StreamKind::Video => "video",
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::SlowStart => "slow_start",
+        Phase::CongestionAvoidance => "congestion_avoidance",
+        Phase::FastRecovery => "fast_recovery",
+        Phase::TimeoutRecovery => "timeout_recovery",
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{MemberId, Ssrc};
+
+    #[test]
+    fn a_snapshot_has_the_network_the_streams_and_reno() {
+        let snapshot = NetworkSnapshot {
+            round_trip_time: Some(Duration::from_micros(1_500)),
+            inbound: vec![InboundStream {
+                ssrc: Ssrc::new(MemberId(3), StreamKind::Audio),
+                packets_received: 5,
+                packets_lost: -1,
+                fraction_lost: 0.0,
+                jitter: Duration::from_millis(2),
+                bitrate_bps: 800_000,
+                media: InboundMedia::Audio {
+                    blocks_played: 4,
+                    blocks_concealed: 1,
+                    packets_discarded: 0,
+                    playout_delay: Duration::from_millis(30),
+                },
+            }],
+            ..NetworkSnapshot::default()
+        };
+        let value = to_json(&snapshot);
+        assert_eq!(value["round_trip_time_ms"], 1.5);
+        assert_eq!(value["inbound"][0]["member"], 3);
+        assert_eq!(value["inbound"][0]["kind"], "audio");
+        assert_eq!(value["inbound"][0]["playout_delay_ms"], 30.0);
+        assert_eq!(value["reno"]["phase"], "slow_start");
+        assert_eq!(value["reno"]["ssthresh_bytes"], Value::Null);
+        assert!(!value.to_string().contains('\n'));
+    }
+}
