@@ -169,7 +169,8 @@ fn eight_people_meet_for_a_minute_on_a_clean_network() {
                 frames_incomplete, ..
             } = stream.media
             {
-                assert_eq!(frames_incomplete, 0);
+                // A frame may be under way at the moment of admission.
+                assert!(frames_incomplete <= 1, "{stream:?}");
             }
         }
     }

@@ -144,7 +144,7 @@ impl Meeting {
             }
             match self.next_event() {
                 Some(next) if next <= end => {
-                    self.now = next.max(self.now + Duration::from_micros(1))
+                    self.now = next.max(self.now + STEP)
                 }
                 _ => {
                     self.now = end;
