@@ -20,9 +20,16 @@ pub(super) fn open(start_meeting: bool) -> Result<(), String> {
     let config = EngineConfig::default();
     let known = devices::list();
     let name = std::env::var("CONCLAVE_NAME").unwrap_or_else(|_| UNNAMED.into());
-    let command = Command::StartMeeting { name: name.clone(), server: None };
+    let command = Command::StartMeeting {
+        name: name.clone(),
+        server: None,
+    };
     let first = Start {
-        name: if start_meeting || name != UNNAMED { name } else { String::new() },
+        name: if start_meeting || name != UNNAMED {
+            name
+        } else {
+            String::new()
+        },
         server: None,
         command: start_meeting.then_some(command),
         devices: DeviceLists {
@@ -57,9 +64,16 @@ pub(super) fn open(start_meeting: bool) -> Result<(), String> {
 }
 
 fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
-    let EngineHandle { commands, mut events, frames, thread } = engine;
+    let EngineHandle {
+        commands,
+        mut events,
+        frames,
+        thread,
+    } = engine;
     let link = EngineLink {
-        commands: Box::new(move |command| !matches!(commands.try_send(command), Err(TrySendError::Full(_)))),
+        commands: Box::new(move |command| {
+            !matches!(commands.try_send(command), Err(TrySendError::Full(_)))
+        }),
         events: Box::new(move || events.try_recv().ok()),
         frames,
     };
@@ -67,5 +81,9 @@ fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
 }
 
 fn dead_link() -> EngineLink {
-    EngineLink { commands: Box::new(|_| true), events: Box::new(|| None), frames: FrameSlots::default() }
+    EngineLink {
+        commands: Box::new(|_| true),
+        events: Box::new(|| None),
+        frames: FrameSlots::default(),
+    }
 }
