@@ -151,7 +151,7 @@ impl Connection {
             };
             framer.push(&buffer[..read]);
             loop {
-                match framer.next::<ClientMessage>() {
+                match framer.next_message::<ClientMessage>() {
                     Ok(Some(message)) => {
                         let fact = Fact::Message(self.control, message);
                         if self.facts.send(fact).await.is_err() {

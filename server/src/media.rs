@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::hub::Grant;
 use common::ids::ConnectionId;
 use common::limits::DATAGRAM_MAX_BYTES;
-use common::relay::Relay;
+use common::relay::{Relay, Transmit};
 use common::seal::Secrets;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -102,6 +102,8 @@ struct Media {
     commands: mpsc::Receiver<MediaCommand>,
     board: Arc<Board>,
     outgoing: [u8; DATAGRAM_MAX_BYTES],
+    /// What `outgoing` holds while the system has no room for it.
+    waiting: Option<Transmit>,
 }
 
 impl Media {
@@ -116,6 +118,7 @@ impl Media {
             commands,
             board,
             outgoing: [0; DATAGRAM_MAX_BYTES],
+            waiting: None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Media {
                     None => return,
                 },
                 () = self.socket.readable() => {}
+                () = self.socket.writable(), if self.waiting.is_some() => {}
                 () = wait_until(deadline) => {}
             }
             if self.socket.receive().is_err() {
@@ -139,9 +143,13 @@ impl Media {
                 return;
             }
             self.relay_batch();
-            self.transmit().await;
+            self.transmit();
             self.board
                 .set_media(self.relay.statistics(), self.socket.statistics());
+            if self.waiting.is_some() {
+                // While datagrams keep coming nothing else lets the runtime hear that there is room.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -178,12 +186,22 @@ impl Media {
         }
     }
 
-    /// Sends all that is due. Where the system has no room and makes none, the rest of the round does not wait.
-    async fn transmit(&mut self) {
-        let mut patient = true;
-        while let Some(transmit) = self.relay.poll_transmit(Instant::now(), &mut self.outgoing) {
+    /// Sends all that is due. Where the system has no room, one datagram waits here and the rest in the relay, which
+    /// knows what is not worth sending late.
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.next_transmit() {
             let datagram = &self.outgoing[..transmit.bytes];
-            patient = self.socket.send(datagram, transmit.to, patient).await;
+            if !self.socket.send(datagram, transmit.to) {
+                self.waiting = Some(transmit);
+                return;
+            }
         }
+    }
+
+    /// What is in `outgoing`, to be sent next.
+    fn next_transmit(&mut self) -> Option<Transmit> {
+        self.waiting
+            .take()
+            .or_else(|| self.relay.poll_transmit(Instant::now(), &mut self.outgoing))
     }
 }

@@ -2,11 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::limits::DATAGRAM_MAX_BYTES;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
 
 use crate::statistics::SocketStatistics;
 
@@ -90,29 +88,29 @@ impl DatagramSocket {
             .map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
     }
 
-    /// Sends a datagram. A system that has no room is waited for when `patient`, and not for long; answers whether
-    /// it was worth it.
-    pub(crate) async fn send(&mut self, datagram: &[u8], to: SocketAddr, patient: bool) -> bool {
-        let mut sent = self.socket.try_send_to(datagram, to);
-        let full = matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        let mut in_time = patient;
-        if full && patient {
-            in_time = timeout(SEND_PATIENCE, self.socket.writable()).await.is_ok();
-            sent = self.socket.try_send_to(datagram, to);
-        }
-        match sent {
+    /// Sends a datagram. Answers `false` when the system has no room: keep it until [`DatagramSocket::writable`].
+    pub(crate) fn send(&mut self, datagram: &[u8], to: SocketAddr) -> bool {
+        match self.socket.try_send_to(datagram, to) {
             Ok(_) => self.statistics.datagrams_sent += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.statistics.send_waits += 1;
+                return false;
+            }
+            // It has no way to go: the network is as good as lossy there.
             Err(_) => self.statistics.send_dropped += 1,
         }
-        in_time
+        true
+    }
+
+    /// Waits until there may be room to send.
+    pub(crate) async fn writable(&self) {
+        // An error shows again, and is counted, in the send that follows.
+        let _ = self.socket.writable().await;
     }
 }
 
 /// Datagrams received before the relay is asked what to send: bounds how long a sender waits for its turn.
 pub(crate) const BATCH_DATAGRAMS: usize = 64;
-/// How long a datagram waits for room in the send buffer: a gigabit link makes room for 200 in that time, and an
-/// interface that does not is down or too slow for what it is asked.
-const SEND_PATIENCE: Duration = Duration::from_millis(2);
 
 /// Windows tells on the next receive that some peer's machine has nobody at that port (`WSAECONNRESET`) or that a
 /// datagram was longer than the slot (`WSAEMSGSIZE`, 10040). Neither says anything of the socket.
@@ -151,14 +149,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_sent_is_counted_and_nothing_else() {
+    async fn what_has_no_way_to_go_is_counted_and_nothing_else() {
         let (mut socket, peer) = pair().await;
         let to = peer.local_addr().unwrap();
-        assert!(socket.send(b"hello", to, true).await);
+        socket.writable().await;
+        assert!(socket.send(b"hello", to));
         // An IPv4 socket has no way to an IPv6 address.
-        socket
-            .send(b"hello", "[::1]:9".parse().unwrap(), true)
-            .await;
+        assert!(socket.send(b"hello", "[::1]:9".parse().unwrap()));
         let statistics = socket.statistics();
         assert_eq!((statistics.datagrams_sent, statistics.send_dropped), (1, 1));
     }

@@ -15,8 +15,10 @@ pub struct SocketStatistics {
     pub oversized: u64,
     /// Times the system answered a receive with an error.
     pub receive_errors: u64,
-    /// Datagrams the system did not take in time, or at all; dropped.
+    /// Datagrams the system did not take, for example for want of a route; dropped.
     pub send_dropped: u64,
+    /// Times a datagram had to wait because the send buffer was full.
+    pub send_waits: u64,
 }
 
 /// How busy a server is.

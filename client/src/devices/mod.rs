@@ -73,8 +73,9 @@ impl std::fmt::Display for DeviceError {
 
 impl std::error::Error for DeviceError {}
 
-/// Gives pictures. Lives on the camera thread, which may block in [`Camera::capture`].
-pub trait Camera: Send {
+/// Gives pictures. Opened on the camera thread, which may block in [`Camera::capture`], and never leaves it: some
+/// systems' cameras cannot be moved between threads.
+pub trait Camera {
     /// Waits for the next picture and writes it over `picture`, reusing its memory.
     ///
     /// A camera paces itself: it returns at its own frame rate, not faster.

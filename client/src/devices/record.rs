@@ -101,9 +101,10 @@ impl WavWriter {
 }
 
 fn into_io(error: hound::Error) -> io::Error {
-    match error {
-        hound::Error::IoError(error) => error,
-        other => io::Error::other(other),
+    if let hound::Error::IoError(error) = error {
+        error
+    } else {
+        io::Error::other(error)
     }
 }
 

@@ -266,6 +266,10 @@ fn play<T>(direction: Direction, (stream, end): (Stream, T)) -> Result<(Stream, 
 }
 
 /// Why a device cannot be used, as a sentence.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum grows, and the rest means nothing to a person"
+)]
 pub(super) fn refused(direction: Direction, error: &cpal::Error) -> DeviceError {
     let noun = direction.noun();
     DeviceError(match error.kind() {

@@ -5,7 +5,7 @@ use common::media::ladder::Rung;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::InboundMedia;
 use eframe::egui::{Align2, Color32, FontId, Grid, Label, RichText, ScrollArea, Sense, Ui, vec2};
-use egui_plot::{HoverPosition, Line as PlotLine, LineStyle, Plot, PlotPoints, VLine};
+use egui_plot::{GridMark, HoverPosition, Line as PlotLine, LineStyle, Plot, PlotPoints, VLine};
 
 use super::history::{History, Line, Side, StreamLines};
 use super::model::Meeting;
@@ -15,6 +15,8 @@ use super::theme;
 const WINDOW_SECS: f64 = 120.0;
 /// Points of height of one plot.
 const HEIGHT: f32 = 108.0;
+/// Points that the label of the last mark reaches beyond its plot.
+const LAST_LABEL: f32 = 14.0;
 /// Streams drawn in one plot: as many as there are colours; the worst ones.
 const STREAMS_DRAWN: usize = 8;
 
@@ -42,6 +44,7 @@ pub fn analytics_ui(ui: &mut Ui, meeting: &Meeting) {
     verdict_ui(ui, meeting);
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 5.0;
+        ui.spacing_mut().interact_size.y = 17.0;
         let history = &meeting.history;
         let now = history.latest.uptime.as_secs_f64();
         round_trip_ui(ui, history, now);
@@ -255,12 +258,10 @@ fn kind(ssrc: Ssrc) -> &'static str {
 fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
     ui.add_space(5.0);
     ui.horizontal(|ui| {
-        ui.spacing_mut().interact_size.y = 18.0;
         ui.label(RichText::new(subject.title).strong());
         theme::weak(ui, subject.unit);
     });
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().interact_size.y = 16.0;
         for curve in curves {
             let text = match curve.latest {
                 Some(value) => format!("{} {value:.*}", curve.name, subject.decimals),
@@ -274,6 +275,7 @@ fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
     let line_color = theme::of(ui).weak;
     Plot::new(subject.title)
         .height(HEIGHT)
+        .width(ui.available_width() - LAST_LABEL)
         .allow_drag(false)
         .allow_zoom(false)
         .allow_scroll(false)
@@ -285,7 +287,13 @@ fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
         .include_y(subject.at_least)
         .set_margin_fraction(vec2(0.0, 0.06))
         .y_axis_min_width(34.0)
-        .x_axis_formatter(|mark, _| format!("{:.0} s", mark.value))
+        .grid_color(theme::of(ui).line)
+        .x_grid_spacer(|_| seconds_grid())
+        .y_grid_spacer(|input| value_grid(input.bounds.1))
+        .x_axis_formatter(|mark, _| match mark.value {
+            0.0 => "now".into(),
+            secs => format!("{secs:.0} s"),
+        })
         .label_formatter(move |hovered| hovered_text(hovered, unit, decimals))
         .show(ui, |plot| {
             for curve in curves {
@@ -305,6 +313,30 @@ fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
                 );
             }
         });
+}
+
+/// A mark every half minute.
+fn seconds_grid() -> Vec<GridMark> {
+    let mark = |step: i32| GridMark {
+        value: f64::from(step) * 30.0,
+        step_size: 30.0,
+    };
+    (-4..=0).map(mark).collect()
+}
+
+/// Three to six marks from nothing to `top`, at 1, 2 or 5 times a power of ten.
+fn value_grid(top: f64) -> Vec<GridMark> {
+    let rough = (top / 2.2).max(1e-3);
+    let power = 10.0_f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 5.0].map(|digit| digit * power);
+    let step_size = steps.into_iter().rev().find(|step| *step <= rough);
+    let step_size = step_size.unwrap_or(power);
+    let marks = (top / step_size).floor().clamp(0.0, 8.0) as u32;
+    let mark = |step: u32| GridMark {
+        value: f64::from(step) * step_size,
+        step_size,
+    };
+    (0..=marks).map(mark).collect()
 }
 
 fn hovered_text(hovered: &HoverPosition<'_>, unit: &str, decimals: usize) -> Option<String> {
@@ -439,7 +471,7 @@ mod tests {
         let show = move |ui: &mut Ui| analytics_ui(ui, model.meeting().expect("applied"));
         let harness = Harness::builder().with_size([460.0, 1400.0]).build_ui(show);
         harness.get_by_label("All good.");
-        harness.get_by_label("Mbit/s");
+        assert!(harness.query_all_by_label("Mbit/s").next().is_some());
         harness.get_by_label("round trip 12");
         harness.get_by_label("your audio at server 0.0");
     }
@@ -450,6 +482,20 @@ mod tests {
         let show = move |ui: &mut Ui| analytics_ui(ui, model.meeting().expect("applied"));
         let harness = Harness::builder().with_size([460.0, 1400.0]).build_ui(show);
         harness.get_by_label("Measuring the network.");
+    }
+
+    #[test]
+    fn marks_are_round_numbers_and_few() {
+        for (top, step, count) in [
+            (50.0, 20.0, 3),
+            (6.3, 2.0, 4),
+            (21.0, 5.0, 5),
+            (0.0, 0.0, 1),
+        ] {
+            let marks = value_grid(top);
+            assert_eq!(marks.len(), count, "{top}");
+            assert!(marks.get(1).is_none_or(|mark| mark.value == step), "{top}");
+        }
     }
 
     #[test]

@@ -92,15 +92,17 @@ impl Browser {
 
 /// Draws the browser over everything else.
 pub fn browser_ui(ctx: &Context, browser: &mut Browser) -> Option<Choice> {
-    let modal = Modal::new(Id::unique("browser")).show(ctx, |ui| {
-        ui.set_width(520.0);
-        ui.heading("Choose a file to send");
-        path_ui(ui, browser);
-        let choice = entries_ui(ui, browser);
-        ui.add_space(6.0);
-        let cancelled = ui.button("Cancel choosing").clicked();
-        choice.or(cancelled.then_some(Choice::Cancelled))
-    });
+    let modal = Modal::new(Id::unique("browser"))
+        .frame(theme::dialog(ctx))
+        .show(ctx, |ui| {
+            ui.set_width(520.0);
+            ui.heading("Choose a file to send");
+            path_ui(ui, browser);
+            let choice = entries_ui(ui, browser);
+            ui.add_space(6.0);
+            let cancelled = ui.button("Cancel choosing").clicked();
+            choice.or(cancelled.then_some(Choice::Cancelled))
+        });
     let closed = modal.should_close().then_some(Choice::Cancelled);
     modal.inner.or(closed)
 }

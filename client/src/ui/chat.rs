@@ -4,8 +4,8 @@ use common::ids::MemberId;
 use common::limits::CHAT_MAX_BYTES;
 use common::wire::message::Recipients;
 use eframe::egui::{
-    Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers, RichText,
-    ScrollArea, Stroke, TextEdit, Ui,
+    Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers,
+    Panel as EdgePanel, RichText, ScrollArea, Stroke, TextEdit, Ui,
 };
 
 use super::icons::{self, Icon};
@@ -64,11 +64,15 @@ impl ChatDraft {
 /// draft to somebody who left stays with that person instead of going to everybody.
 pub fn chat_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: &mut Vec<Command>) {
     draft.read = meeting.chat_received;
-    ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
-        ui.with_layout(Layout::top_down(Align::Min), |_| ());
-        composer_ui(ui, meeting, draft, commands);
-        ui.with_layout(Layout::top_down(Align::Min), |ui| lines_ui(ui, meeting));
+    let frame = Frame::new().inner_margin(Margin {
+        top: 8,
+        ..Margin::ZERO
     });
+    EdgePanel::bottom("composer")
+        .frame(frame)
+        .show_separator_line(false)
+        .show(ui, |ui| composer_ui(ui, meeting, draft, commands));
+    lines_ui(ui, meeting);
 }
 
 fn lines_ui(ui: &mut Ui, meeting: &Meeting) {
@@ -108,9 +112,11 @@ fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool) {
         (None, true) => palette.accent_soft,
         (None, false) => palette.card,
     };
+    ui.spacing_mut().interact_size.y = 16.0;
+    ui.spacing_mut().item_spacing.y = 4.0;
     ui.with_layout(Layout::top_down(align), |ui| {
         if !follows {
-            ui.add_space(4.0);
+            ui.add_space(6.0);
             author_ui(ui, said, ours);
         }
         let stroke = match &said.private_to {
@@ -149,7 +155,6 @@ fn author_ui(ui: &mut Ui, said: &Said, ours: bool) {
     let text = RichText::new(text).small().color(color);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
-        ui.spacing_mut().interact_size.y = 16.0;
         ui.label(text);
         if private {
             icons::mark(ui, Icon::Lock, 13.0, color);
@@ -172,7 +177,6 @@ fn delivery_ui(ui: &mut Ui, said: &Said) {
     };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
-        ui.spacing_mut().interact_size.y = 14.0;
         ui.label(RichText::new(text).size(11.5).color(palette.weak));
         icons::mark(ui, icon, 13.0, color);
     });
@@ -190,15 +194,13 @@ fn composer_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: 
     };
     theme::card(ui).fill(fill).stroke(line).show(ui, |ui| {
         ui.set_width(ui.available_width());
-        ui.with_layout(Layout::top_down(Align::Min), |ui| {
-            recipient_ui(ui, meeting, &mut draft.to);
-            if let Some(name) = &private {
-                private_ui(ui, name);
-            }
-            let entered = text_ui(ui, draft, private.as_deref());
-            let present = recipient_present(meeting, draft.to);
-            send_ui(ui, draft, private.as_deref(), present, entered, commands);
-        });
+        recipient_ui(ui, meeting, &mut draft.to);
+        if let Some(name) = &private {
+            private_ui(ui, name);
+        }
+        let entered = text_ui(ui, draft, private.as_deref());
+        let present = recipient_present(meeting, draft.to);
+        send_ui(ui, draft, private.as_deref(), present, entered, commands);
     });
 }
 
@@ -257,7 +259,7 @@ fn text_ui(ui: &mut Ui, draft: &mut ChatDraft, private: Option<&str>) -> bool {
         .desired_width(f32::INFINITY)
         .margin(Margin::symmetric(10, 8))
         .return_key(KeyboardShortcut::new(Modifiers::SHIFT, Key::Enter));
-    let response = ui.add(field);
+    let response = theme::edit(ui, field);
     if std::mem::take(&mut draft.focus) {
         response.request_focus();
     }

@@ -158,6 +158,7 @@ fn transfer_ui(
 ) {
     theme::card(ui).show(ui, |ui| {
         ui.set_width(ui.available_width());
+        ui.spacing_mut().item_spacing.y = 4.0;
         header_ui(ui, meeting, transfer);
         if transfer.from == meeting.you {
             sending_ui(ui, transfer, commands);
@@ -320,8 +321,8 @@ fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
         let bar = ProgressBar::new(share).fill(color).desired_height(8.0);
         ui.add(bar.corner_radius(4));
     }
+    ui.spacing_mut().interact_size.y = 18.0;
     ui.horizontal(|ui| {
-        ui.spacing_mut().interact_size.y = 16.0;
         if receipt.state == FileState::Verified {
             icons::mark(ui, Icon::Check, 14.0, palette.good);
         }

@@ -101,7 +101,7 @@ impl HomeDraft {
 /// Widest that the two cards get together, in points.
 const WIDTH: f32 = 780.0;
 /// Height of everything on this screen, in points, to put it in the middle.
-const HEIGHT: f32 = 590.0;
+const HEIGHT: f32 = 530.0;
 /// Characters that fit a field; nothing honest is longer.
 const FIELD_MAX_CHARS: usize = 255;
 
@@ -221,12 +221,12 @@ fn code_ui(ui: &mut Ui, code: &mut String) -> Response {
     let color = theme::of(ui).weak;
     let label = ui.label(RichText::new("Meeting code").small().color(color));
     let edit = TextEdit::singleline(code)
-        .hint_text(RichText::new("042 917").size(CODE_SIZE))
+        .hint_text(RichText::new("042 917").monospace().size(CODE_SIZE))
         .font(FontId::monospace(CODE_SIZE))
         .char_limit(CODE_MAX_CHARS)
         .margin(Margin::symmetric(10, 6))
         .desired_width(f32::INFINITY);
-    ui.add(edit).labelled_by(label.id)
+    theme::edit(ui, edit).labelled_by(label.id)
 }
 
 /// Points of a digit of the code.
@@ -238,19 +238,22 @@ fn choice_ui(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
     theme::card(ui).show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.set_min_height(CHOICE_HEIGHT);
-        ui.heading(title);
-        ui.add_space(2.0);
-        contents(ui);
+        // Columns justify; text reads better ragged.
+        ui.with_layout(Layout::top_down(Align::Min), |ui| {
+            ui.heading(title);
+            ui.add_space(2.0);
+            contents(ui);
+        });
     });
 }
 
 /// Both cards are as tall as the fuller one, in points.
-const CHOICE_HEIGHT: f32 = 252.0;
+const CHOICE_HEIGHT: f32 = 262.0;
 
 /// What stands at the lower edge of a card.
 fn bottom(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
-    let left = CHOICE_HEIGHT - ui.min_rect().height() - BUTTON_HEIGHT - ui.spacing().item_spacing.y;
-    ui.add_space(left.max(4.0));
+    let used = ui.cursor().top() - ui.min_rect().top();
+    ui.add_space((CHOICE_HEIGHT - used - BUTTON_HEIGHT).max(4.0));
     contents(ui);
 }
 
@@ -264,7 +267,8 @@ fn wide(ui: &mut Ui, text: &str) -> Response {
 
 fn wrapped(ui: &mut Ui, text: &str) {
     let color = theme::of(ui).weak;
-    ui.add(Label::new(RichText::new(text).color(color)).wrap());
+    let label = Label::new(RichText::new(text).color(color)).wrap();
+    ui.add(label.halign(Align::Min));
 }
 
 fn devices_ui(ui: &mut Ui, settings: &mut SettingsDraft) {

@@ -231,28 +231,30 @@ fn roster_ui(
 }
 
 fn leaving_ui(ctx: &Context, draft: &mut MeetingDraft, commands: &mut Vec<Command>) {
-    let modal = Modal::new(Id::unique("leaving")).show(ctx, |ui| {
-        ui.set_width(380.0);
-        ui.heading("Leave, or end the meeting?");
-        let what = "If you leave, the longest-standing guest becomes the host. \
+    let modal = Modal::new(Id::unique("leaving"))
+        .frame(theme::dialog(ctx))
+        .show(ctx, |ui| {
+            ui.set_width(380.0);
+            ui.heading("Leave, or end the meeting?");
+            let what = "If you leave, somebody else becomes the host. \
                     If you end the meeting, it is over for everybody.";
-        let color = theme::of(ui).weak;
-        ui.add(Label::new(RichText::new(what).color(color)).wrap());
-        ui.add_space(10.0);
-        ui.horizontal(|ui| {
-            let end = ui.add(theme::danger(ui, "End for all")).clicked();
-            let leave = ui.button("Leave meeting").clicked();
-            let stay = ui.button("Stay").clicked();
-            if end {
-                commands.push(Command::Act(Action::End));
-            }
-            if leave {
-                commands.push(Command::Leave);
-            }
-            end || leave || stay
-        })
-        .inner
-    });
+            let color = theme::of(ui).weak;
+            ui.add(Label::new(RichText::new(what).color(color)).wrap());
+            ui.add_space(10.0);
+            ui.horizontal(|ui| {
+                let end = ui.add(theme::danger(ui, "End for all")).clicked();
+                let leave = ui.button("Leave meeting").clicked();
+                let stay = ui.button("Stay").clicked();
+                if end {
+                    commands.push(Command::Act(Action::End));
+                }
+                if leave {
+                    commands.push(Command::Leave);
+                }
+                end || leave || stay
+            })
+            .inner
+        });
     draft.leaving = !modal.inner && !modal.should_close();
 }
 
@@ -268,14 +270,16 @@ fn drop_ui(ctx: &Context, draft: &mut MeetingDraft) {
         draft.files.dropped(dropped.into_iter());
     }
     if hovering {
-        Modal::new(Id::unique("dropping")).show(ctx, |ui| {
-            ui.set_width(320.0);
-            ui.vertical_centered(|ui| {
-                icons::mark(ui, Icon::File, 48.0, theme::of(ui).series[0]);
-                ui.heading("Drop to offer it");
-                theme::weak(ui, "You choose then who gets it.");
+        Modal::new(Id::unique("dropping"))
+            .frame(theme::dialog(ctx))
+            .show(ctx, |ui| {
+                ui.set_width(320.0);
+                ui.vertical_centered(|ui| {
+                    icons::mark(ui, Icon::File, 48.0, theme::of(ui).series[0]);
+                    ui.heading("Drop to offer it");
+                    theme::weak(ui, "You choose then who gets it.");
+                });
             });
-        });
     }
 }
 
@@ -423,6 +427,7 @@ mod tests {
     fn every_panel_draws_in_a_small_window() {
         let mut harness = harness(samples::meeting(ANA));
         harness.set_size(vec2(760.0, 480.0));
+        harness.run();
         for panel in Panel::ALL {
             click(&mut harness, panel.name());
             assert_eq!(harness.state().draft.panel, Some(panel));

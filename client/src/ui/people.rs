@@ -3,7 +3,8 @@
 use common::ids::MemberId;
 use common::wire::control::{Action, Member};
 use eframe::egui::{
-    Align, Align2, FontId, Label, Layout, Margin, Painter, Pos2, RichText, Stroke, Ui,
+    Align, Align2, FontId, Label, Layout, Margin, Painter, Pos2, RichText, Role, Stroke, Ui,
+    WidgetInfo,
 };
 
 use super::icons::{self, Icon};
@@ -185,26 +186,30 @@ fn devices_ui(ui: &mut Ui, member: &Member) {
 
 /// Answers whether a private chat was asked for.
 fn actions_ui(ui: &mut Ui, hosting: bool, member: &Member, commands: &mut Vec<Command>) -> bool {
+    ui.spacing_mut().button_padding = [10.0, 3.0].into();
+    ui.spacing_mut().interact_size.y = 26.0;
+    let (id, name) = (member.id, &member.name);
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().button_padding = [9.0, 3.0].into();
-        ui.spacing_mut().interact_size.y = 26.0;
-        let small = |text: String| RichText::new(text).small();
-        let chat = ui
-            .button(small(format!("Message {}", member.name)))
-            .clicked();
+        let chat = small_button(ui, "Message", &format!("Message {name}"));
         if hosting {
-            let mute = small(format!("Ask {} to mute", member.name));
-            if member.media.microphone && ui.button(mute).clicked() {
-                commands.push(Command::Act(Action::RequestMute(member.id)));
+            let mute = format!("Ask {name} to mute");
+            if member.media.microphone && small_button(ui, "Ask to mute", &mute) {
+                commands.push(Command::Act(Action::RequestMute(id)));
             }
-            let remove = small(format!("Remove {}", member.name));
-            if ui.button(remove.color(theme::of(ui).warn)).clicked() {
-                commands.push(Command::Act(Action::Remove(member.id)));
+            if small_button(ui, "Remove", &format!("Remove {name}")) {
+                commands.push(Command::Act(Action::Remove(id)));
             }
         }
         chat
     })
     .inner
+}
+
+/// A button whose short text says enough beside a name; `label` says it to those who do not see the name.
+fn small_button(ui: &mut Ui, text: &str, label: &str) -> bool {
+    let response = ui.button(RichText::new(text).small());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, label));
+    response.on_hover_text(label).clicked()
 }
 
 /// Draws a member's initials on a disc of the member's colour.

@@ -85,26 +85,28 @@ pub fn settings_ui(
     if !draft.open {
         return;
     }
-    let modal = Modal::new(Id::unique("settings")).show(ctx, |ui| {
-        ui.set_width(440.0);
-        ui.heading("Settings");
-        ui.add_space(6.0);
-        Grid::new("settings")
-            .num_columns(2)
-            .spacing([16.0, 10.0])
-            .show(ui, |ui| {
-                devices_ui(ui, &mut draft.devices, commands);
-                theme_ui(ui);
-            });
-        if let Some(key) = server_key {
+    let modal = Modal::new(Id::unique("settings"))
+        .frame(theme::dialog(ctx))
+        .show(ctx, |ui| {
+            ui.set_width(440.0);
+            ui.heading("Settings");
             ui.add_space(6.0);
-            theme::weak(ui, format!("Key of {}", key.server));
-            ui.label(RichText::new(&key.fingerprint).monospace().size(11.5));
-        }
-        ui.add_space(10.0);
-        let done = theme::primary(ui, "Done");
-        ui.add(done).clicked()
-    });
+            Grid::new("settings")
+                .num_columns(2)
+                .spacing([16.0, 10.0])
+                .show(ui, |ui| {
+                    devices_ui(ui, &mut draft.devices, commands);
+                    theme_ui(ui);
+                });
+            if let Some(key) = server_key {
+                ui.add_space(6.0);
+                theme::weak(ui, format!("Key of {}", key.server));
+                ui.label(RichText::new(&key.fingerprint).monospace().size(11.5));
+            }
+            ui.add_space(10.0);
+            let done = theme::primary(ui, "Done");
+            ui.add(done).clicked()
+        });
     draft.open = !modal.inner && !modal.should_close();
 }
 

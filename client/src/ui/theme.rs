@@ -275,6 +275,20 @@ pub fn floating(ui: &Ui) -> Frame {
     card(ui).fill(of(ui).panel).shadow(shadow())
 }
 
+/// A frame for dialogs.
+pub fn dialog(ctx: &Context) -> Frame {
+    let palette = match ctx.theme() {
+        Theme::Dark => &DARK,
+        Theme::Light => &LIGHT,
+    };
+    Frame::new()
+        .fill(palette.panel)
+        .stroke(Stroke::new(1.0, palette.line))
+        .corner_radius(CornerRadius::same(CORNER))
+        .shadow(shadow())
+        .inner_margin(Margin::same(20))
+}
+
 /// A frame for bars and side panels.
 pub fn panel(ui: &Ui) -> Frame {
     Frame::new()
@@ -312,12 +326,21 @@ pub fn centered_column(ui: &mut Ui, width: f32, contents: impl FnOnce(&mut Ui)) 
     let width = width.min(ui.available_width() - 32.0);
     let side = (ui.available_width() - width) / 2.0;
     ui.horizontal_top(|ui| {
-        ui.add_space(side - ui.spacing().item_spacing.x);
+        ui.add_space(side);
         ui.vertical(|ui| {
             ui.set_width(width);
             contents(ui);
         });
     });
+}
+
+/// Adds a field whose hint is too dim to be taken for what was typed.
+pub fn edit(ui: &mut Ui, edit: egui::TextEdit<'_>) -> Response {
+    ui.scope(|ui| {
+        ui.visuals_mut().weak_text_color = Some(of(ui).weak.gamma_multiply(0.65));
+        ui.add(edit)
+    })
+    .inner
 }
 
 /// A field of one line over its whole width, with its name above it; gives back the field.
@@ -328,5 +351,5 @@ pub fn field(ui: &mut Ui, name: &str, hint: &str, text: &mut String, limit: usiz
         .char_limit(limit)
         .margin(Margin::symmetric(10, 8))
         .desired_width(f32::INFINITY);
-    ui.add(edit).labelled_by(label.id)
+    self::edit(ui, edit).labelled_by(label.id)
 }

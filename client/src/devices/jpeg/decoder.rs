@@ -2,11 +2,12 @@
 
 use common::limits::BLOCKS_PER_PART_MAX;
 use common::media::blocks::{CodedFrame, CodedPart};
+use common::media::jpeg;
 use common::media::ladder::Rung;
 use turbojpeg::Decompressor;
 
 use super::encoder::{BLOCK_BYTES, BLOCK_PIXELS, blocks};
-use super::{JpegError, headers, pixels_mut};
+use super::{JpegError, pixels_mut};
 use crate::devices::Picture;
 use crate::devices::scale::Scaler;
 
@@ -70,11 +71,12 @@ impl PartDecoder {
     }
 
     fn draw(&mut self, part: &CodedPart, rung: Rung, quality: u8) -> Result<(), JpegError> {
-        if !fits(part, rung) || !(1..=100).contains(&quality) {
-            return Err(JpegError::TooLarge);
+        if !fits(part, rung) || !(1..=100).contains(&quality) || !jpeg::is_scan(&part.scan) {
+            return Err(JpegError::Malformed);
         }
         let width = blocks(&part.runs) * BLOCK_PIXELS;
-        headers::assemble(
+        self.jpeg.clear();
+        jpeg::assemble(
             width as u16,
             BLOCK_PIXELS as u16,
             quality,

@@ -2,12 +2,13 @@
 
 use common::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX};
 use common::media::blocks::{CodedFrame, CodedPart};
+use common::media::jpeg;
 use common::media::ladder::{Rung, VideoTarget};
 use common::sequence::MediaTime;
 use common::wire::media::{BlockRun, VideoHeader};
 use turbojpeg::{Compressor, Subsamp};
 
-use super::{JpegError, headers, pixels};
+use super::{JpegError, pixels};
 use crate::devices::Picture;
 use crate::devices::scale::Scaler;
 
@@ -156,7 +157,7 @@ impl PartEncoder {
     ) -> Result<bool, JpegError> {
         let limit = VideoHeader::scan_max_bytes(runs.len());
         let length = self.compress(&runs)?;
-        let scan = headers::scan(&self.jpeg[..length]).ok_or(JpegError::Empty)?;
+        let scan = jpeg::scan(&self.jpeg[..length]).ok_or(JpegError::Malformed)?;
         if scan.len() <= limit {
             let scan = scan.to_vec();
             parts.push(CodedPart { runs, scan });

@@ -2,7 +2,6 @@
 
 mod decoder;
 mod encoder;
-mod headers;
 
 pub use decoder::PartDecoder;
 pub use encoder::PartEncoder;
@@ -25,6 +24,8 @@ pub enum JpegError {
     Codec(turbojpeg::Error),
     /// It has no pixels, or not as many as it says.
     Empty,
+    /// It is not what a part of a frame looks like.
+    Malformed,
     /// It is larger than [`LONG_SIDE_MAX`] by [`SHORT_SIDE_MAX`], or has more detail than the network takes.
     TooLarge,
 }
@@ -34,6 +35,7 @@ impl fmt::Display for JpegError {
         match self {
             Self::Codec(error) => write!(f, "the picture cannot be read or written: {error}"),
             Self::Empty => f.write_str("the picture is empty"),
+            Self::Malformed => f.write_str("the picture is no part of a frame"),
             Self::TooLarge => f.write_str("the picture is too large"),
         }
     }
@@ -43,7 +45,7 @@ impl std::error::Error for JpegError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Codec(error) => Some(error),
-            Self::Empty | Self::TooLarge => None,
+            Self::Empty | Self::Malformed | Self::TooLarge => None,
         }
     }
 }
