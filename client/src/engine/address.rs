@@ -23,7 +23,10 @@ pub struct InvalidServerAddress(String);
 impl fmt::Display for InvalidServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let typed = &self.0;
-        write!(f, "“{typed}” is no server address. Write it like meet.example.org, 192.168.1.20:{DEFAULT_PORT} or [2001:db8::1]:{DEFAULT_PORT}.")
+        write!(
+            f,
+            "“{typed}” is no server address. Write it like meet.example.org, 192.168.1.20:{DEFAULT_PORT} or [2001:db8::1]:{DEFAULT_PORT}."
+        )
     }
 }
 
@@ -166,8 +169,18 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_with_an_example() {
         for text in [
-            "", ":7878", "host:", "host:0", "host:99999", "host:+80", "[::1", "[::1]x", "[host]:80",
-            "a b", "http://host", "1::2::3",
+            "",
+            ":7878",
+            "host:",
+            "host:0",
+            "host:99999",
+            "host:+80",
+            "[::1",
+            "[::1]x",
+            "[host]:80",
+            "a b",
+            "http://host",
+            "1::2::3",
         ] {
             assert_eq!(parsed(text), None, "{text}");
         }

@@ -43,8 +43,8 @@ use tokio::sync::mpsc;
 
 use crate::devices::DeviceChoice;
 use lobby::Lobby;
-use outlet::{EVENT_CHANNEL, Outlet};
 pub use outlet::Waker;
+use outlet::{EVENT_CHANNEL, Outlet};
 use protocol::{Command, Event, FrameSlots};
 
 /// The knobs of an engine.
@@ -151,10 +151,22 @@ pub fn start(config: EngineConfig, waker: Waker) -> std::io::Result<EngineHandle
         .thread_name("network")
         .enable_all()
         .build()?;
-    let lobby = Lobby::new(config, commands_in, Outlet::new(events_out, waker), frames.clone());
-    let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
-        runtime.block_on(lobby.run());
-        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    })?;
-    Ok(EngineHandle { commands, events, frames, thread })
+    let lobby = Lobby::new(
+        config,
+        commands_in,
+        Outlet::new(events_out, waker),
+        frames.clone(),
+    );
+    let thread = std::thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || {
+            runtime.block_on(lobby.run());
+            runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        })?;
+    Ok(EngineHandle {
+        commands,
+        events,
+        frames,
+        thread,
+    })
 }

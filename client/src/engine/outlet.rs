@@ -86,7 +86,9 @@ impl Outlet {
             }
         }
         if std::mem::take(&mut self.lost) {
-            self.notice("This window was busy for so long that some of the meeting is missing in it.");
+            self.notice(
+                "This window was busy for so long that some of the meeting is missing in it.",
+            );
         }
     }
 

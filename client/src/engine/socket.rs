@@ -10,7 +10,6 @@ use common::link::{Link, LinkConfig};
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 
-
 /// Bytes the kernel holds in each direction: 0.8 s of the largest meeting (20 Mbit/s), so that a busy moment of this
 /// process loses nothing. The kernel may give less.
 const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
@@ -75,7 +74,8 @@ impl DataSocket {
 
     /// Sends everything the endpoint has. A datagram that the kernel has no room for is lost, as on any full link.
     pub(super) fn transmit(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Some(bytes) = endpoint.poll_transmit(now, &mut self.buffer[..DATAGRAM_MAX_BYTES]) {
+        while let Some(bytes) = endpoint.poll_transmit(now, &mut self.buffer[..DATAGRAM_MAX_BYTES])
+        {
             let datagram = &self.buffer[..bytes];
             match &mut self.bad_network {
                 None => drop(self.socket.try_send_to(datagram, self.server)),
@@ -112,10 +112,16 @@ struct BadNetwork {
 
 impl BadNetwork {
     fn new(config: LinkConfig) -> Self {
-        Self { up: Link::new(config, 1), down: Link::new(config, 2) }
+        Self {
+            up: Link::new(config, 1),
+            down: Link::new(config, 2),
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.up.poll_timeout(), self.down.poll_timeout()].into_iter().flatten().min()
+        [self.up.poll_timeout(), self.down.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

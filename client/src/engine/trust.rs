@@ -63,7 +63,10 @@ impl FromStr for Fingerprint {
             .filter(|c| !c.is_whitespace())
             .map(|c| c.to_digit(16).map(|digit| digit as u8).ok_or(()))
             .collect::<Result<_, ()>>()?;
-        let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect();
         bytes.try_into().map(Self).map_err(|_| ())
     }
 }
@@ -105,7 +108,12 @@ impl KnownServers {
             .filter_map(|line| line.split_once(' '))
             .find(|(name, _)| *name == server);
         line.map(|(_, digits)| {
-            let unreadable = |()| io::Error::new(io::ErrorKind::InvalidData, format!("the key of {server} in it cannot be read"));
+            let unreadable = |()| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("the key of {server} in it cannot be read"),
+                )
+            };
             digits.parse().map_err(unreadable)
         })
         .transpose()
@@ -168,9 +176,9 @@ impl ServerCertVerifier for Verifier {
         let fingerprint = Fingerprint::of(end_entity)?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
         match self.expected {
-            Some(expected) if expected != fingerprint => Err(
-                CertificateError::ApplicationVerificationFailure.into(),
-            ),
+            Some(expected) if expected != fingerprint => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
             _ => Ok(ServerCertVerified::assertion()),
         }
     }

@@ -50,14 +50,17 @@ fn list_devices() {
         if names.is_empty() {
             terminal::say("  none");
         }
-        names.iter().for_each(|name| terminal::say(&format!("  {name}")));
+        names
+            .iter()
+            .for_each(|name| terminal::say(&format!("  {name}")));
     }
 }
 
 /// Whether a window can be shown: on Unix somebody must have said where.
 fn has_display() -> bool {
     let named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-    let somewhere = !cfg!(unix) || cfg!(target_os = "macos") || named("DISPLAY") || named("WAYLAND_DISPLAY");
+    let somewhere =
+        !cfg!(unix) || cfg!(target_os = "macos") || named("DISPLAY") || named("WAYLAND_DISPLAY");
     cfg!(feature = "gui") && somewhere
 }
 

@@ -22,7 +22,10 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
     let known = devices::list();
     let WindowOptions { name, server, .. } = options;
     let host = name.clone().unwrap_or_else(|| UNNAMED.into());
-    let command = Command::StartMeeting { name: host, server: server.clone() };
+    let command = Command::StartMeeting {
+        name: host,
+        server: server.clone(),
+    };
     let first = Start {
         name: name.unwrap_or_default(),
         server,
@@ -59,9 +62,16 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
 }
 
 fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
-    let EngineHandle { commands, mut events, frames, thread } = engine;
+    let EngineHandle {
+        commands,
+        mut events,
+        frames,
+        thread,
+    } = engine;
     let link = EngineLink {
-        commands: Box::new(move |command| !matches!(commands.try_send(command), Err(TrySendError::Full(_)))),
+        commands: Box::new(move |command| {
+            !matches!(commands.try_send(command), Err(TrySendError::Full(_)))
+        }),
         events: Box::new(move || events.try_recv().ok()),
         frames,
     };
@@ -69,5 +79,9 @@ fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
 }
 
 fn dead_link() -> EngineLink {
-    EngineLink { commands: Box::new(|_| true), events: Box::new(|| None), frames: FrameSlots::default() }
+    EngineLink {
+        commands: Box::new(|_| true),
+        events: Box::new(|| None),
+        frames: FrameSlots::default(),
+    }
 }

@@ -59,7 +59,8 @@ impl Files {
 
     /// We do not want an offered file.
     pub(super) fn decline(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.stop(from, transfer, FileState::Declined, tools);
+        self.incoming
+            .stop(from, transfer, FileState::Declined, tools);
     }
 
     /// We take an offer back, or stop receiving.
@@ -67,7 +68,8 @@ impl Files {
         if from == self.you {
             self.outgoing.withdraw(transfer, tools);
         } else {
-            self.incoming.stop(from, transfer, FileState::Cancelled, tools);
+            self.incoming
+                .stop(from, transfer, FileState::Cancelled, tools);
         }
     }
 
@@ -77,23 +79,48 @@ impl Files {
     }
 
     /// A member takes a file of ours.
-    pub(super) fn handle_accept(&mut self, from: MemberId, transfer: TransferId, offset: u64, tools: &mut Tools<'_>) {
-        self.outgoing.handle_accept(from, transfer, offset, &mut self.disk, tools);
+    pub(super) fn handle_accept(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        offset: u64,
+        tools: &mut Tools<'_>,
+    ) {
+        self.outgoing
+            .handle_accept(from, transfer, offset, &mut self.disk, tools);
     }
 
     /// A member tells how far a file of ours is there.
-    pub(super) fn handle_progress(&mut self, from: MemberId, transfer: TransferId, state: FileState, tools: &mut Tools<'_>) {
+    pub(super) fn handle_progress(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        state: FileState,
+        tools: &mut Tools<'_>,
+    ) {
         self.outgoing.handle_progress(from, transfer, state, tools);
     }
 
     /// A member takes an offer back.
-    pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
+    pub(super) fn handle_withdraw(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        tools: &mut Tools<'_>,
+    ) {
         self.incoming.handle_withdraw(from, transfer, tools);
     }
 
     /// A file begins to arrive.
-    pub(super) fn handle_opened(&mut self, stream: StreamId, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.handle_opened(stream, from, transfer, &mut self.disk, tools);
+    pub(super) fn handle_opened(
+        &mut self,
+        stream: StreamId,
+        from: MemberId,
+        transfer: TransferId,
+        tools: &mut Tools<'_>,
+    ) {
+        self.incoming
+            .handle_opened(stream, from, transfer, &mut self.disk, tools);
     }
 
     /// Bytes of a file, or its end, can be read.
@@ -125,7 +152,8 @@ impl Files {
 
     /// A member is gone.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
-        self.outgoing.handle_member_left(member, &mut self.disk, tools);
+        self.outgoing
+            .handle_member_left(member, &mut self.disk, tools);
         self.incoming.handle_member_left(member, tools);
     }
 

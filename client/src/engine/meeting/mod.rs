@@ -106,7 +106,8 @@ impl<'a> Meeting<'a> {
         let you = admission.you;
         let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
         let (recorder, recording) = match &surroundings.config.record {
-            Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing()).map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
+            Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing())
+                .map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
             None => (None, None),
         };
         let decoding = Decoding::start(&DecodedSink {
@@ -136,13 +137,20 @@ impl<'a> Meeting<'a> {
             recorder,
             recording,
             media: MediaState::default(),
-            sources: Sources { opened, disk, audio_tick: ticks(AUDIO_TICK), slow_tick: ticks(SLOW_TICK) },
+            sources: Sources {
+                opened,
+                disk,
+                audio_tick: ticks(AUDIO_TICK),
+                slow_tick: ticks(SLOW_TICK),
+            },
             surroundings,
             ours,
             leave_at: None,
             silence_told_at: Some(now + SILENCE_TOLD_AFTER),
         };
-        meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
+        meeting
+            .endpoint
+            .limit_video(meeting.surroundings.config.largest_video);
         meeting.surroundings.outlet.send(Event::Joined(Joined {
             code: admission.code,
             you,
@@ -150,7 +158,10 @@ impl<'a> Meeting<'a> {
             locked: admission.locked,
             addresses,
         }));
-        admission.members.iter().for_each(|member| meeting.name_in_recording(member));
+        admission
+            .members
+            .iter()
+            .for_each(|member| meeting.name_in_recording(member));
         meeting.turn_on_devices();
         Ok(meeting)
     }
@@ -180,15 +191,26 @@ impl<'a> Meeting<'a> {
             self.handle(wake);
         };
         // Ending a meeting of our own is how we leave it.
-        let over = if self.leave_at.is_some() { Over::Left } else { over };
+        let over = if self.leave_at.is_some() {
+            Over::Left
+        } else {
+            over
+        };
         self.close().await;
         over.into()
     }
 
     async fn wait(&mut self) -> Wake {
         let deadline = self.deadline();
-        let Surroundings { commands, outlet, .. } = &mut self.surroundings;
-        let Sources { opened, disk, audio_tick, slow_tick } = &mut self.sources;
+        let Surroundings {
+            commands, outlet, ..
+        } = &mut self.surroundings;
+        let Sources {
+            opened,
+            disk,
+            audio_tick,
+            slow_tick,
+        } = &mut self.sources;
         tokio::select! {
             () = self.socket.readable() => Wake::Datagrams,
             _ = audio_tick.tick() => Wake::Audio,
@@ -263,7 +285,9 @@ impl<'a> Meeting<'a> {
                 "Nothing comes from the server over UDP, so there is no sound, picture or chat. A firewall may be in the way.",
             );
         }
-        self.surroundings.outlet.send(Event::Statistics(Box::new(snapshot)));
+        self.surroundings
+            .outlet
+            .send(Event::Statistics(Box::new(snapshot)));
         self.with_files(|files, tools| files.handle_tick(now, tools));
     }
 
@@ -290,7 +314,15 @@ impl<'a> Meeting<'a> {
     }
 
     async fn close(self) {
-        let Self { control, camera, decoding, audio, recorder, recording, .. } = self;
+        let Self {
+            control,
+            camera,
+            decoding,
+            audio,
+            recorder,
+            recording,
+            ..
+        } = self;
         drop((camera, audio, recorder));
         decoding.stop();
         control.close().await;

@@ -26,7 +26,11 @@ impl Assets {
     pub(super) fn find() -> Self {
         let program = std::env::current_exe().unwrap_or_default();
         let here = std::env::current_dir().unwrap_or_default();
-        let folder = here.ancestors().chain(program.ancestors()).map(|folder| folder.join("assets")).find(|folder| is_complete(folder));
+        let folder = here
+            .ancestors()
+            .chain(program.ancestors())
+            .map(|folder| folder.join("assets"))
+            .find(|folder| is_complete(folder));
         match folder {
             Some(folder) => Self {
                 camera: DeviceChoice::File(folder.join(CLIP)),
@@ -43,5 +47,8 @@ impl Assets {
 }
 
 fn is_complete(folder: &Path) -> bool {
-    [CLIP].iter().chain(&VOICES).all(|name| folder.join(name).is_file())
+    [CLIP]
+        .iter()
+        .chain(&VOICES)
+        .all(|name| folder.join(name).is_file())
 }

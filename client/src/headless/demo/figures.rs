@@ -16,8 +16,18 @@ const CHAT_LATENCY_GOAL_MS: f64 = 100.0;
 
 pub(super) fn write(path: &Path, played: &Played) -> std::io::Result<()> {
     let figures = Value::Array(vec![
-        figure("Join time", "admitted to first picture decoded, worst guest", played.join_times.iter().max().copied(), JOIN_TIME_GOAL_MS),
-        figure("Chat latency", "written to read, median", median(&played.chat_latencies), CHAT_LATENCY_GOAL_MS),
+        figure(
+            "Join time",
+            "admitted to first picture decoded, worst guest",
+            played.join_times.iter().max().copied(),
+            JOIN_TIME_GOAL_MS,
+        ),
+        figure(
+            "Chat latency",
+            "written to read, median",
+            median(&played.chat_latencies),
+            CHAT_LATENCY_GOAL_MS,
+        ),
     ]);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -44,7 +54,9 @@ mod tests {
 
     #[test]
     fn a_figure_is_ok_when_its_value_is_within_the_goal() {
-        let ok = |millis| figure("row", "what", Some(Duration::from_millis(millis)), 100.0)["ok"].clone();
+        let ok = |millis| {
+            figure("row", "what", Some(Duration::from_millis(millis)), 100.0)["ok"].clone()
+        };
         assert_eq!((ok(100), ok(101)), (Value::Bool(true), Value::Bool(false)));
         assert_eq!(figure("row", "what", None, 100.0)["ok"], false);
     }
