@@ -129,7 +129,7 @@ fn run(
 fn show(sink: &CameraSink, picture: Picture) -> Picture {
     let old = sink.frames.put(sink.you, picture);
     sink.outlet.send(Event::Frame(sink.you));
-    old.unwrap_or_default()
+    old.or_else(|| sink.frames.spare()).unwrap_or_default()
 }
 
 fn media_time(origin: Instant, now: Instant) -> MediaTime {

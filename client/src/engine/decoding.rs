@@ -194,7 +194,7 @@ fn show(sink: &DecodedSink, member: MemberId, picture: &Picture, mut copy: Pictu
     copy.rgba.clone_from(&picture.rgba);
     let old = sink.frames.put(member, copy);
     sink.outlet.send(Event::Frame(member));
-    old.unwrap_or_default()
+    old.or_else(|| sink.frames.spare()).unwrap_or_default()
 }
 
 #[cfg(test)]

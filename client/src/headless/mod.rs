@@ -12,13 +12,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use options::{Cli, Subcommand};
+use options::{Cli, Subcommand, WindowOptions};
 
 /// Does what the command line of the process says. Errors are one sentence on standard error and an exit code other
 /// than 0.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
-        None => open_window(false),
+    let Cli { command, window } = Cli::parse();
+    let result = match command {
+        None => open_window(window, false),
         Some(Subcommand::Demo(options)) => return demo::run(&options),
         Some(Subcommand::Devices) => {
             list_devices();
@@ -26,8 +27,8 @@ pub fn run() -> ExitCode {
         }
         Some(Subcommand::Host(options)) => participant::host(options),
         Some(Subcommand::Join(options)) => participant::join(options),
-        Some(Subcommand::Run) if has_display() => open_window(true),
-        Some(Subcommand::Run) => return demo::run(&options::DemoOptions::default()),
+        Some(Subcommand::Run(window)) if has_display() => open_window(window, true),
+        Some(Subcommand::Run(_)) => return demo::run(&options::DemoOptions::default()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,16 +65,16 @@ fn has_display() -> bool {
 }
 
 #[cfg(feature = "gui")]
-fn open_window(start_meeting: bool) -> Result<(), String> {
+fn open_window(options: WindowOptions, start_meeting: bool) -> Result<(), String> {
     if !has_display() {
         return Err(
             "There is no display to open a window on. Use “conclave host”, “conclave join CODE” or “conclave demo” here.".into(),
         );
     }
-    window::open(start_meeting)
+    window::open(options, start_meeting)
 }
 
 #[cfg(not(feature = "gui"))]
-fn open_window(_start_meeting: bool) -> Result<(), String> {
+fn open_window(_options: WindowOptions, _start_meeting: bool) -> Result<(), String> {
     Err("This program was built without a window. Use “conclave host”, “conclave join CODE” or “conclave demo”.".into())
 }

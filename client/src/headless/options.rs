@@ -13,10 +13,18 @@ use crate::engine::EngineConfig;
 
 /// A meeting on your own machines. Without a command, opens the window.
 #[derive(Debug, Parser)]
-#[command(name = "conclave", version, about, max_term_width = 100)]
+#[command(
+    name = "conclave",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Subcommand>,
+    #[command(flatten)]
+    pub(super) window: WindowOptions,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -31,7 +39,44 @@ pub(super) enum Subcommand {
     /// Joins a meeting without a window.
     Join(JoinOptions),
     /// Opens the window and starts a meeting in it; without a display, runs the demo.
-    Run,
+    Run(WindowOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WindowOptions {
+    /// The name the others see. [default: asked for in the window]
+    #[arg(long, env = "CONCLAVE_NAME")]
+    pub(super) name: Option<String>,
+    /// The server on the first page, as HOST or HOST:PORT.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) server: Option<String>,
+    /// The camera: off, default, test (a pattern with a clock), a .mjpeg file, or a name from “conclave devices”.
+    #[arg(long, value_name = "CAMERA", default_value = "default")]
+    pub(super) camera: DeviceChoice,
+    /// The microphone: off, default, test (a tone), a .wav file, or a name from “conclave devices”.
+    #[arg(long, value_name = "MICROPHONE", default_value = "default")]
+    pub(super) microphone: DeviceChoice,
+    /// The speaker: off, default, test (listens, and throws away), a .wav file to record into, or a name.
+    #[arg(long, value_name = "SPEAKER", default_value = "default")]
+    pub(super) speaker: DeviceChoice,
+    /// For trying out bad networks: loses and delays datagrams at this participant, each way, for example
+    /// loss=3,delay=40,jitter=10,rate=2000 (percent, ms, ms, kbit/s).
+    #[arg(long, value_name = "IMPAIRMENT")]
+    pub(super) impair: Option<LinkConfig>,
+}
+
+impl WindowOptions {
+    /// The engine behind the window.
+    #[cfg(feature = "gui")]
+    pub(super) fn engine_config(&self) -> EngineConfig {
+        EngineConfig {
+            camera: self.camera.clone(),
+            microphone: self.microphone.clone(),
+            speaker: self.speaker.clone(),
+            impairment: self.impair,
+            ..EngineConfig::default()
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -180,9 +180,8 @@ impl Participant {
             Event::HostChanged(member) => say(&format!("{} is the host.", self.name(member))),
             Event::Joined(joined) => self.joined(joined).await,
             Event::KnockArrived { knock, name } => self.knocked(knock, &name).await,
-            Event::KnockGone(knock) => {
-                say(&format!("Number {} is no longer at the door.", knock.0))
-            }
+            // Of those who came in it is told that they did.
+            Event::KnockGone(_) => {}
             Event::Knocking { .. } => say("Waiting for the host to let us in."),
             Event::Locked(locked) => say(if locked {
                 "The meeting is locked."

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::options::WindowOptions;
 use crate::devices;
 use crate::engine::protocol::{Command, FrameSlots};
-use crate::engine::{EngineConfig, EngineHandle, start};
+use crate::engine::{EngineHandle, start};
 use crate::ui::{DeviceLists, EngineLink, Start, run};
 
 /// The name of somebody who has not said one.
@@ -16,21 +17,18 @@ const UNNAMED: &str = "Guest";
 ///
 /// # Errors
 /// The sentence to end with.
-pub(super) fn open(start_meeting: bool) -> Result<(), String> {
-    let config = EngineConfig::default();
+pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), String> {
+    let config = options.engine_config();
     let known = devices::list();
-    let name = std::env::var("CONCLAVE_NAME").unwrap_or_else(|_| UNNAMED.into());
+    let WindowOptions { name, server, .. } = options;
+    let host = name.clone().unwrap_or_else(|| UNNAMED.into());
     let command = Command::StartMeeting {
-        name: name.clone(),
-        server: None,
+        name: host,
+        server: server.clone(),
     };
     let first = Start {
-        name: if start_meeting || name != UNNAMED {
-            name
-        } else {
-            String::new()
-        },
-        server: None,
+        name: name.unwrap_or_default(),
+        server,
         command: start_meeting.then_some(command),
         devices: DeviceLists {
             cameras: known.cameras,
