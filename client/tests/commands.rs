@@ -1,0 +1,202 @@
+//! The program as people type it: a host and two guests, three processes over real sockets, and what goes wrong.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A slow machine under load gets this long for each step.
+const STEP: Duration = Duration::from_secs(60);
+
+/// A folder of this test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn asset(name: &str) -> String {
+    format!("{}/../assets/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `conclave` with a home of its own.
+fn conclave(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+    std::fs::create_dir_all(home).unwrap();
+    command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_STATE_HOME", home);
+    command.env("XDG_CONFIG_HOME", home).env_remove("CONCLAVE_NAME");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running `conclave`, with its lines as they come. Ended when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let lines = listen(child.stdout.take().expect("its output is piped"));
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line with `part` in it, among those that came and those to come.
+    fn wait_for(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + STEP;
+        loop {
+            if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
+                return line.clone();
+            }
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no line with “{part}” in {:#?}", self.seen)
+                }
+            }
+        }
+    }
+
+    /// Waits for its end; answers whether it was a good one, and all lines.
+    fn end(mut self) -> (bool, Vec<String>) {
+        let deadline = Instant::now() + STEP;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        let success = self.child.wait().expect("it is our child").success();
+        (success, std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(output: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The code and the server from the line that a host prints for guests.
+fn invitation(line: &str) -> (String, String) {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let after = |word: &str| {
+        let at = words.iter().position(|other| *other == word).expect("the line is a command");
+        words[at + 1].to_owned()
+    };
+    (after("join"), after("--server"))
+}
+
+fn statistics(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+fn is_loud(path: &Path) -> bool {
+    let mut reader = hound::WavReader::open(path).unwrap();
+    reader.samples::<i16>().filter_map(Result::ok).filter(|sample| sample.unsigned_abs() > 500).count() > 4_800
+}
+
+#[test]
+fn a_host_and_two_guests_meet_by_the_printed_line() {
+    let folder = Folder::new("commands");
+    let content: Vec<u8> = (0..700_001u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::write(folder.at("plan.bin"), &content).unwrap();
+
+    let mut host = Running::start(
+        conclave(&folder.at("ada"))
+            .args(["host", "--listen", "127.0.0.1:0", "--admit", "all", "--name", "Ada"])
+            .args(["--camera", &asset("face_864x480_30fps.mjpeg")])
+            .args(["--microphone", &asset("voice_a_48k.wav")]),
+    );
+    let (code, server) = invitation(&host.wait_for("conclave join"));
+
+    let guest = |name: &str| {
+        let home = folder.at(name);
+        let mut command = conclave(&home);
+        command.args(["join", &code, "--server", &server, "--name", name, "--for", "8"]);
+        command.arg("--record").arg(home.join("record")).arg("--receive").arg(home.join("received"));
+        command.arg("--stats").arg(home.join("stats.jsonl"));
+        command
+    };
+    let mut bo = Running::start(guest("Bo").args(["--microphone", &asset("voice_b_48k.wav")]));
+    bo.wait_for("We are in.");
+    let mut cy = Running::start(
+        guest("Cy").args(["--camera", "test", "--say", "only for Bo", "--to", "Bo", "--send"]).arg(folder.at("plan.bin")),
+    );
+    bo.wait_for("only for Bo");
+    bo.wait_for("verified");
+    cy.wait_for("has a file of Cy, verified");
+
+    for (running, name) in [(bo, "Bo"), (cy, "Cy")] {
+        let (success, lines) = running.end();
+        assert!(success, "{name}: {lines:#?}");
+        let home = folder.at(name);
+        assert!(is_loud(&home.join("record/mix.wav")), "{name} heard the others");
+        assert!(std::fs::metadata(home.join("record/Ada.mjpeg")).unwrap().len() > 100_000, "{name} saw Ada");
+        let looks = statistics(&home.join("stats.jsonl"));
+        assert!(looks.len() > 10, "four looks a second");
+        let last = looks.last().unwrap();
+        assert!(last["round_trip_time_ms"].as_f64().is_some_and(|millis| millis < 1_000.0), "{last}");
+        assert!(last["reno"]["cwnd_bytes"].as_u64() > Some(0), "{last}");
+        let inbound = last["inbound"].as_array().unwrap();
+        assert!(inbound.iter().any(|stream| stream["frames_received"].as_u64() > Some(10)), "{last}");
+    }
+    assert_eq!(std::fs::read(folder.at("Bo").join("received/plan.bin")).unwrap(), content);
+    host.wait_for("left");
+    assert!(!host.seen.iter().any(|line| line.contains("only for Bo")), "private words stay private");
+}
+
+#[test]
+fn what_goes_wrong_is_one_sentence_and_an_exit_code() {
+    let folder = Folder::new("wrong");
+    let mut host = Running::start(
+        conclave(&folder.at("ada")).args(["host", "--listen", "127.0.0.1:0", "--admit", "all", "--name", "Ada"]),
+    );
+    let (code, server) = invitation(&host.wait_for("conclave join"));
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let taken = server.as_str();
+    let cases: [(&[&str], &str); 5] = [
+        (&["join", wrong, "--server", &server], "No meeting has this code"),
+        (&["join", &code, "--server", &server, "--name", "АDA"], "looks like it"),
+        (&["join", &code, "--server", "127.0.0.1:1"], "127.0.0.1:1"),
+        (&["join", &code, "--server", "no.such.host.invalid"], "no.such.host.invalid"),
+        (&["host", "--listen", taken], "in use"),
+    ];
+    for (arguments, part) in cases {
+        let output = conclave(&folder.at("bo")).args(arguments).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(complaint.contains(part), "{arguments:?}: {complaint}");
+    }
+}
