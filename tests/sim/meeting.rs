@@ -143,9 +143,7 @@ impl Meeting {
                 return true;
             }
             match self.next_event() {
-                Some(next) if next <= end => {
-                    self.now = next.max(self.now + Duration::from_micros(1))
-                }
+                Some(next) if next <= end => self.now = next.max(self.now + STEP),
                 _ => {
                     self.now = end;
                     return false;

@@ -176,9 +176,9 @@ impl Participant {
             session::Event::KnockArrived { knock, name } => self.seen.knocks.push((knock, name)),
             session::Event::KnockGone(knock) => self.seen.knocks.retain(|(id, _)| *id != knock),
             session::Event::MemberLeft { member, .. } => {
-                self.endpoint
-                    .as_mut()
-                    .map_or((), |endpoint| endpoint.remove_member(member));
+                if let Some(endpoint) = &mut self.endpoint {
+                    endpoint.remove_member(member);
+                }
             }
             session::Event::Over(over) => {
                 self.seen.over = Some(over);

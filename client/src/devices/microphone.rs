@@ -23,9 +23,7 @@ pub(super) fn open(name: Option<&str>) -> Result<Box<dyn Microphone>, DeviceErro
         let device = sound_card::find(Direction::Input, name.as_deref())?;
         sound_card::format(Direction::Input, &device)
             .and_then(|format| {
-                sound_card::build(&format, |config| {
-                    with_sample_type!(format.sample_format(), stream(&device, config))
-                })
+                with_sample_type!(format.sample_format(), stream(&device, format.config()))
             })
             .map_err(|error| sound_card::refused(Direction::Input, &error))
     })?;

@@ -6,9 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{
-    BufferSize, Device, ErrorKind, Stream, StreamConfig, SupportedBufferSize, SupportedStreamConfig,
-};
+use cpal::{Device, ErrorKind, Stream, SupportedStreamConfig};
 
 use super::DeviceError;
 use super::resample::RATE_HZ;
@@ -82,6 +80,9 @@ pub(super) fn find(direction: Direction, name: Option<&str>) -> Result<Device, D
 }
 
 /// The device's default format, at 48 kHz where it can.
+///
+/// The buffer is left to the system as well: a fixed one of two times 10 ms ran dry all the time over PulseAudio, whose
+/// own choice calls back every 10.7 ms.
 pub(super) fn format(
     direction: Direction,
     device: &Device,
@@ -103,27 +104,6 @@ pub(super) fn format(
         .filter_map(|range| range.try_with_sample_rate(RATE_HZ))
         .next()
         .unwrap_or(default))
-}
-
-/// Builds a stream that is called back every 10 ms, or as often as the device likes where that cannot be had.
-pub(super) fn build<T>(
-    format: &SupportedStreamConfig,
-    stream: impl Fn(StreamConfig) -> Result<T, cpal::Error>,
-) -> Result<T, cpal::Error> {
-    let frames = format.sample_rate() / 100;
-    let fits = match format.buffer_size() {
-        SupportedBufferSize::Range { min, max } => (*min..=*max).contains(&frames),
-        SupportedBufferSize::Unknown => false,
-    };
-    let config = format.config();
-    let short = StreamConfig {
-        buffer_size: BufferSize::Fixed(frames),
-        ..config
-    };
-    match fits.then(|| stream(short)) {
-        Some(Ok(stream)) => Ok(stream),
-        Some(Err(_)) | None => stream(config),
-    }
 }
 
 /// Calls a generic function with the type of a sample format as its first type argument.
@@ -150,6 +130,7 @@ pub(super) use with_sample_type;
 #[derive(Debug, Default)]
 pub(super) struct Status {
     gone: AtomicBool,
+    failures: AtomicUsize,
     period: AtomicUsize,
 }
 
@@ -170,16 +151,24 @@ impl Status {
     /// Notes that a callback had this many frames at `rate_hz`.
     pub(super) fn called_back(&self, frames: usize, rate_hz: u32) {
         let period = frames * RATE_HZ as usize / rate_hz.max(1) as usize;
+        self.failures.store(0, Ordering::Relaxed);
         self.period
             .store(period.min(RING_SAMPLES / 2), Ordering::Relaxed);
     }
 
-    /// Notes what the driver reports: a glitch or a change of route passes, anything else is the end.
+    /// Notes what the driver reports: a glitch or a change of route passes, and so does an error of the driver when
+    /// sound flows again after it; anything else is the end.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum grows, and what is new is taken seriously"
+    )]
     pub(super) fn failed(&self, kind: ErrorKind) {
-        if !matches!(
-            kind,
-            ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun
-        ) {
+        let passes = match kind {
+            ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun => true,
+            ErrorKind::BackendError => self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_MAX,
+            _ => false,
+        };
+        if !passes {
             self.gone.store(true, Ordering::Relaxed);
         }
     }
@@ -195,6 +184,10 @@ impl Status {
         Ok(())
     }
 }
+
+/// Errors of the driver in a row, without sound between them, after which a device is given up. ALSA's PulseAudio plugin
+/// gives hundreds in a few milliseconds after running dry, and then goes on.
+const FAILURES_MAX: usize = 10_000;
 
 /// Samples at 48 kHz between a callback and the engine: 400 ms, more than any device's period and any stall worth
 /// bridging.
@@ -296,6 +289,18 @@ mod tests {
             status.check(Direction::Input),
             Err(DeviceError("The microphone was unplugged.".into()))
         );
+    }
+
+    #[test]
+    fn a_driver_that_only_fails_is_given_up() {
+        let status = Status::default();
+        for _ in 0..3 {
+            (0..FAILURES_MAX).for_each(|_| status.failed(ErrorKind::BackendError));
+            assert!(!status.gone());
+            status.called_back(480, 48_000);
+        }
+        (0..=FAILURES_MAX).for_each(|_| status.failed(ErrorKind::BackendError));
+        assert!(status.gone());
     }
 
     #[test]

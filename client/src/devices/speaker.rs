@@ -23,9 +23,7 @@ pub(super) fn open(name: Option<&str>) -> Result<Box<dyn Speaker>, DeviceError> 
         let device = sound_card::find(Direction::Output, name.as_deref())?;
         sound_card::format(Direction::Output, &device)
             .and_then(|format| {
-                sound_card::build(&format, |config| {
-                    with_sample_type!(format.sample_format(), stream(&device, config))
-                })
+                with_sample_type!(format.sample_format(), stream(&device, format.config()))
             })
             .map_err(|error| sound_card::refused(Direction::Output, &error))
     })?;

@@ -137,7 +137,11 @@ impl Client {
 
     async fn next_patiently(&mut self) -> Option<ServerMessage> {
         loop {
-            if let Some(message) = self.framer.next_message().expect("the server sends messages") {
+            if let Some(message) = self
+                .framer
+                .next_message()
+                .expect("the server sends messages")
+            {
                 return Some(message);
             }
             let mut buffer = [0; 1_024];
