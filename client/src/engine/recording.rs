@@ -35,10 +35,9 @@ enum Piece {
 pub(super) struct Recorder(SyncSender<Piece>);
 
 impl Recorder {
-    /// Names the clip of a member. The first picture comes after that.
+    /// Names the clip of a member, to be called before the first picture. Without it the clip has a name all the same.
     pub(super) fn name(&self, member: MemberId, name: &str) {
-        // A recording thread that ended has said so.
-        let _ = self.0.send(Piece::Name(member, name.to_owned()));
+        let _ = self.0.try_send(Piece::Name(member, name.to_owned()));
     }
 
     pub(super) fn block(&self, block: &Block) {

@@ -314,8 +314,8 @@ impl Incoming {
             .chain(self.finishing.values().copied())
             .collect();
         self.offers.retain(|key, offer| {
-            let gone = key.0 == member && offer.is_open() && !under_way.contains(key);
-            if gone {
+            let gone = key.0 == member && !under_way.contains(key);
+            if gone && offer.is_open() {
                 tools.outlet.send(Event::FileWithdrawn {
                     from: key.0,
                     transfer: key.1,

@@ -55,7 +55,7 @@ pub(super) async fn play(
     folder: &Path,
 ) -> Result<(Promises, Played), String> {
     let mut promises = Promises::default();
-    let mut stage = Stage::set(options, folder)?;
+    let stage = Stage::set(options, folder)?;
     let admitted = stage.gather(&mut promises).await?;
     let join_times = stage.wait_for_pictures(&admitted, &mut promises).await;
     let until = Instant::now() + Duration::from_secs(options.secs);
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// Ada opens the meeting, Bo and Cy knock, Ada lets both in. Answers when she did, for each.
-    async fn gather(&mut self, promises: &mut Promises) -> Result<[Instant; 2], String> {
+    async fn gather(&self, promises: &mut Promises) -> Result<[Instant; 2], String> {
         self.ada
             .tell(Command::StartMeeting {
                 name: "Ada".into(),
