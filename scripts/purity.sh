@@ -27,8 +27,9 @@ for banned in std::time::Instant::now std::time::SystemTime::now std::thread::sl
   std::collections::HashMap std::collections::HashSet; do
   grep -q "path = \"$banned\"" common/clippy.toml || fail "common/clippy.toml no longer refuses $banned"
 done
-if around=$(grep -rnE 'clippy::disallowed_(methods|types)' common/src); then
-  fail "common steps around common/clippy.toml:" "$around"
-fi
+# What is forbidden cannot be allowed or expected again further down; tests, which need some origin of time, are not
+# compiled here.
+cargo clippy --quiet -p conclave-common --lib -- -F clippy::disallowed_methods -F clippy::disallowed_types ||
+  fail "common steps around common/clippy.toml, see above"
 
 echo "purity: common does no I/O, the server has no window and no devices"

@@ -140,6 +140,7 @@ fn meeting(code: RoomCode) -> Vec<Event> {
         ],
         locked: false,
         addresses: vec!["192.168.1.20:7600".into()],
+        server_is_ours: false,
     };
     vec![
         Event::Joined(joined),

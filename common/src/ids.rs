@@ -3,11 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bincode::de::Decoder;
+use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 
 /// The six digits a guest types to find a room: a locator, not a secret. Admission decides who gets in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 pub struct RoomCode(u32);
+
+impl<C> Decode<C> for RoomCode {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::new(u32::decode(decoder)?).ok_or(DecodeError::Other("a room code has six digits"))
+    }
+}
+
+bincode::impl_borrow_decode!(RoomCode);
 
 impl RoomCode {
     /// How many codes exist: 000000 to 999999.

@@ -201,6 +201,8 @@ pub struct Joined {
     pub locked: bool,
     /// `host:port` that guests use to reach the server, best guess first.
     pub addresses: Vec<String>,
+    /// The server is inside this program: when we leave, the meeting is over for everybody.
+    pub server_is_ours: bool,
 }
 
 /// A line of chat.

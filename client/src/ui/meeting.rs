@@ -83,7 +83,7 @@ pub fn meeting_ui(
         grid_ui(ui, meeting, tiles, settings.mirrored());
     });
     if draft.leaving {
-        leaving_ui(ui.ctx(), draft, commands);
+        leaving_ui(ui.ctx(), meeting, draft, commands);
     }
     drop_ui(ui.ctx(), draft);
 }
@@ -230,31 +230,35 @@ fn roster_ui(
     }
 }
 
-fn leaving_ui(ctx: &Context, draft: &mut MeetingDraft, commands: &mut Vec<Command>) {
-    let modal = Modal::new(Id::unique("leaving"))
-        .frame(theme::dialog(ctx))
-        .show(ctx, |ui| {
-            ui.set_width(380.0);
-            ui.heading("Leave, or end the meeting?");
-            let what = "If you leave, somebody else becomes the host. \
-                    If you end the meeting, it is over for everybody.";
-            let color = theme::of(ui).weak;
-            ui.add(Label::new(RichText::new(what).color(color)).wrap());
-            ui.add_space(10.0);
-            ui.horizontal(|ui| {
-                let end = ui.add(theme::danger(ui, "End for all")).clicked();
-                let leave = ui.button("Leave meeting").clicked();
-                let stay = ui.button("Stay").clicked();
-                if end {
-                    commands.push(Command::Act(Action::End));
-                }
-                if leave {
-                    commands.push(Command::Leave);
-                }
-                end || leave || stay
-            })
-            .inner
-        });
+fn leaving_ui(ctx: &Context, meeting: &Meeting, draft: &mut MeetingDraft, commands: &mut Vec<Command>) {
+    let (heading, what) = if meeting.server_is_ours {
+        ("End the meeting?", "It runs inside this program. If you go, it is over for everybody.")
+    } else {
+        (
+            "Leave, or end the meeting?",
+            "If you leave, somebody else becomes the host. If you end the meeting, it is over for everybody.",
+        )
+    };
+    let modal = Modal::new(Id::unique("leaving")).frame(theme::dialog(ctx)).show(ctx, |ui| {
+        ui.set_width(380.0);
+        ui.heading(heading);
+        let color = theme::of(ui).weak;
+        ui.add(Label::new(RichText::new(what).color(color)).wrap());
+        ui.add_space(10.0);
+        ui.horizontal(|ui| {
+            let end = ui.add(theme::danger(ui, "End for all")).clicked();
+            let leave = !meeting.server_is_ours && ui.button("Leave meeting").clicked();
+            let stay = ui.button("Stay").clicked();
+            if end {
+                commands.push(Command::Act(Action::End));
+            }
+            if leave {
+                commands.push(Command::Leave);
+            }
+            end || leave || stay
+        })
+        .inner
+    });
     draft.leaving = !modal.inner && !modal.should_close();
 }
 

@@ -93,6 +93,8 @@ pub struct Meeting {
     pub locked: bool,
     /// `host:port` that guests use, best guess first.
     pub addresses: Vec<String>,
+    /// The server is inside this program: when we leave, the meeting is over for everybody.
+    pub server_is_ours: bool,
     /// Who waits at the door, longest first; only the host hears of them.
     pub knocks: Vec<Knock>,
     /// Who speaks, loudest first.
@@ -243,6 +245,7 @@ impl Meeting {
             members: members.collect(),
             locked: joined.locked,
             addresses: joined.addresses,
+            server_is_ours: joined.server_is_ours,
             knocks: Vec::new(),
             speaking: Vec::new(),
             chat: VecDeque::new(),

@@ -40,6 +40,7 @@ pub(crate) fn meeting(you: MemberId) -> Model {
         ],
         locked: false,
         addresses: vec!["192.0.2.7:7600".into()],
+        server_is_ours: false,
     }));
     model
 }

@@ -177,11 +177,30 @@ impl Sending {
                 continue;
             }
             let remote = remote(report.reporter, block);
-            if block.ssrc.kind() == StreamKind::Video {
-                self.ladder.handle_report(now, remote.fraction_lost);
-            }
             self.remote.insert(key, remote);
+            if block.ssrc.kind() == StreamKind::Video && report.reporter == MemberId::SERVER {
+                self.ladder.handle_report(now, self.video_loss());
+            }
         }
+    }
+
+    /// What the ladder goes by: the loss of the first hop, or of the middle one of the receivers if that is worse. So
+    /// two who call each other follow the whole path, and among more one bad downlink, or one who lies, does not take
+    /// the picture from all.
+    fn video_loss(&self) -> f32 {
+        let video = ssrc(self.you, StreamKind::Video);
+        let of_video = self.remote.iter().filter(|((id, _), _)| *id == video);
+        let (mut first_hop, mut receivers) = (0.0, Vec::with_capacity(ROOM_MEMBERS_MAX));
+        for ((_, reporter), remote) in of_video {
+            if *reporter == MemberId::SERVER {
+                first_hop = remote.fraction_lost;
+            } else {
+                receivers.push(remote.fraction_lost);
+            }
+        }
+        receivers.sort_unstable_by(f32::total_cmp);
+        let middle = receivers.get(receivers.len().saturating_sub(1) / 2);
+        middle.map_or(first_hop, |middle| middle.max(first_hop))
     }
 
     pub(super) fn remove_receiver(&mut self, member: MemberId) {

@@ -418,6 +418,14 @@ mod tests {
     }
 
     #[test]
+    fn a_room_code_of_seven_digits_is_malformed() {
+        // Variant 2 (Knock), then a varint of 1,000,000, then an empty name.
+        let code = |code: u32| [&[2, 252][..], &code.to_le_bytes(), &[0]].concat();
+        assert!(decode_body::<ClientMessage>(&code(999_999)).is_ok());
+        assert_eq!(decode_body::<ClientMessage>(&code(1_000_000)), Err(Malformed));
+    }
+
+    #[test]
     fn a_string_that_claims_a_terabyte_is_malformed() {
         // Variant 1 (Create), then a varint length of 2^40.
         let bomb = [1, 253, 0, 0, 0, 0, 0, 1, 0, 0];

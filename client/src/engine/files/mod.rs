@@ -138,7 +138,12 @@ impl Files {
         self.outgoing.write(stream, tools);
     }
 
-    /// A file of ours is over: its end is acknowledged, or its receiver wants no more of it.
+    /// A receiver wants no more of a file of ours, or the server has no stream to the receiver.
+    pub(super) fn handle_stopped(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
+        self.outgoing.handle_stopped(stream, &mut self.disk, tools);
+    }
+
+    /// A file of ours is over: its end is acknowledged.
     pub(super) fn handle_closed(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
         self.outgoing.handle_closed(stream, &mut self.disk, tools);
     }

@@ -203,6 +203,35 @@ impl Outgoing {
         self.open_next(disk, tools);
     }
 
+    pub(super) fn handle_stopped(
+        &mut self,
+        stream: StreamId,
+        disk: &mut Disk,
+        tools: &mut Tools<'_>,
+    ) {
+        if let Some(Upload { to, transfer, .. }) = self.uploads.remove(&stream) {
+            self.give_up(to, transfer, tools);
+        }
+        self.open_next(disk, tools);
+    }
+
+    /// A receiver who stopped a file tells so by a message, too. One whom the server had no stream to does not know,
+    /// and would wait for ever.
+    fn give_up(&mut self, to: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
+        let state = self.offers.get_mut(&transfer).and_then(|offer| offer.receivers.get_mut(&to));
+        let Some(state) = state.filter(|state| !is_final(**state)) else { return };
+        *state = FileState::Cancelled;
+        let to_one = Recipients::Member(to);
+        let _ = tools.post.send(Message::FileWithdraw { to: to_one, transfer });
+        tools.outlet.send(Event::FileChanged {
+            from: self.you,
+            transfer,
+            receiver: to,
+            state: FileState::Cancelled,
+            path: None,
+        });
+    }
+
     pub(super) fn handle_progress(
         &mut self,
         from: MemberId,

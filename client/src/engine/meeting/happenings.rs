@@ -66,8 +66,11 @@ impl Meeting<'_> {
             EndpointEvent::ChannelFailed => self.surroundings.outlet.notice(
                 "The connection for chat and files is broken. Leave the meeting and join again to get it back.",
             ),
-            EndpointEvent::FileAcknowledged(stream) | EndpointEvent::FileStopped(stream) => {
+            EndpointEvent::FileAcknowledged(stream) => {
                 self.with_files(|files, tools| files.handle_closed(stream, tools));
+            }
+            EndpointEvent::FileStopped(stream) => {
+                self.with_files(|files, tools| files.handle_stopped(stream, tools));
             }
             EndpointEvent::FileOpened { stream, from, transfer } => {
                 self.with_files(|files, tools| files.handle_opened(stream, from, transfer, tools));

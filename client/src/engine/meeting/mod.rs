@@ -157,6 +157,7 @@ impl<'a> Meeting<'a> {
             members: admission.members.clone(),
             locked: admission.locked,
             addresses,
+            server_is_ours: ours,
         }));
         admission
             .members
