@@ -1,4 +1,9 @@
 //! Whole engines over real sockets: what the demo does not show, because there everything goes well.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "the whole file is tests, and each waits for one event among all"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
