@@ -1,0 +1,398 @@
+//! Writes a few good inputs for each target into `seeds/`, for a fuzzer to start from and for
+//! `tests/hostile_input.rs` to spoil.
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::ids::{
+    ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId,
+};
+use common::limits::AUDIO_BLOCK_SAMPLES;
+use common::media::jpeg;
+use common::reno::{SEGMENT_MAX_BYTES, StreamId};
+use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use common::wire::control::{
+    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, PROTOCOL_VERSION,
+    Refusal, ServerMessage,
+};
+use common::wire::datagram::Kind;
+use common::wire::media::{
+    AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader,
+};
+use common::wire::message::{
+    self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients,
+};
+use common::wire::segment::SegmentWriter;
+
+fn main() -> std::io::Result<()> {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    let targets = [
+        ("control_frame", control_frames()),
+        ("datagram", datagrams()),
+        ("framing", framings()),
+        ("jpeg_scan", pictures()),
+        ("media_header", media()),
+        ("names", names()),
+        ("segment", segments()),
+    ];
+    for (target, inputs) in targets {
+        let folder = seeds.join(target);
+        std::fs::create_dir_all(&folder)?;
+        for (name, bytes) in inputs {
+            std::fs::write(folder.join(name), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+type Inputs = Vec<(&'static str, Vec<u8>)>;
+
+/// A message without the bytes of its length.
+fn body<M>(message: &M, encode: impl Fn(&M) -> Vec<u8>, prefix: usize) -> Vec<u8> {
+    encode(message).split_off(prefix)
+}
+
+fn code() -> RoomCode {
+    RoomCode::new(42_917).expect("it has six digits")
+}
+
+fn admission() -> ServerMessage {
+    let member = |id, name: &str| Member {
+        id: MemberId(id),
+        name: name.to_owned(),
+        host: id == 1,
+        media: MediaState::default(),
+    };
+    ServerMessage::Admitted(Admission {
+        code: code(),
+        you: MemberId(2),
+        connection_id: ConnectionId(0x0123_4567_89ab_cdef),
+        suite: CipherSuite::Aes256Gcm,
+        members: vec![member(1, "Ada"), member(2, "Bo")],
+        locked: false,
+    })
+}
+
+fn from_client() -> Vec<ClientMessage> {
+    vec![
+        ClientMessage::Hello {
+            version: PROTOCOL_VERSION,
+            aes: true,
+        },
+        ClientMessage::Knock {
+            code: code(),
+            name: "Bo".to_owned(),
+        },
+        ClientMessage::Act(Action::Admit(KnockId(3))),
+        ClientMessage::Ping,
+    ]
+}
+
+fn from_server() -> Vec<ServerMessage> {
+    vec![
+        ServerMessage::Knocking,
+        admission(),
+        ServerMessage::Refused(Refusal::TryLater { secs: 60 }),
+        ServerMessage::KnockArrived {
+            knock: KnockId(3),
+            name: "Bo".to_owned(),
+        },
+    ]
+}
+
+fn chat() -> Message {
+    Message::Chat {
+        id: ChatId(1),
+        to: Recipients::Everyone,
+        text: "hello, everybody".to_owned(),
+    }
+}
+
+fn offer() -> Message {
+    Message::FileOffer(FileOffer {
+        transfer: TransferId(1),
+        to: Recipients::Member(MemberId(1)),
+        name: "plan.pdf".to_owned(),
+        size: 1_000,
+        hash: [9; 32],
+    })
+}
+
+fn progress() -> Message {
+    Message::FileProgress {
+        to: MemberId(1),
+        transfer: TransferId(1),
+        state: FileState::Receiving(500),
+    }
+}
+
+fn delivery(message: Message) -> Delivery {
+    Delivery {
+        from: MemberId(1),
+        message,
+    }
+}
+
+fn control_frames() -> Inputs {
+    let client = |index: usize| body(&from_client()[index], control::encode, 4);
+    let server = |index: usize| body(&from_server()[index], control::encode, 4);
+    let channel = |message: Message| body(&delivery(message), message::encode, 2);
+    vec![
+        ("hello", client(0)),
+        ("knock", client(1)),
+        ("admit", client(2)),
+        ("admitted", server(1)),
+        ("refused", server(2)),
+        ("chat", channel(chat())),
+        ("offer", channel(offer())),
+        ("progress", channel(progress())),
+    ]
+}
+
+fn framings() -> Inputs {
+    let seed = 7_u64.to_be_bytes().to_vec();
+    let with_seed = |messages: Vec<Vec<u8>>| [seed.clone(), messages.concat()].concat();
+    vec![
+        (
+            "client",
+            with_seed(from_client().iter().map(control::encode).collect()),
+        ),
+        (
+            "server",
+            with_seed(from_server().iter().map(control::encode).collect()),
+        ),
+        (
+            "channel",
+            with_seed(
+                [chat(), offer(), progress()]
+                    .map(|message| message::encode(&delivery(message)))
+                    .to_vec(),
+            ),
+        ),
+    ]
+}
+
+fn media_header(kind: StreamKind) -> MediaHeader {
+    MediaHeader {
+        ssrc: Ssrc::new(MemberId(1), kind),
+        sequence: SequenceNumber(5),
+        send_time: SendTime(1_000),
+        timestamp: MediaTime(960),
+    }
+}
+
+fn audio() -> Vec<u8> {
+    let header = AudioHeader {
+        media: media_header(StreamKind::Audio),
+        format: AudioFormat::L16,
+        level: 30,
+    };
+    let mut body = vec![3; AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
+    header.write(&mut body);
+    body
+}
+
+fn video(part: u8, parts: u8) -> Vec<u8> {
+    let header = VideoHeader {
+        media: media_header(StreamKind::Video),
+        frame: FrameId(2),
+        part,
+        parts,
+        rung: 0,
+        quality: 70,
+    };
+    let run = BlockRun {
+        row: part,
+        column: 0,
+        blocks: 16,
+    };
+    let mut body = vec![0; 200];
+    let length = header.write(&[run], &mut body);
+    body.truncate(length);
+    body.extend_from_slice(&[0x2a; 40]);
+    body
+}
+
+fn report() -> Vec<u8> {
+    let block = |kind| ReportBlock {
+        ssrc: Ssrc::new(MemberId(1), kind),
+        fraction_lost: 12,
+        packets_lost: 3,
+        packets_received: 500,
+        jitter: 40,
+        bitrate_bps: 800_000,
+    };
+    let mut body = vec![0; 100];
+    let blocks = [block(StreamKind::Audio), block(StreamKind::Video)];
+    let length = Report::write(MemberId(2), &blocks, &mut body);
+    body.truncate(length);
+    body
+}
+
+fn media() -> Inputs {
+    vec![
+        ("audio", audio()),
+        ("video", video(0, 9)),
+        ("report", report()),
+    ]
+}
+
+/// One segment with the frames that `put` writes.
+fn one_segment(number: u64, put: impl FnOnce(&mut SegmentWriter<'_>)) -> Vec<u8> {
+    let mut buffer = vec![0; SEGMENT_MAX_BYTES];
+    let mut segment =
+        SegmentWriter::new(&mut buffer, number, 0).expect("the buffer is long enough");
+    put(&mut segment);
+    let length = segment.length();
+    buffer.truncate(length);
+    buffer
+}
+
+/// An instruction of a script, with bytes behind it.
+fn instruction(code: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[code][..], &(bytes.len() as u16).to_be_bytes(), bytes].concat()
+}
+
+fn acknowledge(largest: u64, ranges: &[std::ops::Range<u64>], number: u64) -> Vec<u8> {
+    one_segment(number, |segment| {
+        segment.acknowledgement(Duration::from_millis(1), ranges.iter().cloned());
+        segment.window(StreamId(0), 1 << 20);
+        segment.streams(40 + largest as u32);
+    })
+}
+
+fn segments() -> Inputs {
+    let take = |bytes: Vec<u8>| instruction(9, &bytes);
+    let data = one_segment(0, |segment| {
+        segment.data(StreamId::MESSAGES, 0, (b"hello", b", world"), false);
+    });
+    let file = one_segment(1, |segment| {
+        segment.data(StreamId(1), 0, (&[5; 300], &[]), true);
+    });
+    let odd = one_segment(2, |segment| {
+        segment.probe(StreamId(1));
+        segment.reset(StreamId(2));
+        segment.stop(StreamId(1));
+    });
+    vec![
+        (
+            "acknowledged",
+            [
+                vec![0, 12],
+                take(acknowledge(9, &[0..10], 0)),
+                vec![1, 0, 30],
+                take(acknowledge(30, &[12..16, 0..10], 1)),
+            ]
+            .concat(),
+        ),
+        (
+            "received",
+            [
+                take(data),
+                vec![6, 0],
+                take(file),
+                vec![6, 1, 0, 8],
+                take(odd),
+            ]
+            .concat(),
+        ),
+        (
+            "timeouts",
+            vec![0, 250, 0, 250, 0, 250, 2, 0, 250, 3, 4, 0, 250],
+        ),
+    ]
+}
+
+fn datagrams() -> Inputs {
+    let say = |kind: Kind, body: &[u8]| instruction(4, &[&[kind as u8], body].concat());
+    let on_channel = |number, offset, bytes: &[u8]| {
+        one_segment(number, |segment| {
+            segment.data(StreamId::MESSAGES, offset, (bytes, &[]), false);
+        })
+    };
+    let up = message::encode(&chat());
+    let offered = message::encode(&offer());
+    let to_member = [0_u8, 1, 0, 0, 0, 1];
+    let file = one_segment(2, |segment| {
+        segment.data(StreamId(1), 0, (&to_member, &[7; 500]), true);
+    });
+    let down = message::encode(&delivery(chat()));
+    let header = FileStreamHeader {
+        peer: MemberId(2),
+        transfer: TransferId(1),
+    };
+    let arriving = one_segment(1, |segment| {
+        segment.data(StreamId(1), 0, (&header.to_bytes(), &[7; 500]), true);
+    });
+    let tick = vec![1, 30];
+    vec![
+        (
+            "member",
+            [
+                vec![0],
+                say(Kind::Ping, &[1; 8]),
+                say(Kind::Segment, &on_channel(0, 0, &up)),
+                tick.clone(),
+                say(Kind::Segment, &on_channel(1, up.len() as u64, &offered)),
+                say(Kind::Segment, &file),
+                tick.clone(),
+            ]
+            .concat(),
+        ),
+        (
+            "member_media",
+            [
+                vec![0],
+                say(Kind::Audio, &audio()),
+                say(Kind::Video, &video(0, 2)),
+                say(Kind::Video, &video(1, 2)),
+                vec![3, 2, 1, 100],
+                say(Kind::Report, &report()),
+                tick.clone(),
+            ]
+            .concat(),
+        ),
+        (
+            "server",
+            [
+                vec![1],
+                say(Kind::Pong, &[0; 8]),
+                say(Kind::Segment, &on_channel(0, 0, &down)),
+                say(Kind::Segment, &arriving),
+                tick.clone(),
+            ]
+            .concat(),
+        ),
+        (
+            "server_media",
+            [
+                vec![1],
+                say(Kind::Audio, &audio()),
+                vec![3, 5],
+                say(Kind::Video, &video(0, 2)),
+                say(Kind::Video, &video(1, 2)),
+                say(Kind::Report, &report()),
+                tick,
+            ]
+            .concat(),
+        ),
+        ("stranger", [vec![0], instruction(0, &[0x40; 60])].concat()),
+    ]
+}
+
+fn pictures() -> Inputs {
+    let mut whole = Vec::new();
+    jpeg::assemble(64, 16, 70, &[0x2a; 60], &mut whole);
+    vec![("baseline", whole)]
+}
+
+fn names() -> Inputs {
+    [
+        ("person", "  Ada \u{202e}Lovelace"),
+        ("accents", "e\u{200b}\u{301}\u{ff21}"),
+        ("path", "../..\\con.tar.gz. "),
+        ("device", "COM1 .txt"),
+    ]
+    .map(|(name, text)| (name, text.as_bytes().to_vec()))
+    .to_vec()
+}
