@@ -1,5 +1,7 @@
 //! The program as people type it: a host and two guests, three processes over real sockets, and what goes wrong.
 
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -199,4 +201,29 @@ fn what_goes_wrong_is_one_sentence_and_an_exit_code() {
         assert!(!output.status.success(), "{arguments:?}");
         assert!(complaint.contains(part), "{arguments:?}: {complaint}");
     }
+}
+
+/// A host and two guests over real sockets, with everything that the simulated meeting promises checked inside.
+fn demo(name: &str, arguments: &[&str]) -> String {
+    let folder = Folder::new(name);
+    let output = conclave(&folder.0).arg("demo").args(arguments).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{table}\n{complaint}");
+    assert!(table.contains("promises held"), "{table}");
+    table
+}
+
+#[test]
+fn the_demo_holds_its_promises() {
+    let table = demo("demo", &["--secs", "6"]);
+    assert!(table.contains("hash  "), "files are listed: {table}");
+}
+
+#[test]
+fn the_demo_holds_its_promises_at_3_percent_loss_and_40_ms_each_way() {
+    let table = demo("demo-impaired", &["--secs", "8", "--impair", "loss=3,delay=40,jitter=10"]);
+    let round_trips = table.lines().filter_map(|line| line.split("(round trip ").nth(1));
+    let millis = round_trips.filter_map(|rest| rest.split(" ms").next()?.parse::<f64>().ok());
+    assert!(millis.clone().count() == 3 && millis.clone().filter(|millis| *millis >= 60.0).count() == 2, "{table}");
 }
