@@ -362,7 +362,8 @@ fn disk_sentence(error: &io::Error) -> String {
     format!("Statistics are not written any more: {error}.")
 }
 
-fn print_invitation(code: RoomCode, addresses: &[String]) {
+/// Prints the code of a meeting of ours, and the line that guests type.
+pub(super) fn print_invitation(code: RoomCode, addresses: &[String]) {
     let digits = code.to_string();
     let (front, back) = digits.split_at(3);
     say(&format!("Meeting code: {front} {back}"));

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::options::WindowOptions;
+use super::participant::print_invitation;
 use crate::devices;
-use crate::engine::protocol::{Command, FrameSlots};
+use crate::engine::protocol::{Command, Event, FrameSlots};
 use crate::engine::{EngineHandle, start};
 use crate::ui::{DeviceLists, EngineLink, Start, run};
 
-/// The name of somebody who has not said one.
-const UNNAMED: &str = "Guest";
+/// The name of a host who has not said one: that of the account on this computer.
+fn account_name() -> String {
+    let account = ["USER", "USERNAME"].into_iter().find_map(|variable| std::env::var(variable).ok());
+    account.filter(|name| !name.is_empty()).unwrap_or_else(|| "Guest".into())
+}
 
 /// Opens the window and stays until it is closed; with `start_meeting`, it opens a meeting first.
 ///
@@ -21,7 +25,7 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
     let config = options.engine_config();
     let known = devices::list();
     let WindowOptions { name, server, .. } = options;
-    let host = name.clone().unwrap_or_else(|| UNNAMED.into());
+    let host = name.clone().unwrap_or_else(account_name);
     let command = Command::StartMeeting {
         name: host,
         server: server.clone(),
@@ -72,10 +76,19 @@ fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
         commands: Box::new(move |command| {
             !matches!(commands.try_send(command), Err(TrySendError::Full(_)))
         }),
-        events: Box::new(move || events.try_recv().ok()),
+        events: Box::new(move || events.try_recv().ok().inspect(invite)),
         frames,
     };
     (link, thread)
+}
+
+/// Whoever opened the window from a terminal finds there what guests have to type, too.
+fn invite(event: &Event) {
+    if let Event::Joined(joined) = event
+        && joined.members.iter().any(|member| member.id == joined.you && member.host)
+    {
+        print_invitation(joined.code, &joined.addresses);
+    }
 }
 
 fn dead_link() -> EngineLink {
