@@ -144,14 +144,14 @@ fn a_file_is_declined_cancelled_and_withdrawn_and_both_ends_know() {
     let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
     let path = scene.file("data.bin", 100_000);
 
-    let (from, offer) = offer(&mut ada, &mut bo, &path);
+    let (from, offer) = offer(&ada, &mut bo, &path);
     bo.tell(Command::DeclineFile {
         from,
         transfer: offer.transfer,
     });
     assert_eq!(state(&mut ada, &offer, bo_id), FileState::Declined);
 
-    let (from, offer) = self::offer(&mut ada, &mut bo, &path);
+    let (from, offer) = self::offer(&ada, &mut bo, &path);
     bo.tell(Command::AcceptFile {
         from,
         transfer: offer.transfer,
@@ -163,7 +163,7 @@ fn a_file_is_declined_cancelled_and_withdrawn_and_both_ends_know() {
         std::fs::read(&path).unwrap()
     );
 
-    let (from, offer) = self::offer(&mut ada, &mut bo, &path);
+    let (from, offer) = self::offer(&ada, &mut bo, &path);
     ada.tell(Command::CancelFile {
         from,
         transfer: offer.transfer,
@@ -180,7 +180,7 @@ fn a_file_that_changed_after_it_was_offered_is_not_kept() {
     let (mut ada, joined) = scene.host("Ada");
     let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
     let path = scene.file("data.bin", 50_000);
-    let (from, offer) = offer(&mut ada, &mut bo, &path);
+    let (from, offer) = offer(&ada, &mut bo, &path);
     std::fs::write(&path, vec![7; 50_000]).unwrap();
     bo.tell(Command::AcceptFile {
         from,
@@ -202,7 +202,7 @@ fn a_guest_who_left_in_the_middle_of_a_file_leaves_nothing_half() {
     let (mut ada, joined) = scene.host("Ada");
     let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
     let path = scene.file("large.bin", 64 << 20);
-    let (from, offer) = offer(&mut ada, &mut bo, &path);
+    let (from, offer) = offer(&ada, &mut bo, &path);
     bo.tell(Command::AcceptFile {
         from,
         transfer: offer.transfer,
@@ -233,7 +233,7 @@ fn ada_knock(ada: &mut Person) -> KnockId {
     })
 }
 
-fn offer(from: &mut Person, to: &mut Person, path: &Path) -> (MemberId, FileOffer) {
+fn offer(from: &Person, to: &mut Person, path: &Path) -> (MemberId, FileOffer) {
     from.tell(Command::OfferFile {
         to: Recipients::Everyone,
         path: path.to_owned(),
