@@ -8,7 +8,8 @@ use crate::limits::{FILE_NAME_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS};
 /// A display name as everybody sees it: NFKC, no control or formatting characters, single spaces; or `None` when
 /// nothing visible is left or it is too long.
 pub fn clean_name(typed: &str) -> Option<String> {
-    let visible: String = typed.nfkc().filter(|c| !is_invisible(*c)).collect();
+    // Once more after: what stood apart only by something invisible composes.
+    let visible: String = typed.nfkc().filter(|c| !is_invisible(*c)).nfkc().collect();
     let name = visible.split_whitespace().collect::<Vec<_>>().join(" ");
     let fits =
         !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
@@ -52,11 +53,8 @@ pub fn clean_text(written: &str) -> String {
 /// its sender called it.
 pub fn safe_file_name(offered: &str) -> String {
     let last = offered.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mapped: String = last
-        .nfc()
-        .filter(|c| !is_invisible(*c))
-        .map(replace_forbidden)
-        .collect();
+    let visible = last.nfc().filter(|c| !is_invisible(*c));
+    let mapped: String = visible.map(replace_forbidden).nfc().collect();
     let trimmed = mapped.trim_matches([' ', '.']);
     let name = if trimmed.is_empty() { "file" } else { trimmed };
     shorten(if is_device(name) {
@@ -132,6 +130,7 @@ mod tests {
             Some("Ada Lovelace".into())
         );
         assert_eq!(clean_name("Ａｄａ"), Some("Ada".into()));
+        assert_eq!(clean_name("e\u{200b}\u{301}"), Some("é".into()));
         assert_eq!(clean_name("\u{202e}adA"), Some("adA".into()));
         for nothing in ["", "   ", "\u{200b}\u{feff}", "\n"] {
             assert_eq!(clean_name(nothing), None);

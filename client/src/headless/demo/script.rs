@@ -41,10 +41,10 @@ pub(super) struct Transfer {
 }
 
 /// How long one step may take on a slow machine and a bad network before it counts as failed.
-const STEP: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_secs(60);
 
 /// Bytes of the file that goes to everyone.
-const FILE_BYTES: usize = 1 << 20;
+const FILE_BYTES: usize = 1 << 19;
 
 /// Plays the whole meeting.
 ///
