@@ -3,10 +3,7 @@
 //!
 //! The clients of the call are processes of their own (this program again), so that CPU and memory are those of one
 //! client: engine, camera, encoder, decoders, sound; no window.
-#![expect(
-    clippy::print_stdout,
-    reason = "a client tells its parent what it used"
-)]
+#![expect(clippy::print_stdout, reason = "a client tells its parent what it used")]
 
 mod figures;
 
@@ -37,22 +34,12 @@ fn main() {
     }
     let mut figures = Figures::new("meeting");
     let folder = Folder::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
-    let config = ServerConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        state_dir: folder.0.join("server"),
-    };
-    let server = runtime
-        .block_on(Server::start(config))
-        .expect("the server starts");
-    let meeting = Meeting {
-        server: server.address().to_string(),
-        folder: folder.0.clone(),
-    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
+    let config =
+        ServerConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), state_dir: folder.0.join("server") };
+    let server = runtime.block_on(Server::start(config)).expect("the server starts");
+    let meeting = Meeting { server: server.address().to_string(), folder: folder.0.clone() };
     meeting.two(&mut figures);
     meeting.call_of_four(&mut figures);
     runtime.block_on(server.stop());
@@ -91,11 +78,7 @@ impl Drop for Folder {
 }
 
 fn asset(name: &str) -> DeviceChoice {
-    DeviceChoice::File(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("assets")
-            .join(name),
-    )
+    DeviceChoice::File(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name))
 }
 
 // A person at an engine.
@@ -108,26 +91,16 @@ struct Person {
 
 impl Person {
     fn new(config: EngineConfig) -> Self {
-        let EngineHandle {
-            commands,
-            events,
-            frames,
-            thread,
-        } = start(config, Arc::new(|| {})).expect("an engine starts");
+        let EngineHandle { commands, events, frames, thread } =
+            start(config, Arc::new(|| {})).expect("an engine starts");
         let (heard, inbox) = mpsc::channel();
         thread::spawn(move || listen(events, &frames, &heard));
-        Self {
-            commands,
-            events: inbox,
-            thread,
-        }
+        Self { commands, events: inbox, thread }
     }
 
     fn tell(&self, command: Command) -> Instant {
         let now = Instant::now();
-        self.commands
-            .blocking_send(command)
-            .expect("the engine listens");
+        self.commands.blocking_send(command).expect("the engine listens");
         now
     }
 
@@ -181,11 +154,7 @@ impl Person {
 }
 
 /// Hears everything, and takes pictures out of their slots as a window does.
-fn listen(
-    mut events: tokio::sync::mpsc::Receiver<Event>,
-    frames: &FrameSlots,
-    heard: &mpsc::Sender<(Instant, Event)>,
-) {
+fn listen(mut events: tokio::sync::mpsc::Receiver<Event>, frames: &FrameSlots, heard: &mpsc::Sender<(Instant, Event)>) {
     while let Some(event) = events.blocking_recv() {
         let now = Instant::now();
         if let Event::Frame(member) = event
@@ -218,11 +187,7 @@ impl Meeting {
     }
 
     fn join(&self, guest: &Person, code: RoomCode, name: &str) -> Instant {
-        guest.tell(Command::Join {
-            server: self.server.clone(),
-            code,
-            name: name.to_owned(),
-        })
+        guest.tell(Command::Join { server: self.server.clone(), code, name: name.to_owned() })
     }
 
     fn host(&self) -> (Person, RoomCode, MemberId) {
@@ -231,14 +196,9 @@ impl Meeting {
             microphone: asset("voice_a_48k.wav"),
             ..self.config("host")
         });
-        host.tell(Command::StartMeeting {
-            name: "Ada".to_owned(),
-            server: Some(self.server.clone()),
-        });
+        host.tell(Command::StartMeeting { name: "Ada".to_owned(), server: Some(self.server.clone()) });
         let (code, you) = host.until_joined();
-        host.until("the own picture", |event| {
-            matches!(event, Event::Frame(_)).then_some(())
-        });
+        host.until("the own picture", |event| matches!(event, Event::Frame(_)).then_some(()));
         (host, code, you)
     }
 
@@ -269,23 +229,14 @@ impl Meeting {
 
     fn admitted(&self, host: &Person, code: RoomCode, impairment: Option<&str>) -> Person {
         let impairment = impairment.map(|text| text.parse::<LinkConfig>().expect("it reads"));
-        let guest = Person::new(EngineConfig {
-            impairment,
-            ..self.config("guest")
-        });
+        let guest = Person::new(EngineConfig { impairment, ..self.config("guest") });
         self.join(&guest, code, "Bo");
         host.tell(Command::Act(Action::Admit(host.until_knock())));
         guest.until_joined();
         guest
     }
 
-    fn join_times(
-        &self,
-        host: &Person,
-        guest: &Person,
-        (code, host_id): (RoomCode, MemberId),
-        figures: &mut Figures,
-    ) {
+    fn join_times(&self, host: &Person, guest: &Person, (code, host_id): (RoomCode, MemberId), figures: &mut Figures) {
         let times: Vec<f64> = (0..JOINS)
             .map(|_| {
                 self.join(guest, code, "Bo");
@@ -343,10 +294,7 @@ impl Meeting {
     fn file(&self, host: &Person, guest: &Person, figures: &mut Figures) {
         let path = self.folder.join("film.bin");
         write_file(&path);
-        let offered = host.tell(Command::OfferFile {
-            to: Recipients::Everyone,
-            path,
-        });
+        let offered = host.tell(Command::OfferFile { to: Recipients::Everyone, path });
         let offer = |event| {
             let Event::FileOffered { from, offer } = event else {
                 return None;
@@ -358,18 +306,10 @@ impl Meeting {
         let cpu = process::cpu_secs();
         let accepted = guest.tell(Command::AcceptFile { from, transfer });
         let (arrived, ()) = guest.until("the whole file", |event| {
-            let verified = matches!(
-                event,
-                Event::FileChanged {
-                    state: FileState::Verified,
-                    ..
-                }
-            );
+            let verified = matches!(event, Event::FileChanged { state: FileState::Verified, .. });
             verified.then_some(())
         });
-        let grown = process::peak_resident_mb()
-            .zip(before)
-            .map(|(peak, before)| peak - before);
+        let grown = process::peak_resident_mb().zip(before).map(|(peak, before)| peak - before);
         let cpu = process::cpu_secs().zip(cpu).map(|(end, begin)| end - begin);
         let secs = (arrived - accepted).as_secs_f64();
         figures.add(Figure {
@@ -382,7 +322,8 @@ impl Meeting {
         });
         figures.add(Figure {
             row: "File memory",
-            what: "growth of peak resident memory during that transfer: sender, server and receiver together".to_owned(),
+            what: "growth of peak resident memory during that transfer: sender, server and receiver together"
+                .to_owned(),
             value: grown,
             unit: "MB",
             goal: Some(Goal::AtMost(20.0)),
@@ -481,17 +422,13 @@ const PATHS: [Trial; 3] = [
         name: "25 ms and 1 % loss each way at the writer",
         impairment: Some("delay=25,loss=1"),
         p99: Goal::AtMost(50.0),
-        others: Some(
-            "p99, measured elsewhere at 10 messages a second: kernel Reno 88, quinn 56, KCP 46 ms",
-        ),
+        others: Some("p99, measured elsewhere at 10 messages a second: kernel Reno 88, quinn 56, KCP 46 ms"),
     },
     Trial {
         name: "25 ms and 3 % loss each way at the writer",
         impairment: Some("delay=25,loss=3"),
         p99: Goal::AtMost(105.0),
-        others: Some(
-            "p99, measured elsewhere at 10 messages a second: kernel Reno 180, quinn 155, KCP 104 ms",
-        ),
+        others: Some("p99, measured elsewhere at 10 messages a second: kernel Reno 180, quinn 155, KCP 104 ms"),
     },
 ];
 
@@ -500,10 +437,7 @@ fn chat_latency(host: &Person, guest: &Person, path: &Trial, figures: &mut Figur
     let mut sent = Vec::new();
     for number in 0..CHATS {
         let text = format!("{number:<200}|");
-        sent.push(guest.tell(Command::SendChat {
-            to: Recipients::Everyone,
-            text,
-        }));
+        sent.push(guest.tell(Command::SendChat { to: Recipients::Everyone, text }));
         thread::sleep(CHAT_INTERVAL);
     }
     let latencies: Vec<f64> = sent
@@ -516,10 +450,7 @@ fn chat_latency(host: &Person, guest: &Person, path: &Trial, figures: &mut Figur
     for (name, share, goal) in [("p50", 0.5, None), ("p99", 0.99, Some(path.p99))] {
         figures.add(Figure {
             row: "Chat latency",
-            what: format!(
-                "written to read, {name} of {CHATS} messages of 201 bytes, 47 a second, {}",
-                path.name
-            ),
+            what: format!("written to read, {name} of {CHATS} messages of 201 bytes, 47 a second, {}", path.name),
             value: quantile(&latencies, share),
             unit: "ms",
             goal,
@@ -585,16 +516,9 @@ impl Caller {
         output.read_to_string(&mut text).expect("it writes numbers");
         let ended = self.0.wait().expect("it is our child");
         assert!(ended.success(), "a client of the call failed");
-        let mut values = text
-            .split_whitespace()
-            .map(|word| word.parse().expect("it writes numbers"));
+        let mut values = text.split_whitespace().map(|word| word.parse().expect("it writes numbers"));
         let mut next = || values.next().expect("it writes four numbers");
-        Used {
-            cores: next(),
-            peak_mb: next(),
-            pictures_per_sec: next(),
-            large_share: next(),
-        }
+        Used { cores: next(), peak_mb: next(), pictures_per_sec: next(), large_share: next() }
     }
 }
 
@@ -603,26 +527,15 @@ fn call_as_child(arguments: &[String]) {
     let [server, code, number, folder] = arguments else {
         panic!("called by hand");
     };
-    let meeting = Meeting {
-        server: server.clone(),
-        folder: folder.into(),
-    };
-    let voice = if number == "1" {
-        "voice_a_48k.wav"
-    } else {
-        "voice_b_48k.wav"
-    };
+    let meeting = Meeting { server: server.clone(), folder: folder.into() };
+    let voice = if number == "1" { "voice_a_48k.wav" } else { "voice_b_48k.wav" };
     let config = EngineConfig {
         camera: asset("face_864x480_30fps.mjpeg"),
         microphone: asset(voice),
         ..meeting.config(&format!("caller-{number}"))
     };
-    let EngineHandle {
-        commands,
-        mut events,
-        frames,
-        thread,
-    } = start(config, Arc::new(|| {})).expect("an engine starts");
+    let EngineHandle { commands, mut events, frames, thread } =
+        start(config, Arc::new(|| {})).expect("an engine starts");
     let join = Command::Join {
         server: server.clone(),
         code: code.parse().expect("six digits"),
@@ -634,19 +547,14 @@ fn call_as_child(arguments: &[String]) {
         if let Event::Joined(joined) = event {
             break joined.you;
         }
-        assert!(
-            !matches!(event, Event::Ended { .. }),
-            "not let in: {event:?}"
-        );
+        assert!(!matches!(event, Event::Ended { .. }), "not let in: {event:?}");
     };
     watch(WARM_UP, you, &mut events, &frames);
     let cpu = process::cpu_secs();
     let began = Instant::now();
     let (pictures, large) = watch(CALL_TIME, you, &mut events, &frames);
     let wall = began.elapsed().as_secs_f64();
-    let cores = process::cpu_secs()
-        .zip(cpu)
-        .map(|(end, begin)| (end - begin) / wall);
+    let cores = process::cpu_secs().zip(cpu).map(|(end, begin)| (end - begin) / wall);
     println!(
         "{} {} {} {}",
         cores.unwrap_or(f64::NAN),

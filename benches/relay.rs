@@ -32,11 +32,8 @@ fn main() {
     for load in [Load::video(), Load::audio()] {
         core(&load, &mut figures);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
     for load in [Load::video(), Load::audio()] {
         let bare = bare_sockets(load.datagram_bytes());
         let shipped = runtime.block_on(shipped_server(&load));
@@ -70,31 +67,17 @@ impl Load {
         };
         let mut plaintext = vec![0x55; DATAGRAM_MAX_BYTES - OVERHEAD_BYTES];
         plaintext[0] = Kind::Video as u8;
-        let run = BlockRun {
-            row: 0,
-            column: 0,
-            blocks: 54,
-        };
+        let run = BlockRun { row: 0, column: 0, blocks: 54 };
         header.write(&[run], &mut plaintext[1..]);
-        Self {
-            name: "video, 1,200-byte datagrams",
-            plaintext,
-        }
+        Self { name: "video, 1,200-byte datagrams", plaintext }
     }
 
     fn audio() -> Self {
-        let header = AudioHeader {
-            media: media_header(StreamKind::Audio),
-            format: AudioFormat::L16,
-            level: 20,
-        };
+        let header = AudioHeader { media: media_header(StreamKind::Audio), format: AudioFormat::L16, level: 20 };
         let mut plaintext = vec![0x55; 1 + AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
         plaintext[0] = Kind::Audio as u8;
         header.write(&mut plaintext[1..]);
-        Self {
-            name: "voice, 1,008-byte datagrams (10 ms of PCM)",
-            plaintext,
-        }
+        Self { name: "voice, 1,008-byte datagrams (10 ms of PCM)", plaintext }
     }
 
     fn datagram_bytes(&self) -> usize {
@@ -102,8 +85,7 @@ impl Load {
     }
 }
 
-const OVERHEAD_BYTES: usize =
-    common::limits::DATAGRAM_HEADER_BYTES + common::limits::DATAGRAM_TAG_BYTES;
+const OVERHEAD_BYTES: usize = common::limits::DATAGRAM_HEADER_BYTES + common::limits::DATAGRAM_TAG_BYTES;
 
 fn media_header(kind: StreamKind) -> MediaHeader {
     MediaHeader {
@@ -156,10 +138,7 @@ fn core(load: &Load, figures: &mut Figures) {
 }
 
 fn secrets(index: usize) -> Secrets {
-    Secrets {
-        up: Secret([index as u8; Secret::BYTES]),
-        down: Secret([index as u8 | 0x80; Secret::BYTES]),
-    }
+    Secrets { up: Secret([index as u8; Secret::BYTES]), down: Secret([index as u8 | 0x80; Secret::BYTES]) }
 }
 
 fn connection(index: usize) -> ConnectionId {
@@ -180,12 +159,7 @@ struct Incoming<'a> {
 
 impl<'a> Incoming<'a> {
     fn new(load: &'a Load, sealer: Sealer) -> Self {
-        Self {
-            load,
-            sealer,
-            batch: vec![[0; DATAGRAM_MAX_BYTES]; BATCH],
-            length: load.datagram_bytes(),
-        }
+        Self { load, sealer, batch: vec![[0; DATAGRAM_MAX_BYTES]; BATCH], length: load.datagram_bytes() }
     }
 
     fn refill(&mut self) {
@@ -197,9 +171,7 @@ impl<'a> Incoming<'a> {
 
 fn seal(sealer: &mut Sealer, buffer: &mut [u8], plaintext: &[u8]) -> usize {
     buffer[Sealer::PLAINTEXT_OFFSET..][..plaintext.len()].copy_from_slice(plaintext);
-    sealer
-        .seal(buffer, plaintext.len())
-        .expect("a key lasts for the whole run")
+    sealer.seal(buffer, plaintext.len()).expect("a key lasts for the whole run")
 }
 
 /// Counts what `each` sends, for [`CORE_TIME`] of the time that `each` takes; answers the rate.
@@ -246,11 +218,7 @@ fn relay_core(load: &Load) -> f64 {
         while relay.poll_transmit(now, &mut buffer).is_some() {
             sent += 1;
         }
-        assert_eq!(
-            sent,
-            (BATCH * RECEIVERS) as u64,
-            "everybody gets everything"
-        );
+        assert_eq!(sent, (BATCH * RECEIVERS) as u64, "everybody gets everything");
         sent
     })
 }
@@ -261,9 +229,8 @@ fn bare_sealing(load: &Load) -> f64 {
     let secrets = secrets(0);
     let incoming = Incoming::new(load, Sealer::new(SUITE, &secrets.up, connection(0)));
     let mut opener = Opener::new(SUITE, &secrets.up);
-    let mut sealers: Vec<Sealer> = (1..=RECEIVERS)
-        .map(|index| Sealer::new(SUITE, &self::secrets(index).down, connection(index)))
-        .collect();
+    let mut sealers: Vec<Sealer> =
+        (1..=RECEIVERS).map(|index| Sealer::new(SUITE, &self::secrets(index).down, connection(index))).collect();
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
     rate(incoming, |incoming| {
         for datagram in &mut incoming.batch {
@@ -307,18 +274,13 @@ struct Carried {
 
 impl Carried {
     fn per_cpu_sec(&self) -> Option<f64> {
-        self.cpu_secs
-            .filter(|secs| *secs > 0.0)
-            .map(|secs| self.sent as f64 / secs)
+        self.cpu_secs.filter(|secs| *secs > 0.0).map(|secs| self.sent as f64 / secs)
     }
 }
 
 fn sockets(load: &Load, bare: &Carried, shipped: &Carried, figures: &mut Figures) {
     let name = load.name;
-    let ratio = shipped
-        .per_cpu_sec()
-        .zip(bare.per_cpu_sec())
-        .map(|(shipped, bare)| shipped / bare);
+    let ratio = shipped.per_cpu_sec().zip(bare.per_cpu_sec()).map(|(shipped, bare)| shipped / bare);
     figures.add(Figure {
         row: "Relay",
         what: format!("datagrams sent by the shipped server per CPU second of its media thread, UDP over loopback, 1 to {RECEIVERS}, {name}, sealed per receiver"),
@@ -329,7 +291,9 @@ fn sockets(load: &Load, bare: &Carried, shipped: &Carried, figures: &mut Figures
     });
     figures.add(Figure {
         row: "Relay",
-        what: format!("the same by a loop of recv and {RECEIVERS} send that neither opens nor seals, same run ({name})"),
+        what: format!(
+            "the same by a loop of recv and {RECEIVERS} send that neither opens nor seals, same run ({name})"
+        ),
         value: bare.per_cpu_sec().map(|rate| rate / 1e3),
         unit: "k/CPU s",
         goal: None,
@@ -358,11 +322,7 @@ fn loopback() -> UdpSocket {
 }
 
 /// Counts datagrams of a length at the receivers' sockets on a thread of its own, until `stop`.
-fn count_arrivals(
-    receivers: Vec<UdpSocket>,
-    length: usize,
-    stop: Arc<AtomicBool>,
-) -> thread::JoinHandle<u64> {
+fn count_arrivals(receivers: Vec<UdpSocket>, length: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<u64> {
     for socket in &receivers {
         socket.set_nonblocking(true).expect("every socket can");
     }
@@ -400,9 +360,7 @@ fn drive(
             continue;
         }
         let length = next(&mut buffer);
-        socket
-            .send_to(&buffer[..length], to)
-            .expect("loopback takes it");
+        socket.send_to(&buffer[..length], to).expect("loopback takes it");
         sent += 1;
     }
     began.elapsed()
@@ -415,19 +373,11 @@ const IN_FLIGHT: u64 = 64;
 fn bare_sockets(length: usize) -> Carried {
     let (forwarder, sender) = (loopback(), loopback());
     let receivers: Vec<UdpSocket> = (0..RECEIVERS).map(|_| loopback()).collect();
-    let addresses: Vec<SocketAddr> = receivers
-        .iter()
-        .map(|socket| socket.local_addr().expect("it is bound"))
-        .collect();
+    let addresses: Vec<SocketAddr> = receivers.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
     let to_forwarder = forwarder.local_addr().expect("it is bound");
-    let (stop, taken) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
+    let (stop, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let arrivals = count_arrivals(receivers, length, Arc::clone(&stop));
-    forwarder
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .expect("a timeout above zero is taken");
+    forwarder.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout above zero is taken");
     let (stopped, count) = (Arc::clone(&stop), Arc::clone(&taken));
     let forwarding = thread::Builder::new()
         .name(BARE_THREAD.to_owned())
@@ -445,21 +395,11 @@ fn bare_sockets(length: usize) -> Carried {
             (sent, process::thread_cpu_secs(BARE_THREAD))
         })
         .expect("a thread starts");
-    let wall = drive(
-        &sender,
-        to_forwarder,
-        |_| length,
-        || taken.load(Ordering::Relaxed),
-    );
+    let wall = drive(&sender, to_forwarder, |_| length, || taken.load(Ordering::Relaxed));
     stop.store(true, Ordering::Relaxed);
     let (sent, cpu_secs) = forwarding.join().expect("it only counts");
     let delivered = arrivals.join().expect("it only counts");
-    Carried {
-        sent,
-        delivered,
-        wall,
-        cpu_secs,
-    }
+    Carried { sent, delivered, wall, cpu_secs }
 }
 
 const BARE_THREAD: &str = "bare";
@@ -467,10 +407,7 @@ const BARE_THREAD: &str = "bare";
 /// A server, a host who sends and nine guests who listen.
 async fn shipped_server(load: &Load) -> Carried {
     let state = support::StateDir::new();
-    let config = ServerConfig {
-        listen: support::anywhere(),
-        state_dir: state.path().to_owned(),
-    };
+    let config = ServerConfig { listen: support::anywhere(), state_dir: state.path().to_owned() };
     let server = Server::start(config).await.expect("the server starts");
     let at = server.address();
     let (mut host, room) = support::Client::create(at, "Ada").await;
@@ -489,9 +426,7 @@ async fn shipped_server(load: &Load) -> Carried {
         let mut buffer = [0; DATAGRAM_MAX_BYTES];
         let length = seal(&mut sealer, &mut buffer, &PING);
         let receiver = loopback();
-        receiver
-            .send_to(&buffer[..length], at)
-            .expect("loopback takes it");
+        receiver.send_to(&buffer[..length], at).expect("loopback takes it");
         receivers.push(receiver);
         guests.push(guest);
     }

@@ -2,10 +2,7 @@
 //!
 //! Two connections over a seeded link in virtual time, so the machine does not matter: the same source gives the same
 //! figures everywhere.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "virtual time begins at any instant"
-)]
+#![expect(clippy::disallowed_methods, reason = "virtual time begins at any instant")]
 
 mod figures;
 
@@ -20,9 +17,7 @@ use figures::{Figure, Figures, Goal, quantile};
 fn main() {
     let mut figures = Figures::new("reno");
     for (loss_percent, kernel) in KERNEL_RENO_MBIT {
-        let runs: Vec<f64> = (1..=SEEDS)
-            .map(|seed| Path::new(loss_percent, seed).goodput_mbit(BULK))
-            .collect();
+        let runs: Vec<f64> = (1..=SEEDS).map(|seed| Path::new(loss_percent, seed).goodput_mbit(BULK)).collect();
         let median = quantile(&runs, 0.5);
         figures.add(Figure {
             row: "Goodput",
@@ -67,16 +62,8 @@ const KERNEL_RENO_MBIT: [(f64, f64); 4] = [(0.0, 19.0), (0.1, 9.7), (1.0, 2.7), 
 /// Loss in percent, goal for the 99th percentile, what others reach.
 const SMALL_MESSAGES: [(f64, Option<Goal>, &str); 3] = [
     (0.0, None, ""),
-    (
-        1.0,
-        Some(Goal::AtMost(50.0)),
-        "p99, measured elsewhere: kernel Reno 88, quinn 56, KCP 46 ms",
-    ),
-    (
-        3.0,
-        Some(Goal::AtMost(105.0)),
-        "p99, measured elsewhere: kernel Reno 180, quinn 155, KCP 104 ms",
-    ),
+    (1.0, Some(Goal::AtMost(50.0)), "p99, measured elsewhere: kernel Reno 88, quinn 56, KCP 46 ms"),
+    (3.0, Some(Goal::AtMost(105.0)), "p99, measured elsewhere: kernel Reno 180, quinn 155, KCP 104 ms"),
 ];
 
 const SEEDS: u64 = 5;
@@ -137,18 +124,12 @@ impl Path {
         let (mut written, mut delays, mut received) = (Vec::new(), Vec::new(), 0);
         let mut sink = vec![0; 64 * 1024];
         while delays.len() < count {
-            let next = written
-                .last()
-                .map_or(self.now, |last: &Instant| *last + MESSAGE_INTERVAL);
+            let next = written.last().map_or(self.now, |last: &Instant| *last + MESSAGE_INTERVAL);
             if written.len() < count && self.now >= next {
                 self.sides[0].write(StreamId::MESSAGES, &[7; MESSAGE_BYTES]);
                 written.push(self.now);
             }
-            self.step(if written.len() < count {
-                next.max(self.now + TICK)
-            } else {
-                self.now + MESSAGE_INTERVAL
-            });
+            self.step(if written.len() < count { next.max(self.now + TICK) } else { self.now + MESSAGE_INTERVAL });
             received += self.sides[1].read(StreamId::MESSAGES, &mut sink).bytes;
             while delays.len() < received / MESSAGE_BYTES {
                 let delay = self.now - written[delays.len()];
@@ -168,9 +149,7 @@ impl Path {
         self.now = next.max(self.now + TICK).min(until.max(self.now));
         for side in 0..2 {
             while let Some(datagram) = self.links[1 - side].poll(self.now) {
-                self.sides[side]
-                    .handle_segment(self.now, &datagram[SEALING_BYTES..])
-                    .expect("the peer is honest");
+                self.sides[side].handle_segment(self.now, &datagram[SEALING_BYTES..]).expect("the peer is honest");
             }
             self.sides[side].handle_timeout(self.now);
             while self.sides[side].poll_event().is_some() {}
@@ -181,9 +160,7 @@ impl Path {
     fn flush(&mut self) {
         let mut buffer = [0; SEALING_BYTES + SEGMENT_MAX_BYTES];
         for side in 0..2 {
-            while let Some(length) =
-                self.sides[side].poll_transmit(self.now, &mut buffer[SEALING_BYTES..])
-            {
+            while let Some(length) = self.sides[side].poll_transmit(self.now, &mut buffer[SEALING_BYTES..]) {
                 self.links[side].send(self.now, buffer[..SEALING_BYTES + length].to_vec());
             }
         }

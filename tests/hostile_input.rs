@@ -52,10 +52,7 @@ fn every_shorter_prefix_of_every_seed_is_taken() {
 
 #[test]
 fn twenty_thousand_spoiled_messages_neither_panic_nor_grow() {
-    assert_eq!(
-        TARGETS.iter().map(|(_, _, share)| share).sum::<usize>(),
-        MUTATIONS
-    );
+    assert_eq!(TARGETS.iter().map(|(_, _, share)| share).sum::<usize>(), MUTATIONS);
     let mut random = StdRng::seed_from_u64(RANDOM_SEED);
     for (target, run, count) in TARGETS {
         let seeds = seeds(target);
@@ -82,23 +79,16 @@ struct Named(&'static str, usize);
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "{}: spoiled message {} of seed {RANDOM_SEED}",
-                self.0, self.1
-            );
+            eprintln!("{}: spoiled message {} of seed {RANDOM_SEED}", self.0, self.1);
         }
     }
 }
 
 /// The files of `tests/fuzz/seeds`, in the order of their names.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fuzz/seeds")
-        .join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
     let files = std::fs::read_dir(&folder).expect("a folder of seeds for each target");
-    let mut paths: Vec<PathBuf> = files
-        .map(|file| file.expect("a folder that can be read").path())
-        .collect();
+    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a folder that can be read").path()).collect();
     paths.sort();
     let read = |path| std::fs::read(path).expect("a file that can be read");
     paths.iter().map(read).collect()

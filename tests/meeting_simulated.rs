@@ -52,68 +52,29 @@ fn minute_of_eight(path: LinkConfig, seed: u64) -> Meeting {
 }
 
 fn check_promises(meeting: &Meeting) {
-    let ids: BTreeSet<MemberId> = meeting
-        .participants
-        .iter()
-        .map(|participant| participant.id())
-        .collect();
+    let ids: BTreeSet<MemberId> = meeting.participants.iter().map(|participant| participant.id()).collect();
     for participant in &meeting.participants {
         let (name, seen) = (&participant.name, &participant.seen);
-        let others: BTreeSet<_> = ids
-            .iter()
-            .copied()
-            .filter(|id| *id != participant.id())
-            .collect();
+        let others: BTreeSet<_> = ids.iter().copied().filter(|id| *id != participant.id()).collect();
 
-        assert_eq!(
-            seen.frames.keys().copied().collect::<BTreeSet<_>>(),
-            others,
-            "{name} sees everybody else"
-        );
+        assert_eq!(seen.frames.keys().copied().collect::<BTreeSet<_>>(), others, "{name} sees everybody else");
         for (sender, (complete, holes, wrong)) in &seen.frames {
-            assert!(
-                complete + holes > 300,
-                "{name} sees {sender} move: {complete} + {holes}"
-            );
+            assert!(complete + holes > 300, "{name} sees {sender} move: {complete} + {holes}");
             assert_eq!(*wrong, 0, "{name} gets the bytes {sender} sent");
         }
         let (sound, blocks) = seen.blocks;
-        assert!(
-            blocks > 5_900 && sound * 100 > blocks * 60,
-            "{name} hears voices: {sound} of {blocks}"
-        );
+        assert!(blocks > 5_900 && sound * 100 > blocks * 60, "{name} hears voices: {sound} of {blocks}");
 
-        let public: Vec<_> = seen
-            .chat
-            .iter()
-            .filter(|line| line.2 == Recipients::Everyone)
-            .collect();
-        assert_eq!(
-            public.len(),
-            70,
-            "{name} reads all that is said to all, once"
-        );
+        let public: Vec<_> = seen.chat.iter().filter(|line| line.2 == Recipients::Everyone).collect();
+        assert_eq!(public.len(), 70, "{name} reads all that is said to all, once");
         for sender in &others {
-            let rounds: Vec<_> = public
-                .iter()
-                .filter(|line| line.0 == *sender)
-                .map(|line| line.3.clone())
-                .collect();
+            let rounds: Vec<_> = public.iter().filter(|line| line.0 == *sender).map(|line| line.3.clone()).collect();
             let index = usize::from(sender.0) - 1;
-            assert_eq!(
-                rounds,
-                (0..10)
-                    .map(|round| format!("{index} {round}"))
-                    .collect::<Vec<_>>(),
-                "in order"
-            );
+            assert_eq!(rounds, (0..10).map(|round| format!("{index} {round}")).collect::<Vec<_>>(), "in order");
         }
 
         let round_trip = seen.snapshot.round_trip_time.expect("pings are answered");
-        assert!(
-            round_trip < Duration::from_millis(150),
-            "{name}: {round_trip:?}"
-        );
+        assert!(round_trip < Duration::from_millis(150), "{name}: {round_trip:?}");
         assert!(seen.snapshot.reno.cwnd_bytes > 0);
     }
 
@@ -121,60 +82,27 @@ fn check_promises(meeting: &Meeting) {
         let chat = meeting.participants[index].seen.chat.iter();
         chat.filter(|line| line.2 != Recipients::Everyone).count()
     };
-    assert_eq!(
-        (0..8).map(private).collect::<Vec<_>>(),
-        [10, 0, 0, 0, 0, 0, 0, 0],
-        "private words reach one"
-    );
+    assert_eq!((0..8).map(private).collect::<Vec<_>>(), [10, 0, 0, 0, 0, 0, 0, 0], "private words reach one");
 
     let files = |index: usize, seed: u64| {
         let files = meeting.participants[index].seen.files.iter();
-        files
-            .filter(|(.., content)| *content == file(seed, FILE_BYTES))
-            .count()
+        files.filter(|(.., content)| *content == file(seed, FILE_BYTES)).count()
     };
-    assert_eq!(
-        (0..8).map(|index| files(index, 5)).collect::<Vec<_>>(),
-        [0, 1, 1, 1, 1, 1, 1, 1],
-        "a file for all"
-    );
-    assert_eq!(
-        (0..8).map(|index| files(index, 6)).collect::<Vec<_>>(),
-        [0, 1, 0, 0, 0, 0, 0, 0],
-        "a file for one"
-    );
-    assert!(
-        meeting.participants[1]
-            .seen
-            .files
-            .iter()
-            .all(|(_, offer, _)| offer.name == "notes.txt")
-    );
-    let verified = meeting.participants[0]
-        .seen
-        .file_states
-        .iter()
-        .filter(|(.., state)| *state == FileState::Verified);
+    assert_eq!((0..8).map(|index| files(index, 5)).collect::<Vec<_>>(), [0, 1, 1, 1, 1, 1, 1, 1], "a file for all");
+    assert_eq!((0..8).map(|index| files(index, 6)).collect::<Vec<_>>(), [0, 1, 0, 0, 0, 0, 0, 0], "a file for one");
+    assert!(meeting.participants[1].seen.files.iter().all(|(_, offer, _)| offer.name == "notes.txt"));
+    let verified = meeting.participants[0].seen.file_states.iter().filter(|(.., state)| *state == FileState::Verified);
     assert_eq!(verified.count(), 7, "the sender hears of each receiver");
 }
 
 #[test]
 fn eight_people_meet_for_a_minute_on_a_clean_network() {
-    let meeting = minute_of_eight(
-        LinkConfig {
-            delay: Duration::from_millis(1),
-            ..LinkConfig::default()
-        },
-        1,
-    );
+    let meeting = minute_of_eight(LinkConfig { delay: Duration::from_millis(1), ..LinkConfig::default() }, 1);
     check_promises(&meeting);
     for participant in &meeting.participants {
         for stream in &participant.seen.snapshot.inbound {
             assert_eq!(stream.packets_lost, 0, "{stream:?}");
-            if let InboundMedia::Video {
-                frames_incomplete, ..
-            } = stream.media
-            {
+            if let InboundMedia::Video { frames_incomplete, .. } = stream.media {
                 // A frame may be under way at the moment of admission.
                 assert!(frames_incomplete <= 1, "{stream:?}");
             }
@@ -189,18 +117,9 @@ fn eight_people_meet_for_a_minute_at_3_percent_loss_and_40_ms_each_way() {
     for participant in &meeting.participants {
         for stream in &participant.seen.snapshot.inbound {
             // Two links of 3 % each: 5.9 % end to end.
-            let share = stream.packets_lost as f64
-                / (stream.packets_lost as f64 + stream.packets_received as f64);
-            assert!(
-                (0.03..0.09).contains(&share),
-                "measured loss {share} of {stream:?}"
-            );
-            if let InboundMedia::Audio {
-                blocks_played,
-                blocks_concealed,
-                ..
-            } = stream.media
-            {
+            let share = stream.packets_lost as f64 / (stream.packets_lost as f64 + stream.packets_received as f64);
+            assert!((0.03..0.09).contains(&share), "measured loss {share} of {stream:?}");
+            if let InboundMedia::Audio { blocks_played, blocks_concealed, .. } = stream.media {
                 let concealed = blocks_concealed as f64 / (blocks_played + blocks_concealed) as f64;
                 assert!(concealed < 0.12, "{concealed} of {stream:?}");
             }
@@ -223,10 +142,7 @@ fn the_same_seed_gives_the_same_meeting() {
 
 #[test]
 fn a_guest_sees_the_host_within_a_round_trip_and_200_ms_of_admission() {
-    let path = LinkConfig {
-        delay: Duration::from_millis(25),
-        ..LinkConfig::default()
-    };
+    let path = LinkConfig { delay: Duration::from_millis(25), ..LinkConfig::default() };
     let mut meeting = Meeting::new(path, 3);
     let (_, code) = meeting.host("Ada");
     meeting.run(Duration::from_secs(3));
@@ -248,14 +164,7 @@ fn a_waiting_guest_gets_nothing_however_long_the_wait() {
         meeting.run(Duration::from_secs(1));
     }
     let eve = &meeting.participants[eve];
-    assert_eq!(
-        (
-            eve.seen.datagrams,
-            eve.seen.chat.len(),
-            eve.session.members().len()
-        ),
-        (0, 0, 0)
-    );
+    assert_eq!((eve.seen.datagrams, eve.seen.chat.len(), eve.session.members().len()), (0, 0, 0));
     assert!(eve.endpoint.is_none() && eve.session.you().is_none());
     assert_eq!(meeting.participants[1].seen.chat.len(), 60);
 }
@@ -273,51 +182,31 @@ fn a_removed_member_gets_nothing_from_then_on() {
     let before = meeting.participants[bo].seen.datagrams;
     meeting.run(Duration::from_secs(5));
     assert_eq!(meeting.participants[bo].seen.datagrams, before);
-    assert!(matches!(
-        meeting.participants[bo].seen.over,
-        Some(Over::Ended(_))
-    ));
+    assert!(matches!(meeting.participants[bo].seen.over, Some(Over::Ended(_))));
     let frames = &meeting.participants[2].seen.frames;
     assert!(frames[&id].0 < frames[&meeting.participants[0].id()].0);
 }
 
 #[test]
 fn a_denied_guest_and_a_wrong_code_are_told_at_once() {
-    let mut meeting = Meeting::new(
-        LinkConfig {
-            delay: Duration::from_millis(20),
-            ..LinkConfig::default()
-        },
-        6,
-    );
+    let mut meeting = Meeting::new(LinkConfig { delay: Duration::from_millis(20), ..LinkConfig::default() }, 6);
     let (_, code) = meeting.host("Ada");
-    let wrong =
-        common::ids::RoomCode::new(if code.to_string() == "000000" { 1 } else { 0 }).unwrap();
+    let wrong = common::ids::RoomCode::new(if code.to_string() == "000000" { 1 } else { 0 }).unwrap();
     let eve = meeting.knock("Eve", wrong);
     meeting.run(Duration::from_millis(41));
-    assert_eq!(
-        meeting.participants[eve].seen.over,
-        Some(Over::Refused(Refusal::WrongCode))
-    );
+    assert_eq!(meeting.participants[eve].seen.over, Some(Over::Refused(Refusal::WrongCode)));
 
     let bo = meeting.knock("Bo", code);
     meeting.run(Duration::from_secs(1));
     let knock = meeting.participants[0].seen.knocks[0].0;
     meeting.participants[0].session.act(Action::Deny(knock));
     meeting.run(Duration::from_millis(41));
-    assert_eq!(
-        meeting.participants[bo].seen.over,
-        Some(Over::Refused(Refusal::Denied))
-    );
+    assert_eq!(meeting.participants[bo].seen.over, Some(Over::Refused(Refusal::Denied)));
 }
 
 #[test]
 fn a_narrow_link_brings_the_ladder_down_and_a_wide_one_up() {
-    let narrow = LinkConfig {
-        delay: Duration::from_millis(20),
-        rate_bps: Some(1_500_000),
-        ..LinkConfig::default()
-    };
+    let narrow = LinkConfig { delay: Duration::from_millis(20), rate_bps: Some(1_500_000), ..LinkConfig::default() };
     let mut meeting = Meeting::new(LinkConfig::default(), 7);
     let (ada, code) = meeting.host("Ada");
     meeting.join("Bo", code);
@@ -327,17 +216,9 @@ fn a_narrow_link_brings_the_ladder_down_and_a_wide_one_up() {
     meeting.run(Duration::from_secs(20));
     let narrow_target = meeting.participants[ada].seen.snapshot.video_target;
     let size = |target: common::media::ladder::VideoTarget| (target.rung.index, target.quality);
-    assert!(
-        size(narrow_target) < size(wide_target),
-        "{wide_target:?} to {narrow_target:?}"
-    );
-    meeting.participants[ada]
-        .up
-        .configure(LinkConfig::default());
+    assert!(size(narrow_target) < size(wide_target), "{wide_target:?} to {narrow_target:?}");
+    meeting.participants[ada].up.configure(LinkConfig::default());
     meeting.run(Duration::from_secs(40));
     let again = meeting.participants[ada].seen.snapshot.video_target;
-    assert!(
-        size(again) > size(narrow_target),
-        "{narrow_target:?} to {again:?}"
-    );
+    assert!(size(again) > size(narrow_target), "{narrow_target:?} to {again:?}");
 }

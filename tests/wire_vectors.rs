@@ -4,9 +4,7 @@
 //! Who changes the format on purpose takes over the line that the failing test prints, and raises
 //! [`common::wire::control::PROTOCOL_VERSION`].
 
-use common::ids::{
-    ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId,
-};
+use common::ids::{ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId};
 use common::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES};
 use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
@@ -14,12 +12,8 @@ use common::wire::control::{
     self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Refusal, ServerMessage,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
-use common::wire::media::{
-    AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader,
-};
-use common::wire::message::{
-    self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients,
-};
+use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
+use common::wire::message::{self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients};
 use common::wire::segment::{SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
 use std::time::Duration;
 
@@ -33,12 +27,7 @@ fn the_shipped_encoders_write_what_is_checked_in() {
     let golden: Vec<&str> = golden_lines().collect();
     for (index, (name, bytes)) in written.iter().enumerate() {
         let line = format!("{name} = {}", hex(bytes));
-        assert_eq!(
-            golden.get(index).copied().unwrap_or("(no such line)"),
-            line,
-            "line {} of the vectors",
-            index + 1
-        );
+        assert_eq!(golden.get(index).copied().unwrap_or("(no such line)"), line, "line {} of the vectors", index + 1);
     }
     assert_eq!(golden.len(), written.len(), "one line for each vector");
 }
@@ -48,17 +37,13 @@ fn the_checked_in_datagrams_open() {
     for (name, suite) in SEALED {
         let mut datagram = golden_bytes(name);
         let header = DatagramHeader::parse(&datagram).expect("the header is whole");
-        let (plaintext, newest) = Opener::new(suite, &secret())
-            .open(header, &mut datagram)
-            .expect("the tag fits");
+        let (plaintext, newest) = Opener::new(suite, &secret()).open(header, &mut datagram).expect("the tag fits");
         assert_eq!((&*plaintext, newest), (&PING[..], true), "{name}");
     }
 }
 
 fn golden_lines() -> impl Iterator<Item = &'static str> {
-    GOLDEN
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    GOLDEN.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn golden_bytes(name: &str) -> Vec<u8> {
@@ -67,9 +52,7 @@ fn golden_bytes(name: &str) -> Vec<u8> {
         .find(|(found, _)| *found == name)
         .map(|(_, digits)| digits)
         .expect("the vector is there");
-    (0..digits.len() / 2)
-        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("two digits"))
-        .collect()
+    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("two digits")).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -77,14 +60,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn vectors() -> Vec<Vector> {
-    let parts = [
-        clear_vectors(),
-        sealed_vectors(),
-        media_vectors(),
-        segment_vectors(),
-        control_vectors(),
-        message_vectors(),
-    ];
+    let parts =
+        [clear_vectors(), sealed_vectors(), media_vectors(), segment_vectors(), control_vectors(), message_vectors()];
     parts.into_iter().flatten().collect()
 }
 
@@ -93,10 +70,7 @@ const PING: [u8; 9] = [5, 0, 0, 0, 0, 0, 1, 0x86, 0xa0];
 
 const SEALED: [(&str, CipherSuite); 2] = [
     ("sealed_ping_aes_256_gcm", CipherSuite::Aes256Gcm),
-    (
-        "sealed_ping_chacha20_poly1305",
-        CipherSuite::ChaCha20Poly1305,
-    ),
+    ("sealed_ping_chacha20_poly1305", CipherSuite::ChaCha20Poly1305),
 ];
 
 const CONNECTION: ConnectionId = ConnectionId(0x0102_0304_0506_0708);
@@ -106,11 +80,7 @@ fn secret() -> Secret {
 }
 
 fn clear_vectors() -> Vec<Vector> {
-    let header = DatagramHeader {
-        epoch: 2,
-        connection_id: CONNECTION,
-        packet_number: 0x0a0b_0c0d_0e0f,
-    };
+    let header = DatagramHeader { epoch: 2, connection_id: CONNECTION, packet_number: 0x0a0b_0c0d_0e0f };
     let context = |direction| exporter_context(CONNECTION, direction, 0).to_vec();
     vec![
         ("outer_header", header.to_bytes().to_vec()),
@@ -126,10 +96,7 @@ fn sealed_vectors() -> Vec<Vector> {
         buffer[Sealer::PLAINTEXT_OFFSET..][..PING.len()].copy_from_slice(&PING);
         let length = Sealer::new(suite, &secret(), CONNECTION).seal(&mut buffer, PING.len());
         let length = length.expect("the key is fresh");
-        assert_eq!(
-            length,
-            DATAGRAM_HEADER_BYTES + PING.len() + DATAGRAM_TAG_BYTES
-        );
+        assert_eq!(length, DATAGRAM_HEADER_BYTES + PING.len() + DATAGRAM_TAG_BYTES);
         (name, buffer[..length].to_vec())
     };
     SEALED.map(seal).into()
@@ -153,43 +120,18 @@ fn plaintext(kind: Kind, write: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
 }
 
 fn media_vectors() -> Vec<Vector> {
-    let audio = AudioHeader {
-        media: media(StreamKind::Audio),
-        format: AudioFormat::L16,
-        level: 30,
-    };
+    let audio = AudioHeader { media: media(StreamKind::Audio), format: AudioFormat::L16, level: 30 };
     vec![
-        (
-            "audio_header",
-            plaintext(Kind::Audio, |buffer| audio.write(buffer)),
-        ),
-        (
-            "video_header_two_runs",
-            plaintext(Kind::Video, write_video_header),
-        ),
-        (
-            "report_one_block",
-            plaintext(Kind::Report, |buffer| {
-                Report::write(MemberId(5), &[report_block()], buffer)
-            }),
-        ),
+        ("audio_header", plaintext(Kind::Audio, |buffer| audio.write(buffer))),
+        ("video_header_two_runs", plaintext(Kind::Video, write_video_header)),
+        ("report_one_block", plaintext(Kind::Report, |buffer| Report::write(MemberId(5), &[report_block()], buffer))),
     ]
 }
 
 fn write_video_header(buffer: &mut [u8]) -> usize {
-    let header = VideoHeader {
-        media: media(StreamKind::Video),
-        frame: FrameId(9),
-        part: 1,
-        parts: 2,
-        rung: 3,
-        quality: 60,
-    };
-    let run = |row, column, blocks| BlockRun {
-        row,
-        column,
-        blocks,
-    };
+    let header =
+        VideoHeader { media: media(StreamKind::Video), frame: FrameId(9), part: 1, parts: 2, rung: 3, quality: 60 };
+    let run = |row, column, blocks| BlockRun { row, column, blocks };
     header.write(&[run(4, 0, 20), run(5, 7, 2)], buffer)
 }
 
@@ -226,32 +168,23 @@ fn segment_vectors() -> Vec<Vector> {
 fn segment(put: impl FnOnce(&mut SegmentWriter<'_>)) -> Vec<u8> {
     plaintext(Kind::Segment, |buffer| {
         let room = &mut buffer[..SEGMENT_MAX_BYTES];
-        let mut segment = SegmentWriter::new(room, 0x0102_0304_0506, 0x0102_0304_0503)
-            .expect("the buffer is a segment long");
+        let mut segment =
+            SegmentWriter::new(room, 0x0102_0304_0506, 0x0102_0304_0503).expect("the buffer is a segment long");
         put(&mut segment);
         segment.length()
     })
 }
 
 fn control_vectors() -> Vec<Vector> {
-    let hello = ClientMessage::Hello {
-        version: 1,
-        aes: true,
-    };
-    let knock = ClientMessage::Knock {
-        code: code(),
-        name: "Bo".into(),
-    };
+    let hello = ClientMessage::Hello { version: 1, aes: true };
+    let knock = ClientMessage::Knock { code: code(), name: "Bo".into() };
     let admit = ClientMessage::Act(Action::Admit(KnockId(300)));
     vec![
         ("client_hello", control::encode(&hello)),
         ("client_knock", control::encode(&knock)),
         ("client_act_admit", control::encode(&admit)),
         ("server_admitted", control::encode(&admitted())),
-        (
-            "server_refused_try_later",
-            control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 })),
-        ),
+        ("server_refused_try_later", control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 }))),
     ]
 }
 
@@ -269,21 +202,14 @@ fn admitted() -> ServerMessage {
             id: MemberId(1),
             name: "Ada".into(),
             host: true,
-            media: MediaState {
-                camera: true,
-                microphone: false,
-            },
+            media: MediaState { camera: true, microphone: false },
         }],
         locked: false,
     })
 }
 
 fn message_vectors() -> Vec<Vector> {
-    let chat = Message::Chat {
-        id: ChatId(7),
-        to: Recipients::Member(MemberId(2)),
-        text: "Grüße".into(),
-    };
+    let chat = Message::Chat { id: ChatId(7), to: Recipients::Member(MemberId(2)), text: "Grüße".into() };
     let offer = Message::FileOffer(FileOffer {
         transfer: TransferId(1),
         to: Recipients::Everyone,
@@ -291,19 +217,10 @@ fn message_vectors() -> Vec<Vector> {
         size: 100_000,
         hash: [0xab; 32],
     });
-    let progress = Message::FileProgress {
-        to: MemberId(2),
-        transfer: TransferId(1),
-        state: FileState::Receiving(65_536),
-    };
-    let header = FileStreamHeader {
-        peer: MemberId(0x0102),
-        transfer: TransferId(0x0304_0506),
-    };
-    let delivery = Delivery {
-        from: MemberId(9),
-        message: chat.clone(),
-    };
+    let progress =
+        Message::FileProgress { to: MemberId(2), transfer: TransferId(1), state: FileState::Receiving(65_536) };
+    let header = FileStreamHeader { peer: MemberId(0x0102), transfer: TransferId(0x0304_0506) };
+    let delivery = Delivery { from: MemberId(9), message: chat.clone() };
     vec![
         ("message_chat", message::encode(&chat)),
         ("message_file_offer", message::encode(&offer)),

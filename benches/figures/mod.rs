@@ -76,10 +76,7 @@ impl Figure {
             None => "",
         };
         let unit = self.unit;
-        println!(
-            "{:<14} {value:>12} {unit:<12} {goal:<12} {verdict:<7} {}",
-            self.row, self.what
-        );
+        println!("{:<14} {value:>12} {unit:<12} {goal:<12} {verdict:<7} {}", self.row, self.what);
         if let Some(others) = &self.others {
             println!("{:61}others: {others}", "");
         }
@@ -96,14 +93,8 @@ pub(crate) struct Figures {
 impl Figures {
     /// Prints the head of the table.
     pub(crate) fn new(bench: &'static str) -> Self {
-        println!(
-            "{:<14} {:>12} {:<12} {:<12} {:<7} what",
-            bench, "value", "unit", "goal", ""
-        );
-        Self {
-            bench,
-            figures: Vec::new(),
-        }
+        println!("{:<14} {:>12} {:<12} {:<12} {:<7} what", bench, "value", "unit", "goal", "");
+        Self { bench, figures: Vec::new() }
     }
 
     /// Prints a row and keeps it for the file.
@@ -127,10 +118,8 @@ impl Figures {
 }
 
 fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    )
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
 }
 
 /// Three digits that count; whole numbers stay whole.
@@ -173,12 +162,11 @@ pub(crate) mod process {
     /// CPU seconds that the threads with this name have used.
     pub(crate) fn thread_cpu_secs(name: &str) -> Option<f64> {
         let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-        let named = tasks.flatten().map(|task| task.path()).filter(|task| {
-            std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-        });
-        let secs: Vec<f64> = named
-            .filter_map(|task| cpu_secs_of(&task.join("stat")))
-            .collect();
+        let named = tasks
+            .flatten()
+            .map(|task| task.path())
+            .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name));
+        let secs: Vec<f64> = named.filter_map(|task| cpu_secs_of(&task.join("stat"))).collect();
         (!secs.is_empty()).then(|| secs.iter().sum())
     }
 

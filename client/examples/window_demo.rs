@@ -52,11 +52,7 @@ fn main() -> Result<(), String> {
             }
             play(&slots, &events_in, &ctx);
         });
-        EngineLink {
-            commands: Box::new(|_: Command| true),
-            events: Box::new(move || events.try_recv().ok()),
-            frames,
-        }
+        EngineLink { commands: Box::new(|_: Command| true), events: Box::new(move || events.try_recv().ok()), frames }
     })
 }
 
@@ -78,25 +74,14 @@ fn play(slots: &FrameSlots, events: &mpsc::SyncSender<Event>, ctx: &eframe::egui
 
 /// Cuts the clip at the start of each picture (SOI, ISO 10918-1 table B.1).
 fn jpegs() -> Vec<&'static [u8]> {
-    let starts: Vec<_> = (0..CLIP.len() - 2)
-        .filter(|at| CLIP[*at..].starts_with(&[0xff, 0xd8, 0xff]))
-        .collect();
+    let starts: Vec<_> = (0..CLIP.len() - 2).filter(|at| CLIP[*at..].starts_with(&[0xff, 0xd8, 0xff])).collect();
     let ends = starts.iter().skip(1).copied().chain([CLIP.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| &CLIP[*start..end])
-        .collect()
+    starts.iter().zip(ends).map(|(start, end)| &CLIP[*start..end]).collect()
 }
 
 fn decode(jpeg: &[u8]) -> Picture {
-    let image =
-        turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::RGBA).expect("the clip is whole");
-    Picture {
-        width: image.width,
-        height: image.height,
-        rgba: image.pixels,
-    }
+    let image = turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::RGBA).expect("the clip is whole");
+    Picture { width: image.width, height: image.height, rgba: image.pixels }
 }
 
 fn scene_events(scene: &str) -> Vec<Event> {
@@ -104,15 +89,9 @@ fn scene_events(scene: &str) -> Vec<Event> {
     match scene {
         "home" => vec![],
         "waiting" => vec![Event::Knocking { code }],
-        "ended" => vec![Event::Ended {
-            reason: "The host ended the meeting.".into(),
-            expected: true,
-        }],
+        "ended" => vec![Event::Ended { reason: "The host ended the meeting.".into(), expected: true }],
         "knock" => {
-            let knock = |(id, name): (u32, &str)| Event::KnockArrived {
-                knock: KnockId(id),
-                name: name.into(),
-            };
+            let knock = |(id, name): (u32, &str)| Event::KnockArrived { knock: KnockId(id), name: name.into() };
             let mut events = meeting(code);
             events.extend([(1, "Frida Nakamura"), (2, "Gustav")].map(knock));
             events
@@ -151,80 +130,32 @@ fn meeting(code: RoomCode) -> Vec<Event> {
 
 fn chat() -> Vec<Event> {
     let line = |(from, id, to, text): (MemberId, u32, Recipients, &str)| {
-        Event::Chat(ChatLine {
-            from,
-            id: ChatId(id),
-            to,
-            text: text.into(),
-        })
+        Event::Chat(ChatLine { from, id: ChatId(id), to, text: text.into() })
     };
     let everyone = Recipients::Everyone;
     let mut events: Vec<_> = [
         (BO, 1, everyone, "Good morning! Can everybody hear me?"),
         (CLEO, 1, everyone, "Loud and clear."),
-        (
-            CLEO,
-            2,
-            everyone,
-            "I stay muted, there is a drill next door.",
-        ),
-        (
-            ANA,
-            1,
-            everyone,
-            "Welcome. The slides are on their way, please accept the file.",
-        ),
-        (
-            BO,
-            2,
-            Recipients::Member(ANA),
-            "Should we tell them about the budget today?",
-        ),
-        (
-            ANA,
-            2,
-            Recipients::Member(BO),
-            "Not yet. Let us wait for the numbers.",
-        ),
+        (CLEO, 2, everyone, "I stay muted, there is a drill next door."),
+        (ANA, 1, everyone, "Welcome. The slides are on their way, please accept the file."),
+        (BO, 2, Recipients::Member(ANA), "Should we tell them about the budget today?"),
+        (ANA, 2, Recipients::Member(BO), "Not yet. Let us wait for the numbers."),
     ]
     .map(line)
     .into();
-    events.extend(
-        [(1, 4), (2, 1)].map(|(id, delivered)| Event::ChatDelivered {
-            id: ChatId(id),
-            delivered,
-        }),
-    );
+    events.extend([(1, 4), (2, 1)].map(|(id, delivered)| Event::ChatDelivered { id: ChatId(id), delivered }));
     events
 }
 
 fn files() -> Vec<Event> {
     let offer = |from, transfer, to, name: &str, size| Event::FileOffered {
         from,
-        offer: FileOffer {
-            transfer: TransferId(transfer),
-            to,
-            name: name.into(),
-            size,
-            hash: [0; 32],
-        },
+        offer: FileOffer { transfer: TransferId(transfer), to, name: name.into(), size, hash: [0; 32] },
     };
     let mut events = vec![
         offer(BO, 1, Recipients::Everyone, "agenda.pdf", 184_320),
-        offer(
-            ANA,
-            1,
-            Recipients::Everyone,
-            "slides-autumn.pdf",
-            48_000_000,
-        ),
-        offer(
-            CLEO,
-            1,
-            Recipients::Member(ANA),
-            "budget draft.xlsx",
-            2_400_000,
-        ),
+        offer(ANA, 1, Recipients::Everyone, "slides-autumn.pdf", 48_000_000),
+        offer(CLEO, 1, Recipients::Member(ANA), "budget draft.xlsx", 2_400_000),
     ];
     events.push(Event::FileChanged {
         from: BO,
@@ -270,9 +201,7 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
         packets_received: quarter * 25,
         packets_lost: 0,
         fraction_lost: loss as f32,
-        jitter: Duration::from_secs_f64(
-            (2.0 + wave(5.0 + f64::from(member.0)).abs() + 9.0 * trouble) / 1e3,
-        ),
+        jitter: Duration::from_secs_f64((2.0 + wave(5.0 + f64::from(member.0)).abs() + 9.0 * trouble) / 1e3),
         bitrate_bps: (790_000.0 + 30_000.0 * wave(7.0)) as u64,
         media: media(kind),
     };
@@ -285,10 +214,7 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
             stream(CLEO, StreamKind::Video, 0.003 * wave(9.0).abs()),
             stream(DAN, StreamKind::Audio, 0.0),
         ],
-        outbound: vec![
-            outbound(StreamKind::Audio, trouble),
-            outbound(StreamKind::Video, trouble),
-        ],
+        outbound: vec![outbound(StreamKind::Audio, trouble), outbound(StreamKind::Video, trouble)],
         reno: reno(quarter),
         received_bitrate_bps: (2_450_000.0 + 300_000.0 * wave(11.0) - 600_000.0 * trouble) as u64,
         sent_bitrate_bps: (1_350_000.0 + 150_000.0 * wave(6.0)) as u64,
@@ -335,11 +261,7 @@ fn reno(quarter: u64) -> RenoStatistics {
         0..24 => (14.0 * 1.14_f64.powf(quarter as f64), None, Phase::SlowStart),
         _ => match (quarter - 24) % 76 {
             tooth @ 0..4 => (160.0 - 18.0 * tooth as f64, Some(80.0), Phase::FastRecovery),
-            tooth => (
-                80.0 + 1.1 * tooth as f64,
-                Some(80.0),
-                Phase::CongestionAvoidance,
-            ),
+            tooth => (80.0 + 1.1 * tooth as f64, Some(80.0), Phase::CongestionAvoidance),
         },
     };
     RenoStatistics {

@@ -154,7 +154,9 @@ fn a_host_and_two_guests_meet_by_the_printed_line() {
     let mut bo = Running::start(guest("Bo").args(["--microphone", &asset("voice_b_48k.wav")]));
     bo.wait_for("We are in.");
     let mut cy = Running::start(
-        guest("Cy").args(["--camera", "test", "--say", "only for Bo", "--to", "Bo", "--send"]).arg(folder.at("plan.bin")),
+        guest("Cy")
+            .args(["--camera", "test", "--say", "only for Bo", "--to", "Bo", "--send"])
+            .arg(folder.at("plan.bin")),
     );
     bo.wait_for("only for Bo");
     bo.wait_for("verified");
@@ -182,9 +184,15 @@ fn a_host_and_two_guests_meet_by_the_printed_line() {
 #[test]
 fn what_goes_wrong_is_one_sentence_and_an_exit_code() {
     let folder = Folder::new("wrong");
-    let mut host = Running::start(
-        conclave(&folder.at("ada")).args(["host", "--listen", "127.0.0.1:0", "--admit", "all", "--name", "Ada"]),
-    );
+    let mut host = Running::start(conclave(&folder.at("ada")).args([
+        "host",
+        "--listen",
+        "127.0.0.1:0",
+        "--admit",
+        "all",
+        "--name",
+        "Ada",
+    ]));
     let (code, server) = invitation(&host.wait_for("conclave join"));
     let wrong = if code == "000000" { "000001" } else { "000000" };
     let taken = server.as_str();

@@ -40,13 +40,7 @@ fn a_wrong_code_and_a_wrong_address_are_sentences() {
     let code = joined.code.to_string().parse::<u32>().unwrap();
     joined.code = RoomCode::new((code + 1) % RoomCode::COUNT).unwrap();
     let mut bo = scene.guest("Bo", &joined);
-    assert_eq!(
-        bo.ending(),
-        (
-            "No meeting has this code. Please check the six digits.".into(),
-            false
-        )
-    );
+    assert_eq!(bo.ending(), ("No meeting has this code. Please check the six digits.".into(), false));
     joined.addresses = vec!["not an address".into()];
     let mut cy = scene.guest("Cy", &joined);
     assert!(cy.ending().0.contains("is no server address"));
@@ -70,11 +64,7 @@ fn who_gives_up_while_connecting_is_free_at_once() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = silent.local_addr().unwrap().to_string();
     let mut bo = scene.person("Bo");
-    bo.tell(Command::Join {
-        server,
-        code: RoomCode::new(1).unwrap(),
-        name: "Bo".into(),
-    });
+    bo.tell(Command::Join { server, code: RoomCode::new(1).unwrap(), name: "Bo".into() });
     bo.wait(|event| matches!(event, Event::Connecting { .. }).then_some(()));
     let gave_up = Instant::now();
     bo.tell(Command::Leave);
@@ -102,10 +92,7 @@ fn one_engine_holds_a_second_meeting_after_the_first() {
     let (mut ada, _) = scene.host("Ada");
     ada.tell(Command::Leave);
     ada.ending();
-    ada.tell(Command::StartMeeting {
-        name: "Ada".into(),
-        server: None,
-    });
+    ada.tell(Command::StartMeeting { name: "Ada".into(), server: None });
     let second = ada.joined();
     let (mut bo, _) = scene.admitted("Bo", &second, &mut ada);
     bo.tell(Command::Leave);
@@ -121,10 +108,7 @@ fn a_window_that_hangs_stops_nobody_and_misses_no_line_of_chat() {
     // Bo's window takes no events meanwhile, more than his channel holds.
     let mut read = 0;
     for line in 0..LINES {
-        ada.tell(Command::SendChat {
-            to: Recipients::Everyone,
-            text: line.to_string(),
-        });
+        ada.tell(Command::SendChat { to: Recipients::Everyone, text: line.to_string() });
         ada.wait(|event| matches!(event, Event::Chat(_)).then_some(()));
     }
     while read < LINES {
@@ -145,32 +129,19 @@ fn a_file_is_declined_cancelled_and_withdrawn_and_both_ends_know() {
     let path = scene.file("data.bin", 100_000);
 
     let (from, offer) = offer(&ada, &mut bo, &path);
-    bo.tell(Command::DeclineFile {
-        from,
-        transfer: offer.transfer,
-    });
+    bo.tell(Command::DeclineFile { from, transfer: offer.transfer });
     assert_eq!(state(&mut ada, &offer, bo_id), FileState::Declined);
 
     let (from, offer) = self::offer(&ada, &mut bo, &path);
-    bo.tell(Command::AcceptFile {
-        from,
-        transfer: offer.transfer,
-    });
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
     assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Verified);
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
-    assert_eq!(
-        std::fs::read(scene.0.join("Bo/received/data.bin")).unwrap(),
-        std::fs::read(&path).unwrap()
-    );
+    assert_eq!(std::fs::read(scene.0.join("Bo/received/data.bin")).unwrap(), std::fs::read(&path).unwrap());
 
     let (from, offer) = self::offer(&ada, &mut bo, &path);
-    ada.tell(Command::CancelFile {
-        from,
-        transfer: offer.transfer,
-    });
+    ada.tell(Command::CancelFile { from, transfer: offer.transfer });
     bo.wait(|event| {
-        matches!(event, Event::FileWithdrawn { transfer, .. } if *transfer == offer.transfer)
-            .then_some(())
+        matches!(event, Event::FileWithdrawn { transfer, .. } if *transfer == offer.transfer).then_some(())
     });
 }
 
@@ -182,18 +153,10 @@ fn a_file_that_changed_after_it_was_offered_is_not_kept() {
     let path = scene.file("data.bin", 50_000);
     let (from, offer) = offer(&ada, &mut bo, &path);
     std::fs::write(&path, vec![7; 50_000]).unwrap();
-    bo.tell(Command::AcceptFile {
-        from,
-        transfer: offer.transfer,
-    });
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
     assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Corrupt);
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Corrupt);
-    assert_eq!(
-        std::fs::read_dir(scene.0.join("Bo/received"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 0);
 }
 
 #[test]
@@ -203,27 +166,16 @@ fn a_guest_who_left_in_the_middle_of_a_file_leaves_nothing_half() {
     let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
     let path = scene.file("large.bin", 64 << 20);
     let (from, offer) = offer(&ada, &mut bo, &path);
-    bo.tell(Command::AcceptFile {
-        from,
-        transfer: offer.transfer,
-    });
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
     bo.wait(|event| match event {
-        Event::FileChanged {
-            state: FileState::Receiving(bytes),
-            ..
-        } if *bytes > 0 => Some(()),
+        Event::FileChanged { state: FileState::Receiving(bytes), .. } if *bytes > 0 => Some(()),
         _ => None,
     });
     bo.tell(Command::Leave);
     bo.ending();
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Cancelled);
     bo.engine.stop();
-    assert_eq!(
-        std::fs::read_dir(scene.0.join("Bo/received"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 0);
 }
 
 fn ada_knock(ada: &mut Person) -> KnockId {
@@ -234,10 +186,7 @@ fn ada_knock(ada: &mut Person) -> KnockId {
 }
 
 fn offer(from: &Person, to: &mut Person, path: &Path) -> (MemberId, FileOffer) {
-    from.tell(Command::OfferFile {
-        to: Recipients::Everyone,
-        path: path.to_owned(),
-    });
+    from.tell(Command::OfferFile { to: Recipients::Everyone, path: path.to_owned() });
     to.wait(|event| match event {
         Event::FileOffered { from, offer } => Some((*from, offer.clone())),
         _ => None,
@@ -247,12 +196,9 @@ fn offer(from: &Person, to: &mut Person, path: &Path) -> (MemberId, FileOffer) {
 /// The next state of a file.
 fn state(person: &mut Person, offer: &FileOffer, by: MemberId) -> FileState {
     person.wait(|event| match event {
-        Event::FileChanged {
-            transfer,
-            receiver,
-            state,
-            ..
-        } if (*transfer, *receiver) == (offer.transfer, by) => Some(*state),
+        Event::FileChanged { transfer, receiver, state, .. } if (*transfer, *receiver) == (offer.transfer, by) => {
+            Some(*state)
+        }
         _ => None,
     })
 }
@@ -273,10 +219,7 @@ struct Person {
 
 impl Person {
     fn tell(&self, command: Command) {
-        self.engine
-            .commands
-            .blocking_send(command)
-            .expect("the engine runs");
+        self.engine.commands.blocking_send(command).expect("the engine runs");
     }
 
     /// Takes events until one is what is wanted; the others are gone.
@@ -320,10 +263,7 @@ static SCENES: AtomicU32 = AtomicU32::new(0);
 impl Scene {
     fn new(name: &str) -> Self {
         let number = SCENES.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!(
-            "conclave-engine-{}-{number}-{name}",
-            std::process::id()
-        ));
+        let path = std::env::temp_dir().join(format!("conclave-engine-{}-{number}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -338,17 +278,12 @@ impl Scene {
             listen: Some(([127, 0, 0, 1], 0).into()),
             ..EngineConfig::default()
         };
-        Person {
-            engine: start(config, Arc::new(|| {})).unwrap(),
-        }
+        Person { engine: start(config, Arc::new(|| {})).unwrap() }
     }
 
     fn host(&self, name: &str) -> (Person, Joined) {
         let mut person = self.person(name);
-        person.tell(Command::StartMeeting {
-            name: name.into(),
-            server: None,
-        });
+        person.tell(Command::StartMeeting { name: name.into(), server: None });
         let joined = person.joined();
         (person, joined)
     }
@@ -356,11 +291,7 @@ impl Scene {
     fn guest(&self, name: &str, meeting: &Joined) -> Person {
         let person = self.person(name);
         let server = meeting.addresses[0].clone();
-        person.tell(Command::Join {
-            server,
-            code: meeting.code,
-            name: name.into(),
-        });
+        person.tell(Command::Join { server, code: meeting.code, name: name.into() });
         person
     }
 

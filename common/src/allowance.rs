@@ -15,12 +15,7 @@ pub struct Allowance {
 impl Allowance {
     /// A full bucket of `burst` tokens, refilled by `per_sec` tokens a second.
     pub fn new(now: Instant, burst: u32, per_sec: u32) -> Self {
-        Self {
-            burst,
-            per_sec,
-            micro_tokens: u64::from(burst) * MICRO,
-            since: now,
-        }
+        Self { burst, per_sec, micro_tokens: u64::from(burst) * MICRO, since: now }
     }
 
     /// Takes `tokens` if they are there; takes nothing and answers `false` if not.
@@ -35,9 +30,7 @@ impl Allowance {
     }
 
     fn refill(&mut self, now: Instant) {
-        let elapsed = now
-            .saturating_duration_since(self.since)
-            .min(LONGEST_REFILL);
+        let elapsed = now.saturating_duration_since(self.since).min(LONGEST_REFILL);
         let added = elapsed.as_micros() as u64 * u64::from(self.per_sec);
         self.micro_tokens = (self.micro_tokens + added).min(u64::from(self.burst) * MICRO);
         self.since = self.since.max(now);
@@ -53,10 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test needs some origin of time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
     fn a_burst_is_followed_by_the_long_run() {
         let start = Instant::now();
         let mut allowance = Allowance::new(start, 3, 2);

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    WRONG_CODE_BAN, WRONG_CODE_SOURCES_MAX, WRONG_CODE_WINDOW, WRONG_CODES_PER_MINUTE,
-    WRONG_CODES_PER_SOURCE,
+    WRONG_CODE_BAN, WRONG_CODE_SOURCES_MAX, WRONG_CODE_WINDOW, WRONG_CODES_PER_MINUTE, WRONG_CODES_PER_SOURCE,
 };
 
 /// Where a connection comes from: an IPv4 address, or the /64 a person gets of IPv6.
@@ -43,42 +42,28 @@ struct Guesses {
 impl Door {
     /// How long this source still has to wait before it may try a code, or `None` when it may try now.
     pub fn closed_for(&mut self, now: Instant, source: Source) -> Option<Duration> {
-        let for_all = self
-            .closed_until
-            .and_then(|until| until.checked_duration_since(now));
+        let for_all = self.closed_until.and_then(|until| until.checked_duration_since(now));
         let for_source = self.sources.get(&source).and_then(|guesses| {
             let until = guesses.last + WRONG_CODE_BAN;
-            (guesses.wrong >= WRONG_CODES_PER_SOURCE)
-                .then(|| until.checked_duration_since(now))
-                .flatten()
+            (guesses.wrong >= WRONG_CODES_PER_SOURCE).then(|| until.checked_duration_since(now)).flatten()
         });
         for_all.max(for_source).filter(|wait| !wait.is_zero())
     }
 
     /// Takes down that a source tried a code that no room has.
     pub fn wrong_code(&mut self, now: Instant, source: Source) {
-        let guesses = self.sources.entry(source).or_insert(Guesses {
-            wrong: 0,
-            last: now,
-        });
+        let guesses = self.sources.entry(source).or_insert(Guesses { wrong: 0, last: now });
         if now.saturating_duration_since(guesses.last) >= WRONG_CODE_BAN {
             guesses.wrong = 0;
         }
-        *guesses = Guesses {
-            wrong: guesses.wrong + 1,
-            last: now,
-        };
+        *guesses = Guesses { wrong: guesses.wrong + 1, last: now };
         self.forget_the_oldest(now);
         self.count_for_all(now);
     }
 
     fn count_for_all(&mut self, now: Instant) {
         let window_start = now.checked_sub(WRONG_CODE_WINDOW);
-        while self
-            .recent
-            .front()
-            .is_some_and(|time| window_start.is_some_and(|start| *time <= start))
-        {
+        while self.recent.front().is_some_and(|time| window_start.is_some_and(|start| *time <= start)) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
@@ -92,24 +77,16 @@ impl Door {
         if self.sources.len() <= WRONG_CODE_SOURCES_MAX {
             return;
         }
-        self.sources
-            .retain(|_, guesses| now.saturating_duration_since(guesses.last) < WRONG_CODE_BAN);
+        self.sources.retain(|_, guesses| now.saturating_duration_since(guesses.last) < WRONG_CODE_BAN);
         while self.sources.len() > WRONG_CODE_SOURCES_MAX {
-            let oldest = self
-                .sources
-                .iter()
-                .min_by_key(|(_, guesses)| guesses.last)
-                .map(|(source, _)| *source);
+            let oldest = self.sources.iter().min_by_key(|(_, guesses)| guesses.last).map(|(source, _)| *source);
             oldest.and_then(|source| self.sources.remove(&source));
         }
     }
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
 
@@ -129,11 +106,7 @@ mod tests {
         let later = start + WRONG_CODE_BAN;
         assert_eq!(door.closed_for(later, source(1)), None);
         door.wrong_code(later, source(1));
-        assert_eq!(
-            door.closed_for(later, source(1)),
-            None,
-            "the count begins anew"
-        );
+        assert_eq!(door.closed_for(later, source(1)), None, "the count begins anew");
     }
 
     #[test]
@@ -145,14 +118,8 @@ mod tests {
         let next = start + Duration::from_secs(59);
         assert_eq!(door.closed_for(next, source(1_000)), None);
         door.wrong_code(next, source(60));
-        assert_eq!(
-            door.closed_for(next, source(1_000)),
-            Some(WRONG_CODE_WINDOW)
-        );
-        assert_eq!(
-            door.closed_for(next + WRONG_CODE_WINDOW, source(1_000)),
-            None
-        );
+        assert_eq!(door.closed_for(next, source(1_000)), Some(WRONG_CODE_WINDOW));
+        assert_eq!(door.closed_for(next + WRONG_CODE_WINDOW, source(1_000)), None);
     }
 
     #[test]
@@ -170,9 +137,6 @@ mod tests {
         let [a, b, c] = ["2001:db8::1", "2001:db8::2:3:4:5", "2001:db8:0:1::1"]
             .map(|text| Source::from(text.parse::<IpAddr>().unwrap()));
         assert!(a == b && a != c);
-        assert_eq!(
-            Source::from("::ffff:10.0.0.1".parse::<IpAddr>().unwrap()),
-            source(1)
-        );
+        assert_eq!(Source::from("::ffff:10.0.0.1".parse::<IpAddr>().unwrap()), source(1));
     }
 }

@@ -11,9 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
-use crate::limits::{
-    DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
-};
+use crate::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX};
 use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
@@ -98,13 +96,7 @@ struct Path {
 
 impl Endpoint {
     /// The data plane of member `you`, as the admission and the TLS exporter gave it.
-    pub fn new(
-        now: Instant,
-        you: MemberId,
-        connection: ConnectionId,
-        suite: CipherSuite,
-        secrets: &Secrets,
-    ) -> Self {
+    pub fn new(now: Instant, you: MemberId, connection: ConnectionId, suite: CipherSuite, secrets: &Secrets) -> Self {
         Self {
             began: now,
             sealer: Sealer::new(suite, &secrets.up, connection),
@@ -112,12 +104,7 @@ impl Endpoint {
             channel: Channel::new(now),
             sending: Sending::new(now, you),
             receiving: Receiving::new(you),
-            path: Path {
-                next_ping: now,
-                ping_due: false,
-                last_ping: 0,
-                round_trip_time: None,
-            },
+            path: Path { next_ping: now, ping_due: false, last_ping: 0, round_trip_time: None },
             report: Vec::with_capacity(STREAMS_MAX),
             next_report: now + REPORT_INTERVAL,
             events: VecDeque::new(),
@@ -221,11 +208,7 @@ impl Endpoint {
 
     /// When to call [`Endpoint::handle_timeout`], or, when that has nothing to do, [`Endpoint::poll_transmit`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [
-            self.channel.poll_timeout(),
-            self.sending.poll_timeout(),
-            self.receiving.poll_timeout(),
-        ];
+        let timers = [self.channel.poll_timeout(), self.sending.poll_timeout(), self.receiving.poll_timeout()];
         let first = self.next_report.min(self.path.next_ping);
         Some(timers.into_iter().flatten().fold(first, Instant::min))
     }

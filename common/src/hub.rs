@@ -15,14 +15,14 @@ use crate::allowance::Allowance;
 use crate::door::{Door, Source};
 use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
 use crate::limits::{
-    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT,
-    KNOCK_TIMEOUT, ROOMS_MAX, ROOMS_PER_SOURCE,
+    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT, ROOMS_MAX,
+    ROOMS_PER_SOURCE,
 };
 use crate::names;
 use crate::room::{Knock, Room, Seat};
 use crate::wire::control::{
-    Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState,
-    PROTOCOL_VERSION, Refusal, ServerMessage,
+    Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Refusal,
+    ServerMessage,
 };
 
 /// What the shell has to do. The order matters: a member's keys are in place before the member hears of them.
@@ -77,23 +77,10 @@ struct Connection {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Fresh {
-        since: Instant,
-    },
-    Greeted {
-        since: Instant,
-        aes: bool,
-    },
-    Knocking {
-        room: RoomId,
-        knock: KnockId,
-        aes: bool,
-    },
-    Seated {
-        room: RoomId,
-        member: MemberId,
-        connection_id: ConnectionId,
-    },
+    Fresh { since: Instant },
+    Greeted { since: Instant, aes: bool },
+    Knocking { room: RoomId, knock: KnockId, aes: bool },
+    Seated { room: RoomId, member: MemberId, connection_id: ConnectionId },
 }
 
 impl Hub {
@@ -125,10 +112,7 @@ impl Hub {
 
     /// How many rooms there are, and how many members in all of them.
     pub fn occupancy(&self) -> (usize, usize) {
-        (
-            self.rooms.len(),
-            self.rooms.values().map(|room| room.members().len()).sum(),
-        )
+        (self.rooms.len(), self.rooms.values().map(|room| room.members().len()).sum())
     }
 
     /// A connection finished its TLS handshake.
@@ -161,9 +145,7 @@ impl Hub {
             (State::Fresh { since }, ClientMessage::Hello { version, aes }) => {
                 self.greet(control, since, version, aes);
             }
-            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => {
-                self.create(control, &name, aes)
-            }
+            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => self.create(control, &name, aes),
             (State::Greeted { aes, .. }, ClientMessage::Knock { code, name }) => {
                 self.knock(now, control, code, &name, aes);
             }
@@ -176,9 +158,7 @@ impl Hub {
             (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Ping) => {
                 self.send(control, ServerMessage::Pong);
             }
-            (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Leave) => {
-                self.leave(control)
-            }
+            (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Leave) => self.leave(control),
             _ => self.drop_connection(control),
         }
     }
@@ -195,15 +175,11 @@ impl Hub {
             .iter()
             .filter(|(_, connection)| match connection.state {
                 State::Fresh { since } | State::Greeted { since, .. } => late(since, HELLO_TIMEOUT),
-                State::Knocking { .. } | State::Seated { .. } => {
-                    late(connection.heard, CONTROL_IDLE_TIMEOUT)
-                }
+                State::Knocking { .. } | State::Seated { .. } => late(connection.heard, CONTROL_IDLE_TIMEOUT),
             })
             .map(|(control, _)| *control)
             .collect();
-        overdue
-            .into_iter()
-            .for_each(|control| self.drop_connection(control));
+        overdue.into_iter().for_each(|control| self.drop_connection(control));
         self.expire_knocks(now);
     }
 
@@ -223,12 +199,7 @@ impl Hub {
         if version == PROTOCOL_VERSION {
             self.set_state(control, State::Greeted { since, aes });
         } else {
-            self.refuse(
-                control,
-                Refusal::VersionMismatch {
-                    server: PROTOCOL_VERSION,
-                },
-            );
+            self.refuse(control, Refusal::VersionMismatch { server: PROTOCOL_VERSION });
         }
     }
 
@@ -240,51 +211,30 @@ impl Hub {
     }
 
     fn open_room(&mut self, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
-        let name = names::clean_name(name)
-            .filter(|name| !names::is_reserved(name))
-            .ok_or(Refusal::NameInvalid)?;
+        let name = names::clean_name(name).filter(|name| !names::is_reserved(name)).ok_or(Refusal::NameInvalid)?;
         if self.rooms.len() >= ROOMS_MAX || self.rooms_of_source(control) >= ROOMS_PER_SOURCE {
             return Err(Refusal::ServerFull);
         }
         let code = self.draw_code();
         self.last_room += 1;
         let id = RoomId(self.last_room);
-        self.rooms.insert(
-            id,
-            Room::new(
-                code,
-                Seat {
-                    control,
-                    name,
-                    media: MediaState::default(),
-                },
-            ),
-        );
+        self.rooms.insert(id, Room::new(code, Seat { control, name, media: MediaState::default() }));
         self.codes.insert(code, id);
         Ok(id)
     }
 
     /// Rooms whose host connects from where `control` does.
     fn rooms_of_source(&self, control: ControlId) -> usize {
-        let source = |control: &ControlId| {
-            self.connections
-                .get(control)
-                .map(|connection| connection.source)
-        };
+        let source = |control: &ControlId| self.connections.get(control).map(|connection| connection.source);
         let own = source(&control);
-        let host = |room: &Room| {
-            room.members()
-                .get(&room.host())
-                .and_then(|seat| source(&seat.control))
-        };
+        let host = |room: &Room| room.members().get(&room.host()).and_then(|seat| source(&seat.control));
         self.rooms.values().filter(|room| host(room) == own).count()
     }
 
     /// A code no room has. At most [`ROOMS_MAX`] of a million are taken, so this ends soon.
     fn draw_code(&mut self) -> RoomCode {
         loop {
-            let code = RoomCode::new(self.rng.random_range(0..RoomCode::COUNT))
-                .expect("the range is that of codes");
+            let code = RoomCode::new(self.rng.random_range(0..RoomCode::COUNT)).expect("the range is that of codes");
             if !self.codes.contains_key(&code) {
                 return code;
             }
@@ -309,15 +259,9 @@ impl Hub {
         code: RoomCode,
         name: &str,
     ) -> Result<(RoomId, KnockId, String), Refusal> {
-        let source = self
-            .connections
-            .get(&control)
-            .map(|connection| connection.source)
-            .ok_or(Refusal::Denied)?;
+        let source = self.connections.get(&control).map(|connection| connection.source).ok_or(Refusal::Denied)?;
         if let Some(wait) = self.door.closed_for(now, source) {
-            return Err(Refusal::TryLater {
-                secs: wait.as_secs_f64().ceil() as u32,
-            });
+            return Err(Refusal::TryLater { secs: wait.as_secs_f64().ceil() as u32 });
         }
         let Some(id) = self.codes.get(&code).copied() else {
             self.door.wrong_code(now, source);
@@ -325,48 +269,19 @@ impl Hub {
         };
         let name = names::clean_name(name).ok_or(Refusal::NameInvalid)?;
         let room = self.rooms.get_mut(&id).ok_or(Refusal::RoomEnded)?;
-        let knock = room.knock(Knock {
-            control,
-            name: name.clone(),
-            source,
-            since: now,
-        })?;
+        let knock = room.knock(Knock { control, name: name.clone(), source, since: now })?;
         Ok((id, knock, name))
     }
 
     /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
     fn seat(&mut self, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
-        let suite = if aes && self.aes {
-            CipherSuite::Aes256Gcm
-        } else {
-            CipherSuite::ChaCha20Poly1305
-        };
+        let suite = if aes && self.aes { CipherSuite::Aes256Gcm } else { CipherSuite::ChaCha20Poly1305 };
         let connection_id = ConnectionId(self.rng.random());
-        self.set_state(
-            control,
-            State::Seated {
-                room,
-                member,
-                connection_id,
-            },
-        );
-        self.outputs.push_back(Output::Admit(Grant {
-            control,
-            room,
-            member,
-            connection_id,
-            suite,
-        }));
+        self.set_state(control, State::Seated { room, member, connection_id });
+        self.outputs.push_back(Output::Admit(Grant { control, room, member, connection_id, suite }));
         let Some((admission, newcomer)) = self.rooms.get(&room).and_then(|place| {
             let (code, locked, members) = (place.code(), place.locked(), place.roster());
-            let admission = Admission {
-                code,
-                you: member,
-                connection_id,
-                suite,
-                members,
-                locked,
-            };
+            let admission = Admission { code, you: member, connection_id, suite, members, locked };
             Some((admission, place.member(member)?))
         }) else {
             return;
@@ -376,10 +291,7 @@ impl Hub {
     }
 
     fn act(&mut self, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
-        let allowed = self
-            .rooms
-            .get(&room)
-            .is_some_and(|place| place.may(actor, action));
+        let allowed = self.rooms.get(&room).is_some_and(|place| place.may(actor, action));
         if !allowed || !self.perform(room, action) {
             self.send(control, ServerMessage::NotAllowed(action));
         }
@@ -390,24 +302,16 @@ impl Hub {
         match action {
             Action::Admit(knock) => self.admit(room, knock),
             Action::AdmitAll => {
-                let waiting: Vec<_> = self
-                    .rooms
-                    .get(&room)
-                    .map(|place| place.knocks().keys().copied().collect())
-                    .unwrap_or_default();
+                let waiting: Vec<_> =
+                    self.rooms.get(&room).map(|place| place.knocks().keys().copied().collect()).unwrap_or_default();
                 waiting.into_iter().for_each(|knock| {
                     self.admit(room, knock);
                 });
                 true
             }
             Action::Deny(knock) => {
-                let denied = self
-                    .rooms
-                    .get_mut(&room)
-                    .and_then(|place| place.deny(knock));
-                denied.is_some_and(|denied| {
-                    self.turn_away(room, knock, denied.control, Refusal::Denied)
-                })
+                let denied = self.rooms.get_mut(&room).and_then(|place| place.deny(knock));
+                denied.is_some_and(|denied| self.turn_away(room, knock, denied.control, Refusal::Denied))
             }
             Action::End => {
                 self.end(room);
@@ -423,9 +327,7 @@ impl Hub {
             Action::Remove(member) => self.remove(room, member),
             Action::RequestMute(member) => {
                 let control = self.control_of(room, member);
-                control
-                    .map(|control| self.send(control, ServerMessage::MuteRequested))
-                    .is_some()
+                control.map(|control| self.send(control, ServerMessage::MuteRequested)).is_some()
             }
         }
     }
@@ -443,10 +345,7 @@ impl Hub {
                 if let Some(control) = self.control_of(room, member) {
                     let aes = matches!(
                         self.connections.get(&control),
-                        Some(Connection {
-                            state: State::Knocking { aes: true, .. },
-                            ..
-                        })
+                        Some(Connection { state: State::Knocking { aes: true, .. }, .. })
                     );
                     self.seat(control, room, member, aes);
                 }
@@ -456,13 +355,7 @@ impl Hub {
         true
     }
 
-    fn turn_away(
-        &mut self,
-        room: RoomId,
-        knock: KnockId,
-        guest: ControlId,
-        refusal: Refusal,
-    ) -> bool {
+    fn turn_away(&mut self, room: RoomId, knock: KnockId, guest: ControlId, refusal: Refusal) -> bool {
         self.refuse(guest, refusal);
         self.tell_host(room, ServerMessage::KnockGone(knock));
         true
@@ -501,11 +394,7 @@ impl Hub {
                 }
                 self.tell_host(room, ServerMessage::KnockGone(knock));
             }
-            State::Seated {
-                room,
-                member,
-                connection_id,
-            } => {
+            State::Seated { room, member, connection_id } => {
                 self.outputs.push_back(Output::Revoke(connection_id));
                 self.vacate(room, member, reason);
             }
@@ -535,14 +424,8 @@ impl Hub {
         let knocks = place
             .knocks()
             .iter()
-            .map(|(id, knock)| ServerMessage::KnockArrived {
-                knock: *id,
-                name: knock.name.clone(),
-            });
-        knocks
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|message| self.tell_host(room, message));
+            .map(|(id, knock)| ServerMessage::KnockArrived { knock: *id, name: knock.name.clone() });
+        knocks.collect::<Vec<_>>().into_iter().for_each(|message| self.tell_host(room, message));
     }
 
     fn end(&mut self, room: RoomId) {
@@ -556,10 +439,8 @@ impl Hub {
         for seat in place.members().values() {
             self.send(seat.control, ServerMessage::Ended(EndReason::EndedByHost));
             self.outputs.push_back(Output::Close(seat.control));
-            if let Some(Connection {
-                state: State::Seated { connection_id, .. },
-                ..
-            }) = self.connections.remove(&seat.control)
+            if let Some(Connection { state: State::Seated { connection_id, .. }, .. }) =
+                self.connections.remove(&seat.control)
             {
                 self.outputs.push_back(Output::Revoke(connection_id));
             }
@@ -571,19 +452,12 @@ impl Hub {
         let late: Vec<_> = self
             .rooms
             .iter()
-            .flat_map(|(room, place)| {
-                place
-                    .knocks()
-                    .iter()
-                    .map(move |(id, knock)| (*room, *id, knock))
-            })
+            .flat_map(|(room, place)| place.knocks().iter().map(move |(id, knock)| (*room, *id, knock)))
             .filter(|(_, _, knock)| expired(knock))
             .map(|(room, id, knock)| (room, id, knock.control))
             .collect();
         for (room, knock, control) in late {
-            self.rooms
-                .get_mut(&room)
-                .and_then(|place| place.forget_knock(knock));
+            self.rooms.get_mut(&room).and_then(|place| place.forget_knock(knock));
             self.turn_away(room, knock, control, Refusal::NoAnswer);
         }
     }
@@ -602,11 +476,7 @@ impl Hub {
     }
 
     fn control_of(&self, room: RoomId, member: MemberId) -> Option<ControlId> {
-        self.rooms
-            .get(&room)?
-            .members()
-            .get(&member)
-            .map(|seat| seat.control)
+        self.rooms.get(&room)?.members().get(&member).map(|seat| seat.control)
     }
 
     fn refuse(&mut self, control: ControlId, refusal: Refusal) {
@@ -635,8 +505,7 @@ impl Hub {
             return;
         };
         let others = place.members().iter().filter(|(id, _)| **id != except);
-        self.outputs
-            .extend(others.map(|(_, seat)| Output::Send(seat.control, message.clone())));
+        self.outputs.extend(others.map(|(_, seat)| Output::Send(seat.control, message.clone())));
     }
 }
 
@@ -644,10 +513,7 @@ impl Hub {
 const TICK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
 
@@ -679,53 +545,32 @@ mod tests {
                     Output::Admit(grant) => self.granted.push(grant),
                     Output::Close(control) => self.closed.push(control),
                     Output::Revoke(id) => self.revoked.push(id),
-                    Output::Send(control, message) => {
-                        self.sent.entry(control).or_default().push(message)
-                    }
+                    Output::Send(control, message) => self.sent.entry(control).or_default().push(message),
                 }
             }
         }
 
         fn tell(&mut self, control: u64, message: ClientMessage) {
-            self.hub
-                .handle_message(self.now, ControlId(control), message);
+            self.hub.handle_message(self.now, ControlId(control), message);
             self.drain();
         }
 
         fn connect(&mut self, control: u64) {
-            self.hub.handle_connected(
-                self.now,
-                ControlId(control),
-                IpAddr::from([10, 0, 0, control as u8]),
-            );
-            self.tell(
-                control,
-                ClientMessage::Hello {
-                    version: PROTOCOL_VERSION,
-                    aes: true,
-                },
-            );
+            self.hub.handle_connected(self.now, ControlId(control), IpAddr::from([10, 0, 0, control as u8]));
+            self.tell(control, ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true });
         }
 
         /// Client 1 hosts; answers the code.
         fn host(&mut self) -> RoomCode {
             self.connect(1);
             self.tell(1, ClientMessage::Create { name: "Ada".into() });
-            let Some(ServerMessage::Admitted(admission)) = self.sent[&ControlId(1)].last() else {
-                panic!("no room")
-            };
+            let Some(ServerMessage::Admitted(admission)) = self.sent[&ControlId(1)].last() else { panic!("no room") };
             admission.code
         }
 
         fn knock(&mut self, control: u64, code: RoomCode, name: &str) {
             self.connect(control);
-            self.tell(
-                control,
-                ClientMessage::Knock {
-                    code,
-                    name: name.into(),
-                },
-            );
+            self.tell(control, ClientMessage::Knock { code, name: name.into() });
         }
 
         fn act(&mut self, control: u64, action: Action) {
@@ -733,10 +578,7 @@ mod tests {
         }
 
         fn last(&self, control: u64) -> &ServerMessage {
-            self.sent
-                .get(&ControlId(control))
-                .and_then(|messages| messages.last())
-                .expect("something was sent")
+            self.sent.get(&ControlId(control)).and_then(|messages| messages.last()).expect("something was sent")
         }
 
         fn wait(&mut self, time: Duration) {
@@ -752,25 +594,13 @@ mod tests {
         let code = bench.host();
         bench.knock(2, code, "Bo");
         assert_eq!(bench.last(2), &ServerMessage::Knocking);
-        assert_eq!(
-            bench.last(1),
-            &ServerMessage::KnockArrived {
-                knock: KnockId(1),
-                name: "Bo".into()
-            }
-        );
+        assert_eq!(bench.last(1), &ServerMessage::KnockArrived { knock: KnockId(1), name: "Bo".into() });
         assert_eq!(bench.granted.len(), 1, "a waiting guest has no data plane");
         bench.act(1, Action::Admit(KnockId(1)));
-        let ServerMessage::Admitted(admission) = bench.last(2) else {
-            panic!("not admitted")
-        };
+        let ServerMessage::Admitted(admission) = bench.last(2) else { panic!("not admitted") };
         assert_eq!((admission.you, admission.members.len()), (MemberId(2), 2));
         assert_eq!(bench.granted[1].connection_id, admission.connection_id);
-        assert!(
-            bench.sent[&ControlId(1)]
-                .iter()
-                .any(|message| matches!(message, ServerMessage::MemberJoined(_)))
-        );
+        assert!(bench.sent[&ControlId(1)].iter().any(|message| matches!(message, ServerMessage::MemberJoined(_))));
         assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
     }
 
@@ -780,10 +610,7 @@ mod tests {
         let code = bench.host();
         bench.knock(2, code, "Bo");
         bench.act(2, Action::Admit(KnockId(1)));
-        assert!(
-            bench.closed.contains(&ControlId(2)),
-            "who acts without being in is let go"
-        );
+        assert!(bench.closed.contains(&ControlId(2)), "who acts without being in is let go");
         assert_eq!(bench.granted.len(), 1);
         assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
     }
@@ -795,12 +622,7 @@ mod tests {
         bench.knock(2, code, "Bo");
         bench.act(1, Action::Admit(KnockId(1)));
         bench.knock(3, code, "Cy");
-        for action in [
-            Action::Admit(KnockId(2)),
-            Action::AdmitAll,
-            Action::Deny(KnockId(2)),
-            Action::End,
-        ] {
+        for action in [Action::Admit(KnockId(2)), Action::AdmitAll, Action::Deny(KnockId(2)), Action::End] {
             bench.act(2, action);
             assert_eq!(bench.last(2), &ServerMessage::NotAllowed(action));
         }
@@ -816,15 +638,8 @@ mod tests {
         bench.tell(2, ClientMessage::Leave);
         bench.knock(3, code, "Bo");
         bench.act(1, Action::Admit(KnockId(1)));
-        assert_eq!(
-            bench.last(1),
-            &ServerMessage::NotAllowed(Action::Admit(KnockId(1)))
-        );
-        assert_eq!(
-            bench.granted.len(),
-            1,
-            "the second Bo was not admitted by the click for the first"
-        );
+        assert_eq!(bench.last(1), &ServerMessage::NotAllowed(Action::Admit(KnockId(1))));
+        assert_eq!(bench.granted.len(), 1, "the second Bo was not admitted by the click for the first");
     }
 
     #[test]
@@ -855,17 +670,13 @@ mod tests {
     fn a_wrong_code_is_told_at_once_and_the_sixth_is_not_even_tried() {
         let mut bench = Bench::new();
         let code = bench.host();
-        let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT)
-            .unwrap();
+        let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT).unwrap();
         for _ in 0..5 {
             bench.knock(2, wrong, "Eve");
             assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::WrongCode));
         }
         bench.knock(2, code, "Eve");
-        assert_eq!(
-            bench.last(2),
-            &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 })
-        );
+        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 }));
         bench.knock(3, code, "Bo");
         assert_eq!(bench.last(3), &ServerMessage::Knocking);
     }
@@ -880,13 +691,7 @@ mod tests {
         bench.act(1, Action::Remove(MemberId(2)));
         assert_eq!(bench.revoked, [id]);
         assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::Removed));
-        assert_eq!(
-            bench.last(1),
-            &ServerMessage::MemberLeft {
-                member: MemberId(2),
-                reason: LeaveReason::Removed
-            }
-        );
+        assert_eq!(bench.last(1), &ServerMessage::MemberLeft { member: MemberId(2), reason: LeaveReason::Removed });
     }
 
     #[test]
@@ -898,13 +703,7 @@ mod tests {
         bench.knock(3, code, "Cy");
         bench.tell(1, ClientMessage::Leave);
         assert!(bench.sent[&ControlId(2)].contains(&ServerMessage::HostChanged(MemberId(2))));
-        assert_eq!(
-            bench.last(2),
-            &ServerMessage::KnockArrived {
-                knock: KnockId(2),
-                name: "Cy".into()
-            }
-        );
+        assert_eq!(bench.last(2), &ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() });
         bench.act(2, Action::AdmitAll);
         assert!(matches!(bench.last(3), ServerMessage::Admitted(_)));
     }
@@ -927,9 +726,7 @@ mod tests {
     #[test]
     fn silence_closes_a_connection() {
         let mut bench = Bench::new();
-        bench
-            .hub
-            .handle_connected(bench.now, ControlId(9), IpAddr::from([10, 0, 0, 9]));
+        bench.hub.handle_connected(bench.now, ControlId(9), IpAddr::from([10, 0, 0, 9]));
         let code = bench.host();
         bench.knock(2, code, "Bo");
         bench.wait(HELLO_TIMEOUT);
@@ -943,22 +740,9 @@ mod tests {
     #[test]
     fn another_version_is_told_which_one_the_server_speaks() {
         let mut bench = Bench::new();
-        bench
-            .hub
-            .handle_connected(bench.now, ControlId(1), IpAddr::from([10, 0, 0, 1]));
-        bench.tell(
-            1,
-            ClientMessage::Hello {
-                version: 99,
-                aes: true,
-            },
-        );
-        assert_eq!(
-            bench.last(1),
-            &ServerMessage::Refused(Refusal::VersionMismatch {
-                server: PROTOCOL_VERSION
-            })
-        );
+        bench.hub.handle_connected(bench.now, ControlId(1), IpAddr::from([10, 0, 0, 1]));
+        bench.tell(1, ClientMessage::Hello { version: 99, aes: true });
+        assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::VersionMismatch { server: PROTOCOL_VERSION }));
     }
 
     #[test]
@@ -974,9 +758,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_code_and_another_another() {
-        let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]]
-            .map(|seed| Hub::new(seed, true).draw_code())
-            .into();
+        let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]].map(|seed| Hub::new(seed, true).draw_code()).into();
         assert!(codes[0] == codes[1] && codes[0] != codes[2]);
     }
 }

@@ -52,18 +52,11 @@ impl FromStr for RoomCode {
 
     /// Reads six digits; spaces and dashes between them are how people write codes down, so they are skipped.
     fn from_str(text: &str) -> Result<Self, InvalidRoomCode> {
-        let digits: String = text
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '\t'))
-            .collect();
+        let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '\t')).collect();
         if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidRoomCode);
         }
-        digits
-            .parse()
-            .ok()
-            .and_then(Self::new)
-            .ok_or(InvalidRoomCode)
+        digits.parse().ok().and_then(Self::new).ok_or(InvalidRoomCode)
     }
 }
 
@@ -127,11 +120,7 @@ impl Ssrc {
 
     /// What the stream carries.
     pub fn kind(self) -> StreamKind {
-        if self.0 & 0xff == StreamKind::Audio as u32 {
-            StreamKind::Audio
-        } else {
-            StreamKind::Video
-        }
+        if self.0 & 0xff == StreamKind::Audio as u32 { StreamKind::Audio } else { StreamKind::Video }
     }
 
     /// The number as it stands in a header.
@@ -160,10 +149,7 @@ mod tests {
     #[test]
     fn a_code_reads_as_people_write_it() {
         for text in ["042917", "042 917", "042-917", " 042917 "] {
-            assert_eq!(
-                text.parse::<RoomCode>().map(|code| code.to_string()),
-                Ok("042917".into())
-            );
+            assert_eq!(text.parse::<RoomCode>().map(|code| code.to_string()), Ok("042917".into()));
         }
     }
 
@@ -177,10 +163,7 @@ mod tests {
     #[test]
     fn a_stream_number_tells_member_and_kind() {
         let ssrc = Ssrc::new(MemberId(513), StreamKind::Video);
-        assert_eq!(
-            (ssrc.member(), ssrc.kind()),
-            (MemberId(513), StreamKind::Video)
-        );
+        assert_eq!((ssrc.member(), ssrc.kind()), (MemberId(513), StreamKind::Video));
         assert_eq!(Ssrc::from_wire(ssrc.to_wire()), Some(ssrc));
         assert_eq!(Ssrc::from_wire(0x0100_0000), None);
         assert_eq!(Ssrc::from_wire(2), None);

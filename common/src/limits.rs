@@ -76,8 +76,7 @@ pub const DATAGRAM_HEADER_BYTES: usize = 15;
 /// The tag of AES-256-GCM and of ChaCha20-Poly1305.
 pub const DATAGRAM_TAG_BYTES: usize = 16;
 /// Bytes of plaintext in a datagram: the kind and what it names.
-pub const PLAINTEXT_MAX_BYTES: usize =
-    DATAGRAM_MAX_BYTES - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
+pub const PLAINTEXT_MAX_BYTES: usize = DATAGRAM_MAX_BYTES - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
 /// Packet numbers a receiver remembers behind the highest one: 0.4 s at 2,500 datagrams a second.
 pub const REPLAY_WINDOW: u64 = 1_024;
 /// Datagrams sealed under one key; AES-GCM allows 2^28 of this size (RFC 9001 appendix B.1.1).

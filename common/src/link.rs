@@ -83,9 +83,7 @@ impl FromStr for LinkConfig {
 
 impl LinkConfig {
     fn set(&mut self, key: &str, value: f64) -> Option<()> {
-        let millis = Duration::try_from_secs_f64(value / 1e3)
-            .ok()
-            .filter(|time| *time <= DELAY_MAX);
+        let millis = Duration::try_from_secs_f64(value / 1e3).ok().filter(|time| *time <= DELAY_MAX);
         match key {
             "loss" if (0.0..=100.0).contains(&value) => self.loss = value / 100.0,
             "delay" => self.delay = millis?,
@@ -144,33 +142,26 @@ impl Link {
     pub fn send(&mut self, now: Instant, datagram: Vec<u8>) {
         self.sent += 1;
         let leaves = self.leaves_queue(now, datagram.len());
-        let Some(leaves) = leaves.filter(|_| !self.loses() && self.flying.len() < FLYING_MAX)
-        else {
+        let Some(leaves) = leaves.filter(|_| !self.loses() && self.flying.len() < FLYING_MAX) else {
             self.lost += 1;
             return;
         };
         let arrival = self.arrival(leaves);
         if self.rng.random_bool(self.config.duplicate) {
-            self.flying
-                .insert((arrival, 2 * self.sent + 1), datagram.clone());
+            self.flying.insert((arrival, 2 * self.sent + 1), datagram.clone());
         }
         self.flying.insert((arrival, 2 * self.sent), datagram);
     }
 
     /// The next datagram that has arrived by `now`.
     pub fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let entry = self
-            .flying
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)?;
+        let entry = self.flying.first_entry().filter(|entry| entry.key().0 <= now)?;
         Some(entry.remove())
     }
 
     /// When the next datagram arrives.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.flying
-            .first_key_value()
-            .map(|((arrival, _), _)| *arrival)
+        self.flying.first_key_value().map(|((arrival, _), _)| *arrival)
     }
 
     /// When the last bit leaves the narrow place, or `None` when the queue before it is full.
@@ -184,23 +175,16 @@ impl Link {
         if queued_bits + bits(bytes) > bits(self.config.queue_bytes) && starts > now {
             return None;
         }
-        let leaves =
-            starts + Duration::from_secs_f64(bits(bytes + OVERHEAD_BYTES) / rate_bps as f64);
+        let leaves = starts + Duration::from_secs_f64(bits(bytes + OVERHEAD_BYTES) / rate_bps as f64);
         self.busy_until = Some(leaves);
         Some(leaves)
     }
 
     /// A Gilbert model: losses come in runs of `loss_burst` datagrams in the mean, `loss` of all.
     fn loses(&mut self) -> bool {
-        let LinkConfig {
-            loss, loss_burst, ..
-        } = self.config;
+        let LinkConfig { loss, loss_burst, .. } = self.config;
         let stays = 1.0 - 1.0 / loss_burst.max(1.0);
-        let begins = if loss >= 1.0 {
-            1.0
-        } else {
-            loss * (1.0 - stays) / (1.0 - loss)
-        };
+        let begins = if loss >= 1.0 { 1.0 } else { loss * (1.0 - stays) / (1.0 - loss) };
         let independent = loss_burst <= 1.0;
         let chance = if independent {
             loss
@@ -227,10 +211,7 @@ impl Link {
 const FLYING_MAX: usize = 10_000;
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
 
@@ -251,12 +232,7 @@ mod tests {
     #[test]
     fn a_default_link_does_nothing() {
         let found = arrivals(LinkConfig::default(), 100, Duration::from_millis(1));
-        assert!(
-            found
-                .iter()
-                .enumerate()
-                .all(|(n, (id, at))| n == *id && *at == Duration::from_millis(n as u64))
-        );
+        assert!(found.iter().enumerate().all(|(n, (id, at))| n == *id && *at == Duration::from_millis(n as u64)));
     }
 
     #[test]
@@ -264,33 +240,20 @@ mod tests {
         let config: LinkConfig = "delay=40, jitter=10".parse().unwrap();
         let found = arrivals(config, 250, Duration::from_millis(10));
         assert!(found.is_sorted_by_key(|(_, at)| *at) && found.len() == 250);
-        let delays = found
-            .iter()
-            .enumerate()
-            .map(|(n, (_, at))| at.saturating_sub(Duration::from_millis(10) * n as u32));
-        assert!(
-            delays
-                .clone()
-                .all(|delay| (30..=50).contains(&delay.as_millis()))
-        );
+        let delays =
+            found.iter().enumerate().map(|(n, (_, at))| at.saturating_sub(Duration::from_millis(10) * n as u32));
+        assert!(delays.clone().all(|delay| (30..=50).contains(&delay.as_millis())));
         assert!(delays.clone().max() > delays.min().map(|delay| delay + Duration::from_millis(15)));
     }
 
     #[test]
     fn about_as_many_are_lost_as_configured_alone_or_in_bursts() {
         for loss_burst in [1.0, 3.0] {
-            let config = LinkConfig {
-                loss: 0.05,
-                loss_burst,
-                ..LinkConfig::default()
-            };
+            let config = LinkConfig { loss: 0.05, loss_burst, ..LinkConfig::default() };
             let start = Instant::now();
             let mut link = Link::new(config, 1);
             for number in 0..20_000u32 {
-                link.send(
-                    start + Duration::from_micros(u64::from(number)),
-                    vec![0; 10],
-                );
+                link.send(start + Duration::from_micros(u64::from(number)), vec![0; 10]);
                 link.poll(start + Duration::from_secs(1));
             }
             let (sent, lost) = link.counts();
@@ -302,11 +265,7 @@ mod tests {
     #[test]
     fn a_narrow_link_spaces_datagrams_and_drops_what_its_queue_cannot_hold() {
         // 1,000 bytes with headers at 8 Mbit/s are 1 ms each; the queue holds three.
-        let config = LinkConfig {
-            rate_bps: Some(8_000_000),
-            queue_bytes: 3 * 1_000,
-            ..LinkConfig::default()
-        };
+        let config = LinkConfig { rate_bps: Some(8_000_000), queue_bytes: 3 * 1_000, ..LinkConfig::default() };
         let found = arrivals(config, 10, Duration::ZERO);
         let times: Vec<_> = found.iter().map(|(_, at)| at.as_millis()).collect();
         assert_eq!(times, [1, 2, 3]);
@@ -314,9 +273,7 @@ mod tests {
 
     #[test]
     fn a_text_that_makes_no_sense_is_refused_with_an_example() {
-        for text in [
-            "loss", "loss=abc", "loss=101", "delay=-1", "colour=3", "rate=0",
-        ] {
+        for text in ["loss", "loss=abc", "loss=101", "delay=-1", "colour=3", "rate=0"] {
             let error = text.parse::<LinkConfig>().unwrap_err();
             assert!(error.to_string().contains("loss=3,delay=40"), "{text}");
         }

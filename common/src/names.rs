@@ -11,8 +11,7 @@ pub fn clean_name(typed: &str) -> Option<String> {
     // Once more after: what stood apart only by something invisible composes.
     let visible: String = typed.nfkc().filter(|c| !is_invisible(*c)).nfkc().collect();
     let name = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    let fits =
-        !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
+    let fits = !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
     fits.then_some(name)
 }
 
@@ -34,18 +33,13 @@ fn keys(name: &str) -> [String; 2] {
 
 /// Names that would make their owner look like a part of the program.
 pub fn is_reserved(name: &str) -> bool {
-    ["host", "server", "everyone"]
-        .iter()
-        .any(|reserved| look_alike(name, reserved))
+    ["host", "server", "everyone"].iter().any(|reserved| look_alike(name, reserved))
 }
 
 /// Written words as everybody sees them: without control and formatting characters but for line breaks, and without
 /// white space around them.
 pub fn clean_text(written: &str) -> String {
-    let visible: String = written
-        .chars()
-        .filter(|c| *c == '\n' || !is_invisible(*c))
-        .collect();
+    let visible: String = written.chars().filter(|c| *c == '\n' || !is_invisible(*c)).collect();
     visible.trim().to_owned()
 }
 
@@ -57,33 +51,18 @@ pub fn safe_file_name(offered: &str) -> String {
     let mapped: String = visible.map(replace_forbidden).nfc().collect();
     let trimmed = mapped.trim_matches([' ', '.']);
     let name = if trimmed.is_empty() { "file" } else { trimmed };
-    shorten(if is_device(name) {
-        format!("_{name}")
-    } else {
-        name.to_owned()
-    })
+    shorten(if is_device(name) { format!("_{name}") } else { name.to_owned() })
 }
 
 fn replace_forbidden(c: char) -> char {
-    if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') {
-        '_'
-    } else {
-        c
-    }
+    if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c }
 }
 
 /// Names that mean a device on Windows, with any extension.
 fn is_device(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end()
-        .to_ascii_uppercase();
-    let numbered = |prefix| {
-        stem.strip_prefix(prefix)
-            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered =
+        |prefix| stem.strip_prefix(prefix).is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
 }
 
@@ -96,11 +75,7 @@ fn shorten(name: String) -> String {
     if name.len() <= limit {
         return name;
     }
-    let extension = name
-        .rfind('.')
-        .map(|dot| &name[dot..])
-        .filter(|extension| extension.len() <= 16)
-        .unwrap_or("");
+    let extension = name.rfind('.').map(|dot| &name[dot..]).filter(|extension| extension.len() <= 16).unwrap_or("");
     let mut stem = limit - extension.len();
     while !name.is_char_boundary(stem) {
         stem -= 1;
@@ -125,10 +100,7 @@ mod tests {
 
     #[test]
     fn a_name_is_cleaned_to_what_is_seen() {
-        assert_eq!(
-            clean_name("  Ada \t Lovelace\u{200b} "),
-            Some("Ada Lovelace".into())
-        );
+        assert_eq!(clean_name("  Ada \t Lovelace\u{200b} "), Some("Ada Lovelace".into()));
         assert_eq!(clean_name("Ａｄａ"), Some("Ada".into()));
         assert_eq!(clean_name("e\u{200b}\u{301}"), Some("é".into()));
         assert_eq!(clean_name("\u{202e}adA"), Some("adA".into()));
@@ -145,12 +117,7 @@ mod tests {
             assert!(look_alike("Alice", other), "{other}");
         }
         assert!(look_alike("Rome", "Rorne"));
-        for (one, other) in [
-            ("Alice", "Alïce"),
-            ("Иван", "Ivan"),
-            ("李", "王"),
-            ("Bo", "Ada"),
-        ] {
+        for (one, other) in [("Alice", "Alïce"), ("Иван", "Ivan"), ("李", "王"), ("Bo", "Ada")] {
             assert!(!look_alike(one, other), "{one} {other}");
         }
     }
@@ -185,12 +152,7 @@ mod tests {
 
     #[test]
     fn a_safe_file_name_is_safe_again_and_short() {
-        for offered in [
-            "../x",
-            &"ö".repeat(500),
-            &format!("{}.tar.gz", "x".repeat(400)),
-            "con. ",
-        ] {
+        for offered in ["../x", &"ö".repeat(500), &format!("{}.tar.gz", "x".repeat(400)), "con. "] {
             let name = safe_file_name(offered);
             assert_eq!(safe_file_name(&name), name);
             assert!(name.len() <= FILE_NAME_MAX_BYTES && !name.contains(['/', '\\']));

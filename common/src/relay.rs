@@ -93,12 +93,8 @@ impl Relay {
 
     /// Gives a member a data plane. The member's address is not known before the first datagram that opens.
     pub fn admit(&mut self, now: Instant, grant: Grant, secrets: &Secrets) {
-        self.members
-            .insert(grant.connection_id, Member::new(now, grant, secrets));
-        self.rooms
-            .entry(grant.room)
-            .or_default()
-            .push(grant.connection_id);
+        self.members.insert(grant.connection_id, Member::new(now, grant, secrets));
+        self.rooms.entry(grant.room).or_default().push(grant.connection_id);
     }
 
     /// Takes a member's data plane away: from here on the member neither sends nor receives a datagram.
@@ -123,22 +119,11 @@ impl Relay {
         }
     }
 
-    fn handle_opened(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) -> Result<(), Malformed> {
+    fn handle_opened(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Malformed> {
         let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
-        let member = self
-            .members
-            .get_mut(&header.connection_id)
-            .ok_or(Malformed)?;
-        let (plaintext, newest) = member
-            .opener
-            .open(header, datagram)
-            .map_err(|_| Malformed)?;
+        let member = self.members.get_mut(&header.connection_id).ok_or(Malformed)?;
+        let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
         if newest {
             member.address = Some(from);
         }
@@ -147,25 +132,11 @@ impl Relay {
         match kind {
             Kind::Audio => {
                 let (header, _) = AudioHeader::parse(body)?;
-                self.forward(
-                    now,
-                    sender,
-                    header.media,
-                    StreamKind::Audio,
-                    plaintext,
-                    bytes,
-                )
+                self.forward(now, sender, header.media, StreamKind::Audio, plaintext, bytes)
             }
             Kind::Video => {
                 let (header, ..) = VideoHeader::parse(body)?;
-                self.forward(
-                    now,
-                    sender,
-                    header.media,
-                    StreamKind::Video,
-                    plaintext,
-                    bytes,
-                )
+                self.forward(now, sender, header.media, StreamKind::Video, plaintext, bytes)
             }
             Kind::Segment => self.handle_segment(now, header.connection_id, body),
             Kind::Report => {
@@ -195,16 +166,8 @@ impl Relay {
     ) -> Result<(), Malformed> {
         let (connection, id) = sender;
         let member = self.members.get_mut(&connection).ok_or(Malformed)?;
-        member
-            .uplink(kind)
-            .handle_packet(now, media.sequence, media.timestamp, datagram_bytes);
-        let shed = self.forwards.push(
-            kind,
-            connection,
-            member.room,
-            Ssrc::new(id, kind),
-            plaintext,
-        );
+        member.uplink(kind).handle_packet(now, media.sequence, media.timestamp, datagram_bytes);
+        let shed = self.forwards.push(kind, connection, member.room, Ssrc::new(id, kind), plaintext);
         self.statistics.datagrams_shed += shed;
         Ok(())
     }
@@ -216,11 +179,7 @@ impl Relay {
         };
         for block in report.blocks() {
             let owner = block.ssrc.member();
-            let owner = room.iter().find(|id| {
-                self.members
-                    .get(id)
-                    .is_some_and(|member| member.member == owner)
-            });
+            let owner = room.iter().find(|id| self.members.get(id).is_some_and(|member| member.member == owner));
             if let Some((id, member)) = owner.and_then(|id| Some((*id, self.members.get_mut(id)?)))
                 && member.member != reporter
             {
@@ -235,9 +194,7 @@ impl Relay {
     /// Writes the next datagram to the front of `buffer` ([`crate::limits::DATAGRAM_MAX_BYTES`] long), audio first,
     /// then video, then reports and segments. Call until it answers `None`.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let transmit = self
-            .poll_forward(now, buffer)
-            .or_else(|| self.poll_ready(now, buffer))?;
+        let transmit = self.poll_forward(now, buffer).or_else(|| self.poll_ready(now, buffer))?;
         self.statistics.datagrams_sent += 1;
         Some(transmit)
     }
@@ -288,10 +245,7 @@ impl Relay {
         if self.members.is_empty() {
             return None;
         }
-        Some(
-            self.next_channel_timeout
-                .map_or(self.next_report, |timeout| timeout.min(self.next_report)),
-        )
+        Some(self.next_channel_timeout.map_or(self.next_report, |timeout| timeout.min(self.next_report)))
     }
 
     /// Sends what is due: reports to senders, retransmissions of reliable channels.
@@ -301,10 +255,7 @@ impl Relay {
             self.report_uplinks(now);
             self.resume_throttled(now);
         }
-        if self
-            .next_channel_timeout
-            .is_some_and(|timeout| now >= timeout)
-        {
+        if self.next_channel_timeout.is_some_and(|timeout| now >= timeout) {
             self.next_channel_timeout = None;
             self.handle_channel_timeouts(now);
         }
@@ -340,10 +291,7 @@ impl Relay {
 
     /// What was done since the start.
     pub fn statistics(&self) -> RelayStatistics {
-        RelayStatistics {
-            members: self.members.len() as u64,
-            ..self.statistics
-        }
+        RelayStatistics { members: self.members.len() as u64, ..self.statistics }
     }
 }
 
@@ -359,12 +307,11 @@ fn next_receiver<'a>(
 ) -> Option<&'a mut Member> {
     let room = rooms.get(&slot.room)?;
     let sender = slot.sender;
-    let (skipped, id) = room.iter().enumerate().skip(slot.next).find(|(_, id)| {
-        **id != sender
-            && members
-                .get(id)
-                .is_some_and(|member| member.address.is_some())
-    })?;
+    let (skipped, id) = room
+        .iter()
+        .enumerate()
+        .skip(slot.next)
+        .find(|(_, id)| **id != sender && members.get(id).is_some_and(|member| member.address.is_some()))?;
     slot.next = skipped + 1;
     members.get_mut(id)
 }

@@ -94,21 +94,13 @@ impl Room {
 
     /// The roster as members see it.
     pub fn roster(&self) -> Vec<Member> {
-        self.members
-            .keys()
-            .filter_map(|id| self.member(*id))
-            .collect()
+        self.members.keys().filter_map(|id| self.member(*id)).collect()
     }
 
     /// One line of the roster.
     pub fn member(&self, id: MemberId) -> Option<Member> {
         let seat = self.members.get(&id)?;
-        Some(Member {
-            id,
-            name: seat.name.clone(),
-            host: id == self.host,
-            media: seat.media,
-        })
+        Some(Member { id, name: seat.name.clone(), host: id == self.host, media: seat.media })
     }
 
     /// Whether `actor` may do `action` here: the one place that decides.
@@ -129,11 +121,7 @@ impl Room {
         if self.locked {
             return Err(Refusal::RoomLocked);
         }
-        if self
-            .denials
-            .get(&knock.source)
-            .is_some_and(|denials| *denials >= DENIALS_PER_SOURCE)
-        {
+        if self.denials.get(&knock.source).is_some_and(|denials| *denials >= DENIALS_PER_SOURCE) {
             return Err(Refusal::Denied);
         }
         if self.members.len() >= ROOM_MEMBERS_MAX {
@@ -154,10 +142,7 @@ impl Room {
     fn has_name_like(&self, name: &str) -> bool {
         let seated = self.members.values().map(|seat| &seat.name);
         let waiting = self.knocks.values().map(|knock| &knock.name);
-        names::is_reserved(name)
-            || seated
-                .chain(waiting)
-                .any(|other| names::look_alike(name, other))
+        names::is_reserved(name) || seated.chain(waiting).any(|other| names::look_alike(name, other))
     }
 
     /// Lets a waiting guest in: the only way from a [`Knock`] to a [`Seat`].
@@ -167,19 +152,12 @@ impl Room {
     /// this id waits.
     pub fn admit(&mut self, id: KnockId) -> Option<Result<MemberId, (Knock, Refusal)>> {
         let knock = self.knocks.remove(&id)?;
-        let next = self
-            .last_member
-            .checked_add(1)
-            .filter(|_| self.members.len() < ROOM_MEMBERS_MAX);
+        let next = self.last_member.checked_add(1).filter(|_| self.members.len() < ROOM_MEMBERS_MAX);
         let Some(next) = next else {
             return Some(Err((knock, Refusal::RoomFull)));
         };
         self.last_member = next;
-        let seat = Seat {
-            control: knock.control,
-            name: knock.name,
-            media: MediaState::default(),
-        };
+        let seat = Seat { control: knock.control, name: knock.name, media: MediaState::default() };
         self.members.insert(MemberId(next), seat);
         Some(Ok(MemberId(next)))
     }
@@ -245,30 +223,18 @@ pub fn may(actor: Role, action: Action) -> bool {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
 
     fn seat(control: u64, name: &str) -> Seat {
-        Seat {
-            control: ControlId(control),
-            name: name.into(),
-            media: MediaState::default(),
-        }
+        Seat { control: ControlId(control), name: name.into(), media: MediaState::default() }
     }
 
     fn knock(control: u64, name: &str) -> Knock {
         let source = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)).into();
-        Knock {
-            control: ControlId(control),
-            name: name.into(),
-            source,
-            since: Instant::now(),
-        }
+        Knock { control: ControlId(control), name: name.into(), source, since: Instant::now() }
     }
 
     fn room() -> Room {
@@ -292,10 +258,7 @@ mod tests {
     fn only_the_host_may() {
         for action in actions() {
             assert!(may(Role::Host, action));
-            assert!(
-                !may(Role::Guest, action) && !may(Role::Stranger, action),
-                "{action:?}"
-            );
+            assert!(!may(Role::Guest, action) && !may(Role::Stranger, action), "{action:?}");
         }
     }
 
@@ -341,11 +304,7 @@ mod tests {
     fn the_door_holds_a_bounded_number_of_guests_and_none_when_locked() {
         let mut room = room();
         for number in 0..KNOCKS_PER_ROOM {
-            room.knock(knock(
-                number as u64,
-                &format!("Guest {}", char::from(b'a' + number as u8)),
-            ))
-            .unwrap();
+            room.knock(knock(number as u64, &format!("Guest {}", char::from(b'a' + number as u8)))).unwrap();
         }
         assert_eq!(room.knock(knock(99, "Zoe")), Err(Refusal::TooManyKnocks));
         room.set_locked(true);
@@ -355,13 +314,8 @@ mod tests {
     #[test]
     fn the_host_role_passes_to_the_longest_present() {
         let mut room = room();
-        let ids: Vec<_> = ["Bo", "Cy"]
-            .map(|name| room.knock(knock(2, name)).unwrap())
-            .into();
-        let members: Vec<_> = ids
-            .into_iter()
-            .map(|id| room.admit(id).unwrap().unwrap())
-            .collect();
+        let ids: Vec<_> = ["Bo", "Cy"].map(|name| room.knock(knock(2, name)).unwrap()).into();
+        let members: Vec<_> = ids.into_iter().map(|id| room.admit(id).unwrap().unwrap()).collect();
         assert_eq!(room.remove(members[1]), None);
         assert_eq!(room.remove(MemberId(1)), Some(members[0]));
         assert!(room.may(members[0], Action::End));

@@ -6,9 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{
-    AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
-};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::ids::ConnectionId;
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, DATAGRAMS_PER_KEY, REPLAY_WINDOW};
@@ -70,10 +68,7 @@ impl Secrets {
         export: impl Fn(&[u8]) -> Result<[u8; Secret::BYTES], E>,
     ) -> Result<Self, E> {
         let secret = |direction| export(&exporter_context(connection, direction, 0)).map(Secret);
-        Ok(Self {
-            up: secret(Direction::Up)?,
-            down: secret(Direction::Down)?,
-        })
+        Ok(Self { up: secret(Direction::Up)?, down: secret(Direction::Down)? })
     }
 }
 
@@ -91,10 +86,7 @@ impl DirectionKey {
         };
         let (key, iv) = secret.0.split_at(32);
         let key = UnboundKey::new(algorithm, key).expect("both ciphers take a key of 32 bytes");
-        Self {
-            key: LessSafeKey::new(key),
-            iv: iv.try_into().expect("44 bytes less 32 are 12"),
-        }
+        Self { key: LessSafeKey::new(key), iv: iv.try_into().expect("44 bytes less 32 are 12") }
     }
 
     /// IV XOR packet number, as in RFC 8446 §5.3.
@@ -116,20 +108,14 @@ pub struct Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("next_packet_number", &self.next_packet_number)
-            .finish_non_exhaustive()
+        f.debug_struct("Sealer").field("next_packet_number", &self.next_packet_number).finish_non_exhaustive()
     }
 }
 
 impl Sealer {
     /// A sealer for the data plane `connection` names.
     pub fn new(suite: CipherSuite, secret: &Secret, connection: ConnectionId) -> Self {
-        Self {
-            key: DirectionKey::new(suite, secret),
-            connection,
-            next_packet_number: 0,
-        }
+        Self { key: DirectionKey::new(suite, secret), connection, next_packet_number: 0 }
     }
 
     /// Where the plaintext of a datagram has to stand in its buffer.
@@ -146,21 +132,12 @@ impl Sealer {
         }
         let packet_number = self.next_packet_number;
         self.next_packet_number += 1;
-        let header = DatagramHeader {
-            epoch: 0,
-            connection_id: self.connection,
-            packet_number,
-        }
-        .to_bytes();
+        let header = DatagramHeader { epoch: 0, connection_id: self.connection, packet_number }.to_bytes();
         let (front, rest) = buffer.split_at_mut(DATAGRAM_HEADER_BYTES);
         let (plaintext, rest) = rest.split_at_mut(plaintext_bytes);
         front.copy_from_slice(&header);
         let nonce = self.key.nonce(packet_number);
-        let tag = self
-            .key
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::from(header), plaintext)
-            .ok()?;
+        let tag = self.key.key.seal_in_place_separate_tag(nonce, Aad::from(header), plaintext).ok()?;
         rest[..DATAGRAM_TAG_BYTES].copy_from_slice(tag.as_ref());
         Some(DATAGRAM_HEADER_BYTES + plaintext_bytes + DATAGRAM_TAG_BYTES)
     }
@@ -183,19 +160,14 @@ pub struct Opener {
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener")
-            .field("highest", &self.window.highest())
-            .finish_non_exhaustive()
+        f.debug_struct("Opener").field("highest", &self.window.highest()).finish_non_exhaustive()
     }
 }
 
 impl Opener {
     /// An opener for datagrams sealed with this secret.
     pub fn new(suite: CipherSuite, secret: &Secret) -> Self {
-        Self {
-            key: DirectionKey::new(suite, secret),
-            window: ReplayWindow::default(),
-        }
+        Self { key: DirectionKey::new(suite, secret), window: ReplayWindow::default() }
     }
 
     /// Opens `datagram`, whose parsed header is `header`, in place. Answers its plaintext, and whether its packet
@@ -213,11 +185,7 @@ impl Opener {
         }
         let (front, sealed) = datagram.split_at_mut(DATAGRAM_HEADER_BYTES);
         let nonce = self.key.nonce(header.packet_number);
-        let plaintext = self
-            .key
-            .key
-            .open_in_place(nonce, Aad::from(&*front), sealed)
-            .map_err(|_| Dropped::Forged)?;
+        let plaintext = self.key.key.open_in_place(nonce, Aad::from(&*front), sealed).map_err(|_| Dropped::Forged)?;
         Ok((plaintext, self.window.commit(header.packet_number)))
     }
 }
@@ -243,8 +211,7 @@ impl ReplayWindow {
         if number >= self.next {
             return true;
         }
-        self.next - number <= REPLAY_WINDOW
-            && self.seen[Self::word(number)] & Self::bit(number) == 0
+        self.next - number <= REPLAY_WINDOW && self.seen[Self::word(number)] & Self::bit(number) == 0
     }
 
     /// Marks `number` as seen; answers whether it is the highest so far.
@@ -252,9 +219,7 @@ impl ReplayWindow {
         let newest = number >= self.next;
         if newest {
             let first_new = self.next.div_ceil(WORD_BITS);
-            let words = (number / WORD_BITS + 1)
-                .saturating_sub(first_new)
-                .min(WINDOW_WORDS as u64);
+            let words = (number / WORD_BITS + 1).saturating_sub(first_new).min(WINDOW_WORDS as u64);
             for word in 0..words {
                 self.seen[((first_new + word) % WINDOW_WORDS as u64) as usize] = 0;
             }
@@ -285,28 +250,20 @@ mod tests {
 
     fn pair(suite: CipherSuite) -> (Sealer, Opener) {
         let secret = Secret([7; Secret::BYTES]);
-        (
-            Sealer::new(suite, &secret, ConnectionId(9)),
-            Opener::new(suite, &secret),
-        )
+        (Sealer::new(suite, &secret, ConnectionId(9)), Opener::new(suite, &secret))
     }
 
     fn sealed(sealer: &mut Sealer, plaintext: &[u8]) -> Vec<u8> {
         let mut buffer = vec![0; plaintext.len() + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES];
         buffer[Sealer::PLAINTEXT_OFFSET..][..plaintext.len()].copy_from_slice(plaintext);
-        assert_eq!(
-            sealer.seal(&mut buffer, plaintext.len()),
-            Some(buffer.len())
-        );
+        assert_eq!(sealer.seal(&mut buffer, plaintext.len()), Some(buffer.len()));
         buffer
     }
 
     fn open(opener: &mut Opener, datagram: &[u8]) -> Result<Vec<u8>, Dropped> {
         let mut datagram = datagram.to_vec();
         let header = DatagramHeader::parse(&datagram).unwrap();
-        opener
-            .open(header, &mut datagram)
-            .map(|(plaintext, _)| plaintext.to_vec())
+        opener.open(header, &mut datagram).map(|(plaintext, _)| plaintext.to_vec())
     }
 
     #[test]
@@ -328,11 +285,7 @@ mod tests {
             let mut forged = datagram.clone();
             forged[bit / 8] ^= 0x80 >> (bit % 8);
             if DatagramHeader::parse(&forged).is_ok() {
-                assert_eq!(
-                    open(&mut opener, &forged),
-                    Err(Dropped::Forged),
-                    "bit {bit}"
-                );
+                assert_eq!(open(&mut opener, &forged), Err(Dropped::Forged), "bit {bit}");
             }
         }
         assert!(open(&mut opener, &datagram).is_ok());
@@ -342,10 +295,7 @@ mod tests {
     fn a_datagram_of_the_other_direction_is_forged() {
         let mut sealer = Sealer::new(CipherSuite::Aes256Gcm, &Secret([1; 44]), ConnectionId(9));
         let (_, mut opener) = pair(CipherSuite::Aes256Gcm);
-        assert_eq!(
-            open(&mut opener, &sealed(&mut sealer, b"hello")),
-            Err(Dropped::Forged)
-        );
+        assert_eq!(open(&mut opener, &sealed(&mut sealer, b"hello")), Err(Dropped::Forged));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::time::Instant;
 use crate::ids::{KnockId, MemberId, RoomCode};
 use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_PING_INTERVAL};
 use crate::wire::control::{
-    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, PROTOCOL_VERSION,
-    Refusal, ServerMessage,
+    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, PROTOCOL_VERSION, Refusal,
+    ServerMessage,
 };
 
 /// What a session is for.
@@ -140,10 +140,7 @@ impl Session {
             Purpose::Create { name } => ClientMessage::Create { name },
             Purpose::Knock { code, name } => ClientMessage::Knock { code, name },
         };
-        let hello = ClientMessage::Hello {
-            version: PROTOCOL_VERSION,
-            aes,
-        };
+        let hello = ClientMessage::Hello { version: PROTOCOL_VERSION, aes };
         Self {
             state: State::Asking,
             members: BTreeMap::new(),
@@ -242,9 +239,7 @@ impl Session {
                 self.state = State::Waiting;
                 self.event(Event::Knocking);
             }
-            (State::Asking | State::Waiting, ServerMessage::Admitted(admission)) => {
-                self.admitted(admission)
-            }
+            (State::Asking | State::Waiting, ServerMessage::Admitted(admission)) => self.admitted(admission),
             (State::Seated, message) => self.handle_room_message(message),
             _ => self.finish(Over::Violated),
         }
@@ -252,9 +247,7 @@ impl Session {
 
     fn handle_room_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::KnockArrived { knock, name } => {
-                self.event(Event::KnockArrived { knock, name })
-            }
+            ServerMessage::KnockArrived { knock, name } => self.event(Event::KnockArrived { knock, name }),
             ServerMessage::KnockGone(knock) => self.event(Event::KnockGone(knock)),
             ServerMessage::MemberJoined(member) => {
                 self.members.insert(member.id, member.clone());
@@ -266,9 +259,7 @@ impl Session {
             }
             ServerMessage::MediaChanged { member, media } => self.media_changed(member, media),
             ServerMessage::HostChanged(host) => {
-                self.members
-                    .values_mut()
-                    .for_each(|member| member.host = member.id == host);
+                self.members.values_mut().for_each(|member| member.host = member.id == host);
                 self.event(Event::HostChanged(host));
             }
             ServerMessage::Locked(locked) => self.event(Event::Locked(locked)),
@@ -285,11 +276,7 @@ impl Session {
     fn admitted(&mut self, admission: Admission) {
         self.state = State::Seated;
         self.you = Some(admission.you);
-        self.members = admission
-            .members
-            .iter()
-            .map(|member| (member.id, member.clone()))
-            .collect();
+        self.members = admission.members.iter().map(|member| (member.id, member.clone())).collect();
         self.event(Event::Admitted(admission));
     }
 
@@ -318,10 +305,7 @@ impl Session {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
     use crate::ids::ConnectionId;
@@ -329,23 +313,11 @@ mod tests {
 
     fn knocking(now: Instant) -> Session {
         let code = RoomCode::new(7).unwrap();
-        Session::new(
-            now,
-            Purpose::Knock {
-                code,
-                name: "Bo".into(),
-            },
-            true,
-        )
+        Session::new(now, Purpose::Knock { code, name: "Bo".into() }, true)
     }
 
     fn member(id: u16, host: bool) -> Member {
-        Member {
-            id: MemberId(id),
-            name: format!("Member {id}"),
-            host,
-            media: MediaState::default(),
-        }
+        Member { id: MemberId(id), name: format!("Member {id}"), host, media: MediaState::default() }
     }
 
     fn admission() -> Admission {
@@ -374,16 +346,8 @@ mod tests {
     #[test]
     fn a_session_says_hello_and_what_it_wants() {
         let sent = outputs(&mut knocking(Instant::now()));
-        assert!(matches!(
-            sent[0],
-            Output::Send(ClientMessage::Hello {
-                version: PROTOCOL_VERSION,
-                aes: true
-            })
-        ));
-        assert!(
-            matches!(&sent[1], Output::Send(ClientMessage::Knock { name, .. }) if name == "Bo")
-        );
+        assert!(matches!(sent[0], Output::Send(ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true })));
+        assert!(matches!(&sent[1], Output::Send(ClientMessage::Knock { name, .. }) if name == "Bo"));
     }
 
     #[test]
@@ -392,18 +356,8 @@ mod tests {
         let mut session = seated(now);
         session.handle_message(now, ServerMessage::MemberJoined(member(3, false)));
         session.handle_message(now, ServerMessage::HostChanged(MemberId(3)));
-        session.handle_message(
-            now,
-            ServerMessage::MemberLeft {
-                member: MemberId(1),
-                reason: LeaveReason::Left,
-            },
-        );
-        let roster: Vec<_> = session
-            .members()
-            .values()
-            .map(|member| (member.id.0, member.host))
-            .collect();
+        session.handle_message(now, ServerMessage::MemberLeft { member: MemberId(1), reason: LeaveReason::Left });
+        let roster: Vec<_> = session.members().values().map(|member| (member.id.0, member.host)).collect();
         assert_eq!(roster, [(2, false), (3, true)]);
     }
 
@@ -414,10 +368,7 @@ mod tests {
         session.handle_timeout(now + CONTROL_PING_INTERVAL);
         assert_eq!(outputs(&mut session), [Output::Send(ClientMessage::Ping)]);
         session.handle_timeout(now + CONTROL_IDLE_TIMEOUT);
-        assert_eq!(
-            outputs(&mut session),
-            [Output::Event(Event::Over(Over::Lost))]
-        );
+        assert_eq!(outputs(&mut session), [Output::Event(Event::Over(Over::Lost))]);
         assert_eq!(session.poll_timeout(), None);
     }
 
@@ -427,10 +378,7 @@ mod tests {
         let mut session = knocking(now);
         outputs(&mut session);
         session.handle_message(now, ServerMessage::MemberJoined(member(3, false)));
-        assert_eq!(
-            outputs(&mut session),
-            [Output::Event(Event::Over(Over::Violated))]
-        );
+        assert_eq!(outputs(&mut session), [Output::Event(Event::Over(Over::Violated))]);
     }
 
     #[test]
@@ -439,12 +387,7 @@ mod tests {
         let mut session = knocking(now);
         outputs(&mut session);
         session.handle_message(now, ServerMessage::Refused(Refusal::WrongCode));
-        assert_eq!(
-            outputs(&mut session),
-            [Output::Event(Event::Over(Over::Refused(
-                Refusal::WrongCode
-            )))]
-        );
+        assert_eq!(outputs(&mut session), [Output::Event(Event::Over(Over::Refused(Refusal::WrongCode)))]);
         assert_eq!(
             Over::Refused(Refusal::WrongCode).to_string(),
             "No meeting has this code. Please check the six digits."

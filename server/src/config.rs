@@ -21,18 +21,14 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
-            state_dir: default_state_dir(),
-        }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)), state_dir: default_state_dir() }
     }
 }
 
 /// Only Linux has a place for state; elsewhere it goes with the program's local data. Without a home directory it
 /// is kept where the program was started.
 fn default_state_dir() -> PathBuf {
-    let state_dir =
-        |dirs: ProjectDirs| dirs.state_dir().unwrap_or(dirs.data_local_dir()).to_owned();
+    let state_dir = |dirs: ProjectDirs| dirs.state_dir().unwrap_or(dirs.data_local_dir()).to_owned();
     ProjectDirs::from("", "", "conclave").map_or_else(|| PathBuf::from("conclave-state"), state_dir)
 }
 
@@ -44,8 +40,6 @@ mod tests {
     fn by_default_it_listens_everywhere_at_port_7878() {
         let config = ServerConfig::default();
         assert_eq!(config.listen.to_string(), "[::]:7878");
-        assert!(
-            config.state_dir.ends_with("conclave") || config.state_dir.ends_with("conclave-state")
-        );
+        assert!(config.state_dir.ends_with("conclave") || config.state_dir.ends_with("conclave-state"));
     }
 }

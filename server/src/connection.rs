@@ -45,11 +45,7 @@ pub(crate) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            handshake: HELLO_TIMEOUT,
-            linger: Duration::from_secs(1),
-            write: Duration::from_secs(10),
-        }
+        Self { handshake: HELLO_TIMEOUT, linger: Duration::from_secs(1), write: Duration::from_secs(10) }
     }
 }
 
@@ -93,11 +89,7 @@ impl Connection {
         let connected = Fact::Connected {
             control: self.control,
             address: self.address,
-            link: Link {
-                outbox,
-                exporter: stream.exporter(),
-                abort,
-            },
+            link: Link { outbox, exporter: stream.exporter(), abort },
         };
         if self.facts.send(connected).await.is_err() {
             return End::Stopped;
@@ -111,20 +103,12 @@ impl Connection {
     async fn handshake(&self, tcp: TcpStream, tls: TlsAcceptor) -> Option<Stream> {
         // Messages are small and somebody waits for each. Where the system refuses, they are merely later.
         let _ = tcp.set_nodelay(true);
-        let stream = timeout(self.patience.handshake, tls.accept(tcp))
-            .await
-            .ok()?
-            .ok()?;
+        let stream = timeout(self.patience.handshake, tls.accept(tcp)).await.ok()?.ok()?;
         // rustls refuses another protocol, but not a client that names none.
         (stream.get_ref().1.alpn_protocol() == Some(ALPN)).then(|| Stream::new(stream))
     }
 
-    async fn exchange(
-        &self,
-        stream: Stream,
-        messages: mpsc::Receiver<Vec<u8>>,
-        aborted: oneshot::Receiver<()>,
-    ) -> End {
+    async fn exchange(&self, stream: Stream, messages: mpsc::Receiver<Vec<u8>>, aborted: oneshot::Receiver<()>) -> End {
         let mut reading = pin!(self.read(stream.clone()));
         tokio::select! {
             end = &mut reading => end,
@@ -167,11 +151,7 @@ impl Connection {
     }
 
     /// Writes what the hub says until it has no more to say.
-    async fn write(
-        &self,
-        mut stream: Stream,
-        mut messages: mpsc::Receiver<Vec<u8>>,
-    ) -> io::Result<()> {
+    async fn write(&self, mut stream: Stream, mut messages: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
         while let Some(message) = messages.recv().await {
             let written = async {
                 stream.write_all(&message).await?;
@@ -233,29 +213,14 @@ mod tests {
                 control: ControlId(1),
                 address: peer.ip(),
                 facts,
-                seat: Arc::new(Seats::new(Arc::new(Board::default())))
-                    .take(peer.ip())
-                    .unwrap(),
-                patience: Patience {
-                    write: Duration::from_millis(300),
-                    ..Patience::default()
-                },
+                seat: Arc::new(Seats::new(Arc::new(Board::default()))).take(peer.ip()).unwrap(),
+                patience: Patience { write: Duration::from_millis(300), ..Patience::default() },
             };
             let serving = tokio::spawn(connection.serve(tcp, tls));
-            let Some(Fact::Connected { link, .. }) = received.recv().await else {
-                panic!("not connected")
-            };
+            let Some(Fact::Connected { link, .. }) = received.recv().await else { panic!("not connected") };
             let client = client.await.unwrap();
-            assert!(matches!(
-                received.recv().await,
-                Some(Fact::Message(_, ClientMessage::Hello { .. }))
-            ));
-            Self {
-                client,
-                facts: received,
-                link,
-                serving,
-            }
+            assert!(matches!(received.recv().await, Some(Fact::Message(_, ClientMessage::Hello { .. }))));
+            Self { client, facts: received, link, serving }
         }
 
         async fn ended(mut self) {
@@ -267,12 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_written_before_the_connection_closes() {
-        let Bench {
-            mut client,
-            facts: _facts,
-            link,
-            serving,
-        } = Bench::start().await;
+        let Bench { mut client, facts: _facts, link, serving } = Bench::start().await;
         for _ in 0..CONTROL_SEND_QUEUE {
             link.outbox.try_send(encode(&ServerMessage::Pong)).unwrap();
         }
@@ -302,19 +262,13 @@ mod tests {
             bench.link.outbox.try_send(vec![0; 64 * 1024]).unwrap();
         }
         let (abort, _) = oneshot::channel();
-        std::mem::replace(&mut bench.link.abort, abort)
-            .send(())
-            .unwrap();
+        std::mem::replace(&mut bench.link.abort, abort).send(()).unwrap();
         bench.ended().await;
     }
 
     #[tokio::test]
     async fn bytes_that_are_no_message_end_the_connection() {
-        for garbage in [
-            &u32::MAX.to_be_bytes()[..],
-            &[0, 0, 0, 1, 250],
-            &[0, 0, 0, 0],
-        ] {
+        for garbage in [&u32::MAX.to_be_bytes()[..], &[0, 0, 0, 1, 250], &[0, 0, 0, 0]] {
             let mut bench = Bench::start().await;
             bench.client.send_bytes(garbage).await;
             bench.ended().await;

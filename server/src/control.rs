@@ -36,16 +36,8 @@ impl Acceptor {
         facts: mpsc::Sender<Fact>,
         seats: Arc<Seats>,
     ) -> Result<Self, StartError> {
-        let listener = TcpListener::from_std(listener)
-            .map_err(|error| StartError::Unexpected(error.into()))?;
-        Ok(Self {
-            listener,
-            tls,
-            facts,
-            seats,
-            tasks: Tasks::default(),
-            last_control: 0,
-        })
+        let listener = TcpListener::from_std(listener).map_err(|error| StartError::Unexpected(error.into()))?;
+        Ok(Self { listener, tls, facts, seats, tasks: Tasks::default(), last_control: 0 })
     }
 
     /// Accepts until the hub is gone, then lets the connections write their last words.
@@ -78,8 +70,7 @@ impl Acceptor {
             seat,
             patience: Patience::default(),
         };
-        self.tasks
-            .spawn(control, connection.serve(tcp, self.tls.clone()));
+        self.tasks.spawn(control, connection.serve(tcp, self.tls.clone()));
     }
 
     /// A task that broke could not tell the hub itself.
@@ -102,9 +93,7 @@ async fn back_off(error: &io::Error) {
     // The peer gave up between its connect and our accept: that is all about it.
     if !matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     ) {
         tracing::warn!(%error, "cannot accept connections");
         sleep(ACCEPT_BACKOFF).await;
@@ -143,11 +132,7 @@ impl Tasks {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let control = self.controls.remove(&id);
         let panicked = ended.is_err_and(|error| error.is_panic());
-        Some(
-            control
-                .filter(|_| panicked)
-                .map_or(Broken::Not, Broken::Panicked),
-        )
+        Some(control.filter(|_| panicked).map_or(Broken::Not, Broken::Panicked))
     }
 
     async fn finish(mut self) {

@@ -55,20 +55,11 @@ pub(crate) struct HubTask {
 impl HubTask {
     /// A task to be run by [`HubTask::run`].
     pub(crate) fn new(hub: Hub, media: mpsc::Sender<MediaCommand>, board: Arc<Board>) -> Self {
-        Self {
-            hub,
-            links: BTreeMap::new(),
-            media,
-            board,
-        }
+        Self { hub, links: BTreeMap::new(), media, board }
     }
 
     /// Serves until `stop` is sent or dropped, or the acceptor or the relay is gone; then tells everybody.
-    pub(crate) async fn run(
-        mut self,
-        mut facts: mpsc::Receiver<Fact>,
-        mut stop: oneshot::Receiver<()>,
-    ) {
+    pub(crate) async fn run(mut self, mut facts: mpsc::Receiver<Fact>, mut stop: oneshot::Receiver<()>) {
         loop {
             let timeout = self.hub.poll_timeout();
             tokio::select! {
@@ -93,11 +84,7 @@ impl HubTask {
     fn handle(&mut self, fact: Fact) {
         let now = Instant::now();
         match fact {
-            Fact::Connected {
-                control,
-                address,
-                link,
-            } => {
+            Fact::Connected { control, address, link } => {
                 self.links.insert(control, link);
                 self.hub.handle_connected(now, control, address);
             }
@@ -117,9 +104,7 @@ impl HubTask {
                 Output::Close(control) => {
                     self.links.remove(&control);
                 }
-                Output::Revoke(connection) => {
-                    self.tell_media(MediaCommand::Revoke(connection)).await
-                }
+                Output::Revoke(connection) => self.tell_media(MediaCommand::Revoke(connection)).await,
                 Output::Send(control, message) => self.send(control, &message),
             }
         }
@@ -128,10 +113,7 @@ impl HubTask {
 
     /// The relay has the keys before the member hears of them: the hub's `Admitted` comes after this.
     async fn admit(&mut self, grant: Grant) {
-        let secrets = self
-            .links
-            .get(&grant.control)
-            .and_then(|link| link.exporter.derive(grant.connection_id));
+        let secrets = self.links.get(&grant.control).and_then(|link| link.exporter.derive(grant.connection_id));
         match secrets {
             Some(secrets) => self.tell_media(MediaCommand::Admit(grant, secrets)).await,
             None => self.let_go(grant.control),
@@ -209,13 +191,7 @@ mod tests {
             let hub = Hub::new([3; 32], true);
             tokio::spawn(acceptor.run());
             tokio::spawn(HubTask::new(hub, commands, board).run(received, stop));
-            Self {
-                address: sockets.address,
-                facts,
-                media,
-                _running: running,
-                _dir: dir,
-            }
+            Self { address: sockets.address, facts, media, _running: running, _dir: dir }
         }
 
         async fn command(&mut self) -> MediaCommand {
@@ -226,30 +202,15 @@ mod tests {
         async fn connect_unreading(&self) -> (mpsc::Receiver<Vec<u8>>, oneshot::Receiver<()>) {
             let (outbox, messages) = mpsc::channel(1);
             let (abort, aborted) = oneshot::channel();
-            let link = Link {
-                outbox,
-                exporter: Exporter::of_nothing(),
-                abort,
-            };
-            let connected = Fact::Connected {
-                control: UNREADING,
-                address: [10, 0, 0, 9].into(),
-                link,
-            };
+            let link = Link { outbox, exporter: Exporter::of_nothing(), abort };
+            let connected = Fact::Connected { control: UNREADING, address: [10, 0, 0, 9].into(), link };
             self.facts.send(connected).await.unwrap();
-            self.say(ClientMessage::Hello {
-                version: PROTOCOL_VERSION,
-                aes: true,
-            })
-            .await;
+            self.say(ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true }).await;
             (messages, aborted)
         }
 
         async fn say(&self, message: ClientMessage) {
-            self.facts
-                .send(Fact::Message(UNREADING, message))
-                .await
-                .unwrap();
+            self.facts.send(Fact::Message(UNREADING, message)).await.unwrap();
         }
     }
 
@@ -283,15 +244,10 @@ mod tests {
             panic!("the host did not hear the knock")
         };
         bench.command().await;
-        assert!(
-            bench.media.try_recv().is_err(),
-            "a waiting guest has no keys"
-        );
+        assert!(bench.media.try_recv().is_err(), "a waiting guest has no keys");
         host.send(&ClientMessage::Act(Action::Admit(knock))).await;
         let admission = guest.admitted().await;
-        let MediaCommand::Admit(_, secrets) = bench.command().await else {
-            panic!("not admitted")
-        };
+        let MediaCommand::Admit(_, secrets) = bench.command().await else { panic!("not admitted") };
         assert_eq!(guest.secrets(admission.connection_id).up.0, secrets.up.0);
         assert_ne!(host.secrets(admission.connection_id).up.0, secrets.up.0);
     }
@@ -301,21 +257,12 @@ mod tests {
         let bench = Bench::start();
         let (mut host, admission) = Client::create(bench.address, "Ada").await;
         let (_unread, aborted) = bench.connect_unreading().await;
-        let knock = ClientMessage::Knock {
-            code: admission.code,
-            name: "Bo".into(),
-        };
+        let knock = ClientMessage::Knock { code: admission.code, name: "Bo".into() };
         bench.say(knock).await;
-        assert!(matches!(
-            host.next().await,
-            Some(ServerMessage::KnockArrived { .. })
-        ));
+        assert!(matches!(host.next().await, Some(ServerMessage::KnockArrived { .. })));
         bench.say(ClientMessage::Ping).await;
         assert_eq!(timeout(PATIENCE, aborted).await.unwrap(), Ok(()));
-        assert!(matches!(
-            host.next().await,
-            Some(ServerMessage::KnockGone(_))
-        ));
+        assert!(matches!(host.next().await, Some(ServerMessage::KnockGone(_))));
     }
 
     #[tokio::test]

@@ -66,10 +66,8 @@ impl Identity {
 
     fn create(path: &Path) -> Result<(), StartError> {
         let pem = new_identity().map_err(|error| StartError::Unexpected(error.into()))?;
-        write_private(path, pem.as_bytes()).map_err(|source| StartError::IdentityUnwritable {
-            path: path.to_owned(),
-            source,
-        })?;
+        write_private(path, pem.as_bytes())
+            .map_err(|source| StartError::IdentityUnwritable { path: path.to_owned(), source })?;
         tracing::info!(path = %path.display(), "made a new identity");
         Ok(())
     }
@@ -82,11 +80,7 @@ impl Identity {
         let hash = digest(&SHA256, &public_key);
         let fingerprint = Fingerprint(hash.as_ref().try_into()?);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self {
-            certified: CertifiedKey::from_der(certificates, key, &provider)?,
-            fingerprint,
-            provider,
-        })
+        Ok(Self { certified: CertifiedKey::from_der(certificates, key, &provider)?, fingerprint, provider })
     }
 
     /// What clients remember.
@@ -116,9 +110,7 @@ const FILE_NAME: &str = "identity.pem";
 fn new_identity() -> Result<String, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = CertificateParams::new(vec!["conclave".to_owned()])?;
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "Conclave server");
+    parameters.distinguished_name.push(DnType::CommonName, "Conclave server");
     let certificate = parameters.self_signed(&key)?;
     Ok(certificate.pem() + &key.serialize_pem())
 }
@@ -153,10 +145,7 @@ fn publish(unfinished: &Path, path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn create_private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
@@ -167,11 +156,7 @@ fn create_private_directory(path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn create_private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(not(unix))]
@@ -183,8 +168,7 @@ fn create_private_file(path: &Path) -> io::Result<File> {
 #[cfg(unix)]
 fn keep_private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let shared =
-        fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+    let shared = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
     if shared {
         let closed = fs::set_permissions(path, fs::Permissions::from_mode(0o600)).is_ok();
         tracing::warn!(path = %path.display(), closed, "other users could read the private key");
@@ -215,16 +199,9 @@ mod tests {
         let fingerprints: Vec<_> = std::thread::scope(|scope| {
             let load = || Identity::load_or_create(dir.path()).unwrap().fingerprint();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert!(
-            fingerprints
-                .iter()
-                .all(|fingerprint| *fingerprint == fingerprints[0])
-        );
+        assert!(fingerprints.iter().all(|fingerprint| *fingerprint == fingerprints[0]));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -249,22 +226,11 @@ mod tests {
         let path = dir.path().join(FILE_NAME);
         let whole = fs::read_to_string(&path).unwrap();
         let other_key = KeyPair::generate().unwrap().serialize_pem();
-        let certificate = whole
-            .split_inclusive("-----END CERTIFICATE-----\n")
-            .next()
-            .unwrap();
-        for damaged in [
-            String::new(),
-            "?".into(),
-            certificate.into(),
-            certificate.to_owned() + &other_key,
-        ] {
+        let certificate = whole.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+        for damaged in [String::new(), "?".into(), certificate.into(), certificate.to_owned() + &other_key] {
             fs::write(&path, &damaged).unwrap();
             let refused = Identity::load_or_create(dir.path()).err();
-            assert!(
-                matches!(refused, Some(StartError::IdentityInvalid { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Some(StartError::IdentityInvalid { .. })), "{refused:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
         }
     }

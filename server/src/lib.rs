@@ -70,22 +70,16 @@ impl Server {
     /// [`StartError`], whose `Display` is the sentence to show.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         let sockets = Sockets::open(config.listen)?;
-        let identity =
-            tokio::task::spawn_blocking(move || Identity::load_or_create(&config.state_dir))
-                .await
-                .map_err(|error| StartError::Unexpected(error.into()))??;
+        let identity = tokio::task::spawn_blocking(move || Identity::load_or_create(&config.state_dir))
+            .await
+            .map_err(|error| StartError::Unexpected(error.into()))??;
         let fingerprint = identity.fingerprint();
         let tls = TlsAcceptor::from(Arc::new(identity.into_tls_config()?));
         let hub = Hub::new(seed()?, aes());
         Self::run(sockets, tls, fingerprint, hub).await
     }
 
-    async fn run(
-        sockets: Sockets,
-        tls: TlsAcceptor,
-        fingerprint: Fingerprint,
-        hub: Hub,
-    ) -> Result<Self, StartError> {
+    async fn run(sockets: Sockets, tls: TlsAcceptor, fingerprint: Fingerprint, hub: Hub) -> Result<Self, StartError> {
         let address = sockets.address;
         let board = Arc::new(Board::default());
         let (media, commands) = MediaThread::spawn(sockets.udp, Arc::clone(&board)).await?;
@@ -144,9 +138,7 @@ impl Server {
 
 fn seed() -> Result<[u8; 32], StartError> {
     let mut seed = [0; 32];
-    SysRng
-        .try_fill_bytes(&mut seed)
-        .map_err(|error| StartError::Unexpected(error.into()))?;
+    SysRng.try_fill_bytes(&mut seed).map_err(|error| StartError::Unexpected(error.into()))?;
     Ok(seed)
 }
 

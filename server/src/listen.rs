@@ -35,9 +35,7 @@ impl Sockets {
         loop {
             match Self::open_once(address) {
                 Err(error)
-                    if address.port() == 0
-                        && error.kind() == io::ErrorKind::AddrInUse
-                        && attempt < PORT_ATTEMPTS => {}
+                    if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < PORT_ATTEMPTS => {}
                 opened => return opened,
             }
             attempt += 1;
@@ -61,11 +59,7 @@ const TCP_BACKLOG: i32 = 1_024;
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Else a restart fails while closed connections linger. On Windows the option means something else: two
     // programs could share the port.
     #[cfg(unix)]
@@ -76,16 +70,9 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     bind(&socket, address)?;
-    for outcome in [
-        socket.set_recv_buffer_size(UDP_BUFFER_BYTES),
-        socket.set_send_buffer_size(UDP_BUFFER_BYTES),
-    ] {
+    for outcome in [socket.set_recv_buffer_size(UDP_BUFFER_BYTES), socket.set_send_buffer_size(UDP_BUFFER_BYTES)] {
         if let Err(error) = outcome {
             tracing::debug!(%error, "the system gives no larger UDP buffer");
         }
@@ -108,8 +95,7 @@ fn is_any_ipv6(address: SocketAddr) -> bool {
 /// No IPv6 in the system at all, or none that is not switched off.
 fn ipv6_is_off(error: &io::Error) -> bool {
     // EAFNOSUPPORT of Linux and of macOS, WSAEAFNOSUPPORT of Windows: std has no stable name for it.
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || matches!(error.raw_os_error(), Some(97 | 47 | 10_047))
+    error.kind() == io::ErrorKind::AddrNotAvailable || matches!(error.raw_os_error(), Some(97 | 47 | 10_047))
 }
 
 fn describe(address: SocketAddr, source: io::Error) -> StartError {
@@ -144,13 +130,8 @@ mod tests {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let taken_tcp = TcpListener::bind(any).unwrap();
         let taken_udp = UdpSocket::bind(any).unwrap();
-        for port in [
-            taken_tcp.local_addr().unwrap().port(),
-            taken_udp.local_addr().unwrap().port(),
-        ] {
-            let error = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-                .err()
-                .unwrap();
+        for port in [taken_tcp.local_addr().unwrap().port(), taken_udp.local_addr().unwrap().port()] {
+            let error = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).err().unwrap();
             assert_eq!(
                 error.to_string(),
                 format!("Port {port} is in use by another program. Choose another with --listen.")
@@ -162,19 +143,14 @@ mod tests {
     fn an_address_of_another_machine_is_told() {
         // TEST-NET-1 (RFC 5737).
         let error = Sockets::open("192.0.2.1:0".parse().unwrap()).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "192.0.2.1 is not an address of this machine. Choose another with --listen."
-        );
+        assert_eq!(error.to_string(), "192.0.2.1 is not an address of this machine. Choose another with --listen.");
     }
 
     #[test]
     fn any_address_takes_ipv4_too() {
         let sockets = Sockets::open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        client
-            .send_to(b"x", (Ipv4Addr::LOCALHOST, sockets.address.port()))
-            .unwrap();
+        client.send_to(b"x", (Ipv4Addr::LOCALHOST, sockets.address.port())).unwrap();
         sockets.udp.set_nonblocking(false).unwrap();
         let (_, from) = sockets.udp.recv_from(&mut [0; 8]).unwrap();
         assert_eq!(from.ip().to_canonical(), Ipv4Addr::LOCALHOST);

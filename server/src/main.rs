@@ -27,11 +27,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .init();
+    tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(io::stderr).with_target(false).init();
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,11 +39,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let mut server = Server::start(ServerConfig {
-        listen: arguments.listen,
-        state_dir: arguments.state_dir,
-    })
-    .await?;
+    let mut server = Server::start(ServerConfig { listen: arguments.listen, state_dir: arguments.state_dir }).await?;
     let broken = tokio::select! {
         asked = asked_to_stop() => { asked?; false }
         () = server.failed() => true,
@@ -81,8 +73,10 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
-    text.parse()
-        .map_err(|_| "expected a port, for example 7878, or an address with one, for example 192.168.1.5:7878 or [::]:7878".to_owned())
+    text.parse().map_err(|_| {
+        "expected a port, for example 7878, or an address with one, for example 192.168.1.5:7878 or [::]:7878"
+            .to_owned()
+    })
 }
 
 /// An error and, below it, everything that led to it.
@@ -114,10 +108,7 @@ mod tests {
     #[test]
     fn a_port_alone_means_every_address() {
         assert_eq!(parse_listen("7900").unwrap().to_string(), "[::]:7900");
-        assert_eq!(
-            parse_listen("127.0.0.1:0").unwrap().to_string(),
-            "127.0.0.1:0"
-        );
+        assert_eq!(parse_listen("127.0.0.1:0").unwrap().to_string(), "127.0.0.1:0");
         assert!(parse_listen("localhost").is_err());
         assert!(parse_listen("70000").is_err());
     }

@@ -77,9 +77,7 @@ fn carry(
     board: Arc<Board>,
     ready: oneshot::Sender<io::Result<()>>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let prepared = runtime.and_then(|runtime| {
         let _context = runtime.enter();
         DatagramSocket::new(socket).map(|socket| (runtime, socket))
@@ -107,11 +105,7 @@ struct Media {
 }
 
 impl Media {
-    fn new(
-        socket: DatagramSocket,
-        commands: mpsc::Receiver<MediaCommand>,
-        board: Arc<Board>,
-    ) -> Self {
+    fn new(socket: DatagramSocket, commands: mpsc::Receiver<MediaCommand>, board: Arc<Board>) -> Self {
         Self {
             relay: Relay::new(Instant::now()),
             socket,
@@ -144,8 +138,7 @@ impl Media {
             }
             self.relay_batch();
             self.transmit();
-            self.board
-                .set_media(self.relay.statistics(), self.socket.statistics());
+            self.board.set_media(self.relay.statistics(), self.socket.statistics());
             if self.waiting.is_some() {
                 // While datagrams keep coming nothing else lets the runtime hear that there is room.
                 tokio::task::yield_now().await;
@@ -165,9 +158,7 @@ impl Media {
 
     fn obey(&mut self, command: MediaCommand) {
         match command {
-            MediaCommand::Admit(grant, secrets) => {
-                self.relay.admit(Instant::now(), grant, &secrets)
-            }
+            MediaCommand::Admit(grant, secrets) => self.relay.admit(Instant::now(), grant, &secrets),
             MediaCommand::Revoke(connection) => self.relay.revoke(connection),
         }
     }
@@ -177,11 +168,7 @@ impl Media {
         for (from, datagram) in self.socket.received() {
             self.relay.handle_datagram(now, from, datagram);
         }
-        if self
-            .relay
-            .poll_timeout()
-            .is_some_and(|timeout| timeout <= now)
-        {
+        if self.relay.poll_timeout().is_some_and(|timeout| timeout <= now) {
             self.relay.handle_timeout(now);
         }
     }
@@ -200,8 +187,6 @@ impl Media {
 
     /// What is in `outgoing`, to be sent next.
     fn next_transmit(&mut self) -> Option<Transmit> {
-        self.waiting
-            .take()
-            .or_else(|| self.relay.poll_transmit(Instant::now(), &mut self.outgoing))
+        self.waiting.take().or_else(|| self.relay.poll_transmit(Instant::now(), &mut self.outgoing))
     }
 }

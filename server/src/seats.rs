@@ -25,10 +25,7 @@ struct Taken {
 impl Seats {
     /// All free.
     pub(crate) fn new(board: Arc<Board>) -> Self {
-        Self {
-            taken: Mutex::default(),
-            board,
-        }
+        Self { taken: Mutex::default(), board }
     }
 
     /// A seat for a connection from `address`, or `None` when it, or the server, has its fill.
@@ -42,10 +39,7 @@ impl Seats {
         taken.total += 1;
         taken.by_source.insert(source, of_source + 1);
         self.board.set_connections(taken.total);
-        Some(Seat {
-            seats: Arc::clone(self),
-            source,
-        })
+        Some(Seat { seats: Arc::clone(self), source })
     }
 
     fn give_back(&self, source: Source) {
@@ -89,14 +83,9 @@ mod tests {
     fn one_source_gets_its_share_and_no_more() {
         let board = Arc::new(Board::default());
         let seats = Arc::new(Seats::new(Arc::clone(&board)));
-        let mut held: Vec<_> = (0..CONTROL_CONNECTIONS_PER_SOURCE)
-            .map(|_| seats.take(address(1)).unwrap())
-            .collect();
+        let mut held: Vec<_> = (0..CONTROL_CONNECTIONS_PER_SOURCE).map(|_| seats.take(address(1)).unwrap()).collect();
         assert!(seats.take(address(1)).is_none());
-        assert!(
-            seats.take(address(2)).is_some(),
-            "others have their own share"
-        );
+        assert!(seats.take(address(2)).is_some(), "others have their own share");
         held.pop();
         assert!(seats.take(address(1)).is_some());
         drop(held);

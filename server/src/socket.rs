@@ -27,11 +27,7 @@ impl DatagramSocket {
     /// Takes a bound socket that does not block. Must be called inside the runtime that will drive it.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let from = socket.local_addr()?;
-        let slot = || Slot {
-            bytes: [0; DATAGRAM_MAX_BYTES + 1],
-            length: 0,
-            from,
-        };
+        let slot = || Slot { bytes: [0; DATAGRAM_MAX_BYTES + 1], length: 0, from };
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             slots: std::iter::repeat_with(slot).take(BATCH_DATAGRAMS).collect(),
@@ -83,9 +79,7 @@ impl DatagramSocket {
 
     /// The datagrams of the batch, and where each came from.
     pub(crate) fn received(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
-        self.slots[..self.filled]
-            .iter_mut()
-            .map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
+        self.slots[..self.filled].iter_mut().map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
     }
 
     /// Sends a datagram. Answers `false` when the system has no room: keep it until [`DatagramSocket::writable`].

@@ -66,10 +66,7 @@ impl fmt::Display for StartError {
         match self {
             Self::AddressUnavailable { address, .. } => {
                 let ip = address.ip();
-                write!(
-                    f,
-                    "{ip} is not an address of this machine. Choose another with --listen."
-                )
+                write!(f, "{ip} is not an address of this machine. Choose another with --listen.")
             }
             Self::IdentityInvalid { path, .. } => {
                 let path = path.display();
@@ -79,11 +76,7 @@ impl fmt::Display for StartError {
                 )
             }
             Self::IdentityUnreadable { path, .. } => {
-                write!(
-                    f,
-                    "The server's identity in {} cannot be read.",
-                    path.display()
-                )
+                write!(f, "The server's identity in {} cannot be read.", path.display())
             }
             Self::IdentityUnwritable { path, .. } => {
                 let path = path.display();
@@ -93,16 +86,10 @@ impl fmt::Display for StartError {
                 )
             }
             Self::PortForbidden { port, .. } => {
-                write!(
-                    f,
-                    "Port {port} may not be opened by this user. Choose another with --listen."
-                )
+                write!(f, "Port {port} may not be opened by this user. Choose another with --listen.")
             }
             Self::PortInUse { port, .. } => {
-                write!(
-                    f,
-                    "Port {port} is in use by another program. Choose another with --listen."
-                )
+                write!(f, "Port {port} is in use by another program. Choose another with --listen.")
             }
             Self::Sockets { address, .. } => write!(f, "The server cannot listen at {address}."),
             Self::Unexpected(_) => f.write_str("The server cannot start on this system."),
@@ -113,9 +100,7 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::IdentityInvalid { source, .. } | Self::Unexpected(source) => {
-                Some(source.as_ref())
-            }
+            Self::IdentityInvalid { source, .. } | Self::Unexpected(source) => Some(source.as_ref()),
             Self::AddressUnavailable { source, .. }
             | Self::IdentityUnreadable { source, .. }
             | Self::IdentityUnwritable { source, .. }

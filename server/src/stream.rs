@@ -28,28 +28,18 @@ impl Stream {
     }
 
     fn lock(&self) -> io::Result<MutexGuard<'_, TlsStream<TcpStream>>> {
-        self.0
-            .lock()
-            .map_err(|_| io::Error::other("a poll of this connection panicked"))
+        self.0.lock().map_err(|_| io::Error::other("a poll of this connection panicked"))
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.lock()?).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.lock()?).poll_write(cx, bytes)
     }
 
@@ -77,9 +67,7 @@ impl Exporter {
         let stream = self.0.upgrade()?;
         let stream = stream.lock().ok()?;
         let (_, tls) = stream.get_ref();
-        let export = |context: &[u8]| {
-            tls.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context))
-        };
+        let export = |context: &[u8]| tls.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context));
         Secrets::derive(connection, export).ok()
     }
 }

@@ -13,20 +13,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 async fn start(dir: &StateDir, listen: SocketAddr) -> Result<Server, StartError> {
-    Server::start(ServerConfig {
-        listen,
-        state_dir: dir.path().to_owned(),
-    })
-    .await
+    Server::start(ServerConfig { listen, state_dir: dir.path().to_owned() }).await
 }
 
 /// Waits until the server closes; answers what it sent before.
 async fn closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut sent = Vec::new();
     // A reset is a way of closing too.
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut sent))
-        .await
-        .expect("the server did not close");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut sent)).await.expect("the server did not close");
     sent
 }
 
@@ -35,10 +29,7 @@ async fn a_guest_knocks_is_let_in_and_both_see_each_other() {
     let dir = StateDir::new();
     let server = start(&dir, anywhere()).await.unwrap();
     let (mut host, room) = Client::create(server.address(), "Ada").await;
-    assert_eq!(
-        host.protocol(),
-        (Some(rustls::ProtocolVersion::TLSv1_3), Some(ALPN))
-    );
+    assert_eq!(host.protocol(), (Some(rustls::ProtocolVersion::TLSv1_3), Some(ALPN)));
     let mut guest = Client::knock(server.address(), room.code, "Bo").await;
     let Some(ServerMessage::KnockArrived { knock, name }) = host.next().await else {
         panic!("the host did not hear the knock")
@@ -46,10 +37,7 @@ async fn a_guest_knocks_is_let_in_and_both_see_each_other() {
     assert_eq!(name, "Bo");
     host.send(&ClientMessage::Act(Action::Admit(knock))).await;
     assert_eq!(guest.admitted().await.members.len(), 2);
-    assert!(matches!(
-        host.next().await,
-        Some(ServerMessage::MemberJoined(_))
-    ));
+    assert!(matches!(host.next().await, Some(ServerMessage::MemberJoined(_))));
     let statistics = server.statistics();
     assert_eq!((statistics.connections, statistics.rooms), (2, 1));
     server.stop().await;
@@ -64,10 +52,7 @@ async fn stopping_tells_everybody_and_frees_the_port_and_the_identity_stays() {
     let mut guest = Client::knock(address, room.code, "Bo").await;
     let _silent = Client::connect_silently(address).await;
     let _half_open = TcpStream::connect(address).await.unwrap();
-    assert!(matches!(
-        host.next().await,
-        Some(ServerMessage::KnockArrived { .. })
-    ));
+    assert!(matches!(host.next().await, Some(ServerMessage::KnockArrived { .. })));
     timeout(PATIENCE, server.stop()).await.unwrap();
     for client in [&mut host, &mut guest] {
         let told = client.next().await;
@@ -86,10 +71,7 @@ async fn a_taken_port_is_one_clear_sentence() {
     let server = start(&dir, anywhere()).await.unwrap();
     let port = server.address().port();
     let error = start(&dir, server.address()).await.err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        format!("Port {port} is in use by another program. Choose another with --listen.")
-    );
+    assert_eq!(error.to_string(), format!("Port {port} is in use by another program. Choose another with --listen."));
     server.stop().await;
 }
 
@@ -97,15 +79,9 @@ async fn a_taken_port_is_one_clear_sentence() {
 async fn a_state_directory_that_cannot_be_made_is_one_clear_sentence() {
     let dir = StateDir::new();
     std::fs::write(dir.path(), "a file").unwrap();
-    let config = ServerConfig {
-        listen: anywhere(),
-        state_dir: dir.path().join("below"),
-    };
+    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().join("below") };
     let error = Server::start(config).await.err().unwrap();
-    assert!(
-        error.to_string().starts_with("The server's identity"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("The server's identity"), "{error}");
     std::fs::remove_file(dir.path()).unwrap();
 }
 
@@ -125,16 +101,10 @@ async fn strangers_who_speak_something_else_are_closed_and_others_are_served() {
     // A fatal alert (2) that says protocol_version (70), RFC 8446 §6.2.
     assert!(closed(&mut old).await.ends_with(&[2, 70]));
 
-    assert!(
-        try_connect(address, b"h2").await.is_err(),
-        "another protocol"
-    );
+    assert!(try_connect(address, b"h2").await.is_err(), "another protocol");
     let mut nameless = try_connect(address, b"").await.unwrap();
     let read = timeout(PATIENCE, nameless.read(&mut [0; 8])).await.unwrap();
-    assert!(
-        !matches!(read, Ok(1..)),
-        "a client without a protocol name is not served"
-    );
+    assert!(!matches!(read, Ok(1..)), "a client without a protocol name is not served");
 
     for bytes in [&u32::MAX.to_be_bytes()[..], &[0, 0, 0, 1, 250]] {
         let mut liar = Client::connect_silently(address).await;

@@ -25,12 +25,7 @@ struct Plane {
 impl Plane {
     async fn open(server: SocketAddr, client: &Client, admission: &Admission) -> Self {
         let secrets = client.secrets(admission.connection_id);
-        let Admission {
-            you,
-            connection_id,
-            suite,
-            ..
-        } = *admission;
+        let Admission { you, connection_id, suite, .. } = *admission;
         Self {
             endpoint: Endpoint::new(Instant::now(), you, connection_id, suite, &secrets),
             socket: UdpSocket::bind(anywhere()).await.expect("a free port"),
@@ -42,10 +37,7 @@ impl Plane {
     async fn step(&mut self) {
         let mut buffer = [0; DATAGRAM_MAX_BYTES];
         while let Some(bytes) = self.endpoint.poll_transmit(Instant::now(), &mut buffer) {
-            self.socket
-                .send_to(&buffer[..bytes], self.server)
-                .await
-                .expect("loopback takes it");
+            self.socket.send_to(&buffer[..bytes], self.server).await.expect("loopback takes it");
         }
         let wake = self.endpoint.poll_timeout().expect("it always pings");
         tokio::select! {
@@ -73,10 +65,7 @@ impl Plane {
 #[tokio::test]
 async fn a_chat_message_crosses_and_nothing_does_after_removal() {
     let dir = StateDir::new();
-    let config = ServerConfig {
-        listen: anywhere(),
-        state_dir: dir.path().to_owned(),
-    };
+    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned() };
     let server = Server::start(config).await.unwrap();
     let address = server.address();
     let (mut host, room) = Client::create(address, "Ada").await;
@@ -89,11 +78,7 @@ async fn a_chat_message_crosses_and_nothing_does_after_removal() {
     let mut at_host = Plane::open(address, &host, &room).await;
     let mut at_guest = Plane::open(address, &guest, &admission).await;
 
-    let chat = Message::Chat {
-        id: ChatId(1),
-        to: Recipients::Everyone,
-        text: "hello".into(),
-    };
+    let chat = Message::Chat { id: ChatId(1), to: Recipients::Everyone, text: "hello".into() };
     at_guest.endpoint.send_message(&chat).unwrap();
     let arrived = async {
         tokio::select! {
@@ -103,8 +88,7 @@ async fn a_chat_message_crosses_and_nothing_does_after_removal() {
     };
     assert_eq!(timeout(PATIENCE, arrived).await.unwrap(), chat);
 
-    host.send(&ClientMessage::Act(Action::Remove(admission.you)))
-        .await;
+    host.send(&ClientMessage::Act(Action::Remove(admission.you))).await;
     while guest.next().await.is_some() {}
     let relay = || server.statistics().relay;
     let gone = async {

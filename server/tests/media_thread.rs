@@ -13,20 +13,13 @@ async fn seed_hole_no_thread_or_task_per_datagram() {
     const AT_A_TIME: u64 = 50;
 
     let dir = support::StateDir::new();
-    let server = Server::start(ServerConfig {
-        listen: support::anywhere(),
-        state_dir: dir.path().to_owned(),
-    })
-    .await
-    .unwrap();
+    let server =
+        Server::start(ServerConfig { listen: support::anywhere(), state_dir: dir.path().to_owned() }).await.unwrap();
     let stranger = UdpSocket::bind(support::anywhere()).await.unwrap();
     let received = || server.statistics().socket.datagrams_received;
     let send_all = async |from: u64, to: u64| {
         for sent in from + 1..=to {
-            stranger
-                .send_to(&[0x5a; 1_200], server.address())
-                .await
-                .unwrap();
+            stranger.send_to(&[0x5a; 1_200], server.address()).await.unwrap();
             while sent.is_multiple_of(AT_A_TIME) && received() < sent {
                 tokio::task::yield_now().await;
             }
@@ -51,14 +44,10 @@ async fn seed_hole_no_thread_or_task_per_datagram() {
 
 #[cfg(target_os = "linux")]
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task")
-        .expect("Linux has it")
-        .count()
+    std::fs::read_dir("/proc/self/task").expect("Linux has it").count()
 }
 
 #[cfg(target_os = "linux")]
 fn tasks() -> usize {
-    tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks()
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }

@@ -11,9 +11,8 @@ use common::endpoint::{self, Endpoint};
 use common::hub::Grant;
 use common::ids::{ConnectionId, ControlId, MemberId, RoomId, Ssrc, StreamKind};
 use common::limits::{
-    AUDIO_BLOCK_SAMPLES, CHAT_MAX_BYTES, CONTROL_MESSAGE_MAX_BYTES, DATAGRAM_MAX_BYTES,
-    FILE_NAME_MAX_BYTES, MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES,
-    STREAM_RECEIVE_WINDOW_BYTES,
+    AUDIO_BLOCK_SAMPLES, CHAT_MAX_BYTES, CONTROL_MESSAGE_MAX_BYTES, DATAGRAM_MAX_BYTES, FILE_NAME_MAX_BYTES,
+    MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES, STREAM_RECEIVE_WINDOW_BYTES,
 };
 use common::media::jpeg;
 use common::names;
@@ -100,17 +99,11 @@ pub fn framing(bytes: &[u8]) {
     cut_alike(seed, stream, cutter!(MessageFramer, Delivery));
 }
 
-fn cut_alike<M: PartialEq + Debug>(
-    seed: u64,
-    stream: &[u8],
-    cut: impl Fn(&[u8], &mut dyn FnMut() -> usize) -> Cut<M>,
-) {
+fn cut_alike<M: PartialEq + Debug>(seed: u64, stream: &[u8], cut: impl Fn(&[u8], &mut dyn FnMut() -> usize) -> Cut<M>) {
     let mut state = seed;
     let mut piece = || {
         // Knuth's MMIX constants.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         1 + (state >> 33) as usize % 37
     };
     assert_eq!(cut(stream, &mut || usize::MAX), cut(stream, &mut piece));
@@ -140,10 +133,7 @@ pub fn media_header(bytes: &[u8]) {
         assert_eq!(DatagramHeader::parse(bytes), Ok(header));
         let again = header.to_bytes();
         // The four low bits of the first byte are not used.
-        assert_eq!(
-            (again[0], &again[1..]),
-            (bytes[0] & 0xf0, &bytes[1..again.len()])
-        );
+        assert_eq!((again[0], &again[1..]), (bytes[0] & 0xf0, &bytes[1..again.len()]));
     }
     if MediaHeader::parse(bytes).is_ok() {
         let mut stamped = bytes.to_vec();
@@ -201,10 +191,7 @@ const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
 const ENDLESS: usize = 100_000;
 
 fn secrets(index: usize) -> Secrets {
-    Secrets {
-        up: Secret([index as u8; Secret::BYTES]),
-        down: Secret([index as u8 | 0x80; Secret::BYTES]),
-    }
+    Secrets { up: Secret([index as u8; Secret::BYTES]), down: Secret([index as u8 | 0x80; Secret::BYTES]) }
 }
 
 fn connection(index: usize) -> ConnectionId {
@@ -277,8 +264,7 @@ impl HostileMember {
     /// Bytes of somebody without a key.
     fn forge(&mut self, bytes: &[u8]) {
         let before = self.relay.statistics().datagrams_discarded;
-        self.relay
-            .handle_datagram(self.now, address(9), &mut bytes.to_vec());
+        self.relay.handle_datagram(self.now, address(9), &mut bytes.to_vec());
         let discarded = self.relay.statistics().datagrams_discarded - before;
         assert_eq!(discarded, 1, "nobody believes what no key sealed");
     }
@@ -304,8 +290,7 @@ impl HostileMember {
             for (index, endpoint) in self.honest.iter_mut().enumerate() {
                 while let Some(length) = endpoint.poll_transmit(self.now, &mut buffer) {
                     let datagram = &mut buffer[..length];
-                    self.relay
-                        .handle_datagram(self.now, address(index), datagram);
+                    self.relay.handle_datagram(self.now, address(index), datagram);
                     moved = true;
                 }
                 take_events(endpoint);
@@ -358,11 +343,7 @@ struct HostileServer {
 impl HostileServer {
     fn new() -> Self {
         let now = Instant::now();
-        Self {
-            now,
-            endpoint: honest(now, 0),
-            sealer: Sealer::new(SUITE, &secrets(0).down, connection(0)),
-        }
+        Self { now, endpoint: honest(now, 0), sealer: Sealer::new(SUITE, &secrets(0).down, connection(0)) }
     }
 
     fn obey(&mut self, script: &mut Script<'_>) {
@@ -372,13 +353,10 @@ impl HostileServer {
                 self.endpoint.handle_datagram(self.now, &mut bytes);
             }
             1 => self.now += Duration::from_millis(4) * u32::from(script.byte()),
-            2 => self
-                .endpoint
-                .push_audio(self.now, &[1_000; AUDIO_BLOCK_SAMPLES]),
+            2 => self.endpoint.push_audio(self.now, &[1_000; AUDIO_BLOCK_SAMPLES]),
             3 => {
                 for _ in 0..=script.byte() % 16 {
-                    self.endpoint
-                        .pull_audio(self.now, &mut [0; AUDIO_BLOCK_SAMPLES]);
+                    self.endpoint.pull_audio(self.now, &mut [0; AUDIO_BLOCK_SAMPLES]);
                     self.now += Duration::from_millis(10);
                 }
             }
@@ -394,11 +372,7 @@ impl HostileServer {
     }
 
     fn settle(&mut self) {
-        if self
-            .endpoint
-            .poll_timeout()
-            .is_some_and(|at| at <= self.now)
-        {
+        if self.endpoint.poll_timeout().is_some_and(|at| at <= self.now) {
             self.endpoint.handle_timeout(self.now);
         }
         let mut buffer = [0; DATAGRAM_MAX_BYTES];

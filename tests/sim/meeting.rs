@@ -68,35 +68,19 @@ impl Meeting {
     /// # Panics
     /// When the server refuses.
     pub fn host(&mut self, name: &str) -> (usize, RoomCode) {
-        let index = self.connect(
-            name,
-            Purpose::Create {
-                name: name.to_owned(),
-            },
-        );
-        assert!(self.run_until(Duration::from_secs(5), |meeting| {
-            meeting.participants[index].endpoint.is_some()
-        }));
+        let index = self.connect(name, Purpose::Create { name: name.to_owned() });
+        assert!(self.run_until(Duration::from_secs(5), |meeting| { meeting.participants[index].endpoint.is_some() }));
         let code = self.hub_code(index);
         (index, code)
     }
 
     fn hub_code(&self, index: usize) -> RoomCode {
-        self.codes
-            .get(&self.participants[index].control)
-            .copied()
-            .expect("a host is told the code")
+        self.codes.get(&self.participants[index].control).copied().expect("a host is told the code")
     }
 
     /// Somebody knocks.
     pub fn knock(&mut self, name: &str, code: RoomCode) -> usize {
-        self.connect(
-            name,
-            Purpose::Knock {
-                code,
-                name: name.to_owned(),
-            },
-        )
+        self.connect(name, Purpose::Knock { code, name: name.to_owned() })
     }
 
     /// Somebody knocks and is let in by participant 0.
@@ -105,13 +89,9 @@ impl Meeting {
     /// When that does not happen within five seconds.
     pub fn join(&mut self, name: &str, code: RoomCode) -> usize {
         let index = self.knock(name, code);
-        assert!(self.run_until(Duration::from_secs(5), |meeting| {
-            !meeting.participants[0].seen.knocks.is_empty()
-        }));
+        assert!(self.run_until(Duration::from_secs(5), |meeting| { !meeting.participants[0].seen.knocks.is_empty() }));
         self.participants[0].session.act(Action::AdmitAll);
-        assert!(self.run_until(Duration::from_secs(5), |meeting| {
-            meeting.participants[index].endpoint.is_some()
-        }));
+        assert!(self.run_until(Duration::from_secs(5), |meeting| { meeting.participants[index].endpoint.is_some() }));
         index
     }
 
@@ -119,8 +99,7 @@ impl Meeting {
         let number = self.participants.len() as u64 + 1;
         let session = Session::new(self.now, purpose, true);
         let participant = Participant::new(self.now, number, name, session, self.path, self.seed);
-        self.hub
-            .handle_connected(self.now, participant.control, participant.address.ip());
+        self.hub.handle_connected(self.now, participant.control, participant.address.ip());
         self.framers.insert(participant.control, Framer::new());
         self.participants.push(participant);
         self.participants.len() - 1
@@ -176,11 +155,7 @@ impl Meeting {
     }
 
     fn deliver_control(&mut self) {
-        while let Some(entry) = self
-            .control
-            .first_entry()
-            .filter(|entry| entry.key().0 <= self.now)
-        {
+        while let Some(entry) = self.control.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Parcel::ToServer(control, bytes) => self.handle_client_bytes(control, &bytes),
                 Parcel::ToClient(control, bytes) => self.handle_server_bytes(control, &bytes),
@@ -189,15 +164,9 @@ impl Meeting {
     }
 
     fn handle_client_bytes(&mut self, control: ControlId, bytes: &[u8]) {
-        let framer = self
-            .framers
-            .get_mut(&control)
-            .expect("every connection has a framer");
+        let framer = self.framers.get_mut(&control).expect("every connection has a framer");
         framer.push(bytes);
-        while let Some(message) = framer
-            .next_message::<ClientMessage>()
-            .expect("the client speaks the protocol")
-        {
+        while let Some(message) = framer.next_message::<ClientMessage>().expect("the client speaks the protocol") {
             self.hub.handle_message(self.now, control, message);
         }
         self.drain_hub();
@@ -207,10 +176,8 @@ impl Meeting {
         let now = self.now;
         let participant = &mut self.participants[control.0 as usize - 1];
         participant.framer.push(bytes);
-        while let Some(message) = participant
-            .framer
-            .next_message::<ServerMessage>()
-            .expect("the server speaks the protocol")
+        while let Some(message) =
+            participant.framer.next_message::<ServerMessage>().expect("the server speaks the protocol")
         {
             participant.session.handle_message(now, message);
         }
@@ -220,8 +187,7 @@ impl Meeting {
         while let Some(output) = self.hub.poll_output() {
             match output {
                 hub::Output::Admit(grant) => {
-                    self.relay
-                        .admit(self.now, grant, &secrets(grant.connection_id));
+                    self.relay.admit(self.now, grant, &secrets(grant.connection_id));
                 }
                 hub::Output::Revoke(connection) => self.relay.revoke(connection),
                 hub::Output::Send(control, message) => {
@@ -238,18 +204,13 @@ impl Meeting {
     /// A control connection takes the path's delay and loses nothing.
     fn post(&mut self, parcel: Parcel) {
         self.parcels += 1;
-        self.control
-            .insert((self.now + self.path.delay, self.parcels), parcel);
+        self.control.insert((self.now + self.path.delay, self.parcels), parcel);
     }
 
     fn advance(&mut self, index: usize) {
         let now = self.now;
         let participant = &mut self.participants[index];
-        if participant
-            .session
-            .poll_timeout()
-            .is_some_and(|timeout| now >= timeout)
-        {
+        if participant.session.poll_timeout().is_some_and(|timeout| now >= timeout) {
             participant.session.handle_timeout(now);
         }
         while let Some(mut datagram) = participant.down.poll(now) {
@@ -274,13 +235,7 @@ impl Meeting {
                 session::Output::Event(event) => {
                     if let session::Event::Admitted(admission) = &event {
                         let (id, suite) = (admission.connection_id, admission.suite);
-                        participant.endpoint = Some(Endpoint::new(
-                            self.now,
-                            admission.you,
-                            id,
-                            suite,
-                            &secrets(id),
-                        ));
+                        participant.endpoint = Some(Endpoint::new(self.now, admission.you, id, suite, &secrets(id)));
                     }
                     participant.handle_session_event(self.now, event);
                 }
@@ -293,16 +248,13 @@ impl Meeting {
         let now = self.now;
         let participant = &mut self.participants[index];
         let mut buffer = [0; DATAGRAM_MAX_BYTES];
-        while let Some(bytes) = participant
-            .endpoint
-            .as_mut()
-            .and_then(|endpoint| endpoint.poll_transmit(now, &mut buffer))
+        while let Some(bytes) =
+            participant.endpoint.as_mut().and_then(|endpoint| endpoint.poll_transmit(now, &mut buffer))
         {
             participant.up.send(now, buffer[..bytes].to_vec());
         }
         while let Some(mut datagram) = participant.up.poll(now) {
-            self.relay
-                .handle_datagram(now, participant.address, &mut datagram);
+            self.relay.handle_datagram(now, participant.address, &mut datagram);
         }
     }
 
@@ -311,9 +263,7 @@ impl Meeting {
         while let Some(transmit) = self.relay.poll_transmit(self.now, &mut buffer) {
             if let Some(participant) = self.at(transmit.to) {
                 let now = self.now;
-                self.participants[participant]
-                    .down
-                    .send(now, buffer[..transmit.bytes].to_vec());
+                self.participants[participant].down.send(now, buffer[..transmit.bytes].to_vec());
             }
         }
     }
@@ -323,10 +273,7 @@ impl Meeting {
             return None;
         };
         let index = usize::from(ip.octets()[3]).checked_sub(1)?;
-        self.participants
-            .get(index)
-            .is_some_and(|participant| participant.address == address)
-            .then_some(index)
+        self.participants.get(index).is_some_and(|participant| participant.address == address).then_some(index)
     }
 }
 

@@ -94,14 +94,7 @@ pub struct Seen {
 
 impl Participant {
     /// Somebody with a connection to the server and a path of its own.
-    pub fn new(
-        now: Instant,
-        number: u64,
-        name: &str,
-        session: Session,
-        path: LinkConfig,
-        seed: u64,
-    ) -> Self {
+    pub fn new(now: Instant, number: u64, name: &str, session: Session, path: LinkConfig, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
             control: ControlId(number),
@@ -138,11 +131,7 @@ impl Participant {
     /// Writes to all or to one.
     pub fn say(&mut self, to: Recipients, text: &str) {
         self.last_chat += 1;
-        let chat = Message::Chat {
-            id: ChatId(self.last_chat),
-            to,
-            text: text.to_owned(),
-        };
+        let chat = Message::Chat { id: ChatId(self.last_chat), to, text: text.to_owned() };
         self.send(&chat);
     }
 
@@ -151,13 +140,7 @@ impl Participant {
         self.last_transfer += 1;
         let transfer = TransferId(self.last_transfer);
         let content = file(seed, bytes);
-        let offer = FileOffer {
-            transfer,
-            to,
-            name: "../notes.txt".into(),
-            size: bytes as u64,
-            hash: [0; 32],
-        };
+        let offer = FileOffer { transfer, to, name: "../notes.txt".into(), size: bytes as u64, hash: [0; 32] };
         self.offers.insert(transfer, content);
         self.send(&Message::FileOffer(offer));
         transfer
@@ -165,9 +148,7 @@ impl Participant {
 
     fn send(&mut self, message: &Message) {
         let endpoint = self.endpoint.as_mut().expect("admitted");
-        endpoint
-            .send_message(message)
-            .expect("the channel has room");
+        endpoint.send_message(message).expect("the channel has room");
     }
 
     /// What happened on the control plane.
@@ -186,10 +167,7 @@ impl Participant {
             }
             session::Event::Admitted(_) => {
                 self.seen.admitted_at = Some(now);
-                self.session.set_media(MediaState {
-                    camera: true,
-                    microphone: true,
-                });
+                self.session.set_media(MediaState { camera: true, microphone: true });
             }
             session::Event::HostChanged(_)
             | session::Event::Knocking
@@ -205,11 +183,7 @@ impl Participant {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let endpoint = self.endpoint.as_ref()?;
         let devices = self.next_block.min(self.next_frame);
-        Some(
-            endpoint
-                .poll_timeout()
-                .map_or(devices, |timeout| timeout.min(devices)),
-        )
+        Some(endpoint.poll_timeout().map_or(devices, |timeout| timeout.min(devices)))
     }
 
     /// Devices, timers and everything that arrived.
@@ -219,10 +193,7 @@ impl Participant {
             return;
         };
         self.run_devices(now, &mut endpoint);
-        if endpoint
-            .poll_timeout()
-            .is_some_and(|timeout| now >= timeout)
-        {
+        if endpoint.poll_timeout().is_some_and(|timeout| now >= timeout) {
             endpoint.handle_timeout(now);
         }
         while let Some(event) = endpoint.poll_event() {
@@ -267,20 +238,11 @@ impl Participant {
                 }
             }
             Event::Speaking(members) => {
-                let new = members
-                    .iter()
-                    .filter(|member| !self.seen.speakers.contains(member))
-                    .copied();
+                let new = members.iter().filter(|member| !self.seen.speakers.contains(member)).copied();
                 self.seen.speakers.extend(new.collect::<Vec<_>>());
             }
-            Event::Message(delivery) => {
-                self.handle_message(now, endpoint, delivery.from, delivery.message)
-            }
-            Event::FileOpened {
-                stream,
-                from,
-                transfer,
-            } => {
+            Event::Message(delivery) => self.handle_message(now, endpoint, delivery.from, delivery.message),
+            Event::FileOpened { stream, from, transfer } => {
                 if self.accepted.contains_key(&(from, transfer)) {
                     self.downloads.insert(stream, (from, transfer, Vec::new()));
                 } else {
@@ -294,13 +256,7 @@ impl Participant {
         }
     }
 
-    fn handle_message(
-        &mut self,
-        now: Instant,
-        endpoint: &mut Endpoint,
-        from: MemberId,
-        message: Message,
-    ) {
+    fn handle_message(&mut self, now: Instant, endpoint: &mut Endpoint, from: MemberId, message: Message) {
         match message {
             Message::Chat { id, to, text } => {
                 self.seen.chat.push((from, id, to, text, now));
@@ -308,30 +264,16 @@ impl Participant {
             }
             Message::ChatDelivered { id, .. } => self.seen.delivered.push((from, id)),
             Message::FileOffer(offer) => {
-                let accept = Message::FileAccept {
-                    to: from,
-                    transfer: offer.transfer,
-                    offset: 0,
-                };
+                let accept = Message::FileAccept { to: from, transfer: offer.transfer, offset: 0 };
                 self.accepted.insert((from, offer.transfer), offer);
-                endpoint
-                    .send_message(&accept)
-                    .expect("the channel has room");
+                endpoint.send_message(&accept).expect("the channel has room");
             }
             Message::FileAccept { transfer, .. } if self.offers.contains_key(&transfer) => {
-                let stream = endpoint
-                    .open_file(from, transfer)
-                    .expect("few files are under way");
-                self.uploads.push(Upload {
-                    stream,
-                    transfer,
-                    written: 0,
-                });
+                let stream = endpoint.open_file(from, transfer).expect("few files are under way");
+                self.uploads.push(Upload { stream, transfer, written: 0 });
                 self.write_files(endpoint);
             }
-            Message::FileProgress {
-                transfer, state, ..
-            } => self.seen.file_states.push((from, transfer, state)),
+            Message::FileProgress { transfer, state, .. } => self.seen.file_states.push((from, transfer, state)),
             Message::FileAccept { .. } | Message::FileWithdraw { .. } => {}
         }
     }
@@ -358,18 +300,10 @@ impl Participant {
             content.extend_from_slice(&buffer[..read.bytes]);
             if read.finished {
                 let key = (*from, *transfer);
-                let offer = self
-                    .accepted
-                    .remove(&key)
-                    .expect("only accepted files are downloaded");
-                let (from, transfer, content) =
-                    self.downloads.remove(&stream).expect("found above");
+                let offer = self.accepted.remove(&key).expect("only accepted files are downloaded");
+                let (from, transfer, content) = self.downloads.remove(&stream).expect("found above");
                 self.seen.files.push((from, offer, content));
-                let done = Message::FileProgress {
-                    to: from,
-                    transfer,
-                    state: FileState::Verified,
-                };
+                let done = Message::FileProgress { to: from, transfer, state: FileState::Verified };
                 endpoint.send_message(&done).expect("the channel has room");
                 return;
             }

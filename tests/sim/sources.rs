@@ -20,11 +20,7 @@ pub struct Voice {
 impl Voice {
     /// A voice with a pitch of its own.
     pub fn new(seed: u64) -> Self {
-        Self {
-            rng: StdRng::seed_from_u64(seed),
-            pitch_hz: 110.0 + (seed % 13) as f32 * 9.0,
-            sample: 0,
-        }
+        Self { rng: StdRng::seed_from_u64(seed), pitch_hz: 110.0 + (seed % 13) as f32 * 9.0, sample: 0 }
     }
 
     /// The next 10 ms.
@@ -34,9 +30,7 @@ impl Voice {
             let phase = self.sample as f32 * self.pitch_hz / 48_000.0;
             self.sample += 1;
             let noise = self.rng.random_range(-8.0..8.0f32);
-            let harmonics: f32 = (1..6)
-                .map(|n| (std::f32::consts::TAU * phase * n as f32).sin() / n as f32)
-                .sum();
+            let harmonics: f32 = (1..6).map(|n| (std::f32::consts::TAU * phase * n as f32).sin() / n as f32).sum();
             let voiced = if talking { harmonics * 4_000.0 } else { 0.0 };
             (voiced + noise) as i16
         })
@@ -52,9 +46,7 @@ pub struct Camera {
 impl Camera {
     /// A camera with pictures of its own.
     pub fn new(seed: u64) -> Self {
-        Self {
-            rng: StdRng::seed_from_u64(seed),
-        }
+        Self { rng: StdRng::seed_from_u64(seed) }
     }
 
     /// The next frame: rows of blocks, each a part or two, with about as many bytes as such a JPEG has.
@@ -62,23 +54,11 @@ impl Camera {
         let columns = target.rung.block_columns();
         let bytes_per_block = 8 + usize::from(target.quality) / 3;
         let parts = (0..target.rung.block_rows()).map(|row| {
-            let runs = vec![BlockRun {
-                row,
-                column: 0,
-                blocks: columns,
-            }];
+            let runs = vec![BlockRun { row, column: 0, blocks: columns }];
             let bytes = usize::from(columns) * bytes_per_block;
-            CodedPart {
-                runs,
-                scan: self.scan(row, bytes.min(VideoHeader::scan_max_bytes(1))),
-            }
+            CodedPart { runs, scan: self.scan(row, bytes.min(VideoHeader::scan_max_bytes(1))) }
         });
-        CodedFrame {
-            rung: target.rung,
-            quality: target.quality,
-            timestamp,
-            parts: parts.collect(),
-        }
+        CodedFrame { rung: target.rung, quality: target.quality, timestamp, parts: parts.collect() }
     }
 
     /// Random bytes whose last one is the XOR of all others and the row.
@@ -97,9 +77,7 @@ impl Camera {
 pub fn is_intact(frame: &CodedFrame) -> bool {
     frame.parts.iter().all(|part| {
         let row = part.runs[0].row;
-        part.scan
-            .split_last()
-            .is_some_and(|(check, scan)| scan.iter().fold(row, |sum, byte| sum ^ byte) == *check)
+        part.scan.split_last().is_some_and(|(check, scan)| scan.iter().fold(row, |sum, byte| sum ^ byte) == *check)
     })
 }
 

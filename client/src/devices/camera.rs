@@ -3,9 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use nokhwa::utils::{
-    ApiBackend, CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType,
-};
+use nokhwa::utils::{ApiBackend, CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType};
 use nokhwa::{Buffer, NokhwaError};
 
 use super::jpeg::{JpegDecoder, LONG_SIDE_MAX, SHORT_SIDE_MAX};
@@ -22,23 +20,14 @@ pub(super) fn open(name: Option<&str>) -> Result<Box<dyn Camera>, DeviceError> {
     ask_permission()?;
     let index = find(name)?;
     let first_format = RequestedFormat::with_formats(RequestedFormatType::None, &FORMATS);
-    let mut camera =
-        nokhwa::Camera::new(index, first_format).map_err(|error| not_opened(&error))?;
+    let mut camera = nokhwa::Camera::new(index, first_format).map_err(|error| not_opened(&error))?;
     // A camera that does not list its formats, or does not take the better one, works with the one it has.
-    if let Some(format) = camera
-        .compatible_camera_formats()
-        .ok()
-        .as_deref()
-        .and_then(best_format)
-    {
+    if let Some(format) = camera.compatible_camera_formats().ok().as_deref().and_then(best_format) {
         let exactly = RequestedFormatType::Exact(format);
         let _ = camera.set_camera_requset(RequestedFormat::with_formats(exactly, &FORMATS));
     }
     camera.open_stream().map_err(|error| not_opened(&error))?;
-    Ok(Box::new(RealCamera {
-        camera,
-        decoder: JpegDecoder::new()?,
-    }))
+    Ok(Box::new(RealCamera { camera, decoder: JpegDecoder::new()? }))
 }
 
 struct RealCamera {
@@ -49,27 +38,21 @@ struct RealCamera {
 impl Camera for RealCamera {
     fn capture(&mut self, picture: &mut Picture) -> Result<(), DeviceError> {
         for _ in 0..BROKEN_FRAMES_MAX {
-            let frame = self.camera.frame().map_err(|error| {
-                DeviceError(format!(
-                    "The camera has stopped, perhaps it was unplugged ({error})."
-                ))
-            })?;
+            let frame = self
+                .camera
+                .frame()
+                .map_err(|error| DeviceError(format!("The camera has stopped, perhaps it was unplugged ({error}).")))?;
             if self.convert(&frame, picture).is_some() {
                 return Ok(());
             }
         }
-        Err(DeviceError(
-            "The camera gives pictures that cannot be read.".into(),
-        ))
+        Err(DeviceError("The camera gives pictures that cannot be read.".into()))
     }
 }
 
 impl RealCamera {
     fn convert(&mut self, frame: &Buffer, picture: &mut Picture) -> Option<()> {
-        let (width, height) = (
-            frame.resolution().width() as usize,
-            frame.resolution().height() as usize,
-        );
+        let (width, height) = (frame.resolution().width() as usize, frame.resolution().height() as usize);
         let bytes = frame.buffer();
         match frame.source_frame_format() {
             FrameFormat::MJPEG => self.decoder.decode(bytes, picture).ok(),
@@ -77,9 +60,7 @@ impl RealCamera {
             FrameFormat::NV12 => from_nv12(bytes, width, height, picture),
             FrameFormat::GRAY => from_pixels(bytes, width, height, picture, |[y]| [y, y, y]),
             FrameFormat::RAWRGB => from_pixels(bytes, width, height, picture, |rgb: [u8; 3]| rgb),
-            FrameFormat::RAWBGR => {
-                from_pixels(bytes, width, height, picture, |[b, g, r]| [r, g, b])
-            }
+            FrameFormat::RAWBGR => from_pixels(bytes, width, height, picture, |[b, g, r]| [r, g, b]),
         }
     }
 }
@@ -101,23 +82,16 @@ const FORMATS: [FrameFormat; 6] = [
 fn best_format(formats: &[CameraFormat]) -> Option<CameraFormat> {
     let allowed = |format: &&CameraFormat| {
         let (width, height) = (format.width() as usize, format.height() as usize);
-        width.max(height) <= LONG_SIDE_MAX
-            && width.min(height) <= SHORT_SIDE_MAX
-            && FORMATS.contains(&format.format())
+        width.max(height) <= LONG_SIDE_MAX && width.min(height) <= SHORT_SIDE_MAX && FORMATS.contains(&format.format())
     };
-    formats
-        .iter()
-        .filter(allowed)
-        .min_by_key(|format| distance(format))
-        .copied()
+    formats.iter().filter(allowed).min_by_key(|format| distance(format)).copied()
 }
 
 /// How far a format is from the wanted one, in pixels of width or height, with what else counts converted to them.
 fn distance(format: &CameraFormat) -> u32 {
     let size = format.width().abs_diff(864) + format.height().abs_diff(480);
     // A frame a second too few is as bad as 40 pixels; one too many costs a little heat.
-    let rate =
-        30_u32.saturating_sub(format.frame_rate()) * 40 + format.frame_rate().saturating_sub(30);
+    let rate = 30_u32.saturating_sub(format.frame_rate()) * 40 + format.frame_rate().saturating_sub(30);
     // Uncompressed pictures crowd the USB; grey ones lack colour.
     let kind = match format.format() {
         FrameFormat::MJPEG => 0,
@@ -146,9 +120,7 @@ fn find(name: Option<&str>) -> Result<CameraIndex, DeviceError> {
 }
 
 fn not_opened(error: &NokhwaError) -> DeviceError {
-    DeviceError(format!(
-        "The camera cannot be used, perhaps another program has it ({error})."
-    ))
+    DeviceError(format!("The camera cannot be used, perhaps another program has it ({error})."))
 }
 
 /// On macOS a program has to ask before it may see a camera; elsewhere the answer is there at once.
@@ -188,9 +160,7 @@ fn from_nv12(bytes: &[u8], width: usize, height: usize, picture: &mut Picture) -
     if !width.is_multiple_of(2) || !height.is_multiple_of(2) {
         return None;
     }
-    let (luma, chroma) = bytes
-        .get(..width * height * 3 / 2)?
-        .split_at(width * height);
+    let (luma, chroma) = bytes.get(..width * height * 3 / 2)?.split_at(width * height);
     picture.reshape(width, height);
     let (pixels, _) = picture.rgba.as_chunks_mut::<4>();
     for (index, (pixel, &y)) in pixels.iter_mut().zip(luma).enumerate() {
@@ -222,8 +192,7 @@ fn from_pixels<const BYTES: usize>(
 fn to_rgb(y: u8, u: u8, v: u8) -> [u8; 3] {
     let luma = 298 * (i32::from(y) - 16) + 128;
     let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-    [luma + 409 * v, luma - 100 * u - 208 * v, luma + 516 * u]
-        .map(|value| (value >> 8).clamp(0, 255) as u8)
+    [luma + 409 * v, luma - 100 * u - 208 * v, luma + 516 * u].map(|value| (value >> 8).clamp(0, 255) as u8)
 }
 
 #[cfg(test)]
@@ -232,8 +201,7 @@ mod tests {
 
     #[test]
     fn the_format_nearest_to_480p_at_30_frames_is_chosen() {
-        let format =
-            |width, height, format, rate| CameraFormat::new_from(width, height, format, rate);
+        let format = |width, height, format, rate| CameraFormat::new_from(width, height, format, rate);
         let (mjpeg, yuyv) = (FrameFormat::MJPEG, FrameFormat::YUYV);
         let usual = [
             format(640, 480, yuyv, 30),
@@ -257,14 +225,7 @@ mod tests {
         from_yuyv(&[16, 128, 235, 128], 2, 1, &mut picture).unwrap();
         assert_eq!(picture.rgba, [0, 0, 0, 255, 255, 255, 255, 255]);
         from_nv12(&[81, 81, 81, 81, 90, 240], 2, 2, &mut picture).unwrap();
-        assert!(
-            picture
-                .rgba
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .all(|[r, g, b, a]| *r > 250 && *g < 4 && *b < 4 && *a == 255)
-        );
+        assert!(picture.rgba.as_chunks::<4>().0.iter().all(|[r, g, b, a]| *r > 250 && *g < 4 && *b < 4 && *a == 255));
         from_pixels(&[3, 2, 1], 1, 1, &mut picture, |[b, g, r]| [r, g, b]).unwrap();
         assert_eq!(picture.rgba, [1, 2, 3, 255]);
     }
@@ -275,9 +236,6 @@ mod tests {
         assert_eq!(from_yuyv(&[0; 7], 2, 2, &mut picture), None);
         assert_eq!(from_nv12(&[0; 5], 2, 2, &mut picture), None);
         assert_eq!(from_nv12(&[0; 50], 3, 3, &mut picture), None);
-        assert_eq!(
-            from_pixels(&[0; 2], 1, 1, &mut picture, |rgb: [u8; 3]| rgb),
-            None
-        );
+        assert_eq!(from_pixels(&[0; 2], 1, 1, &mut picture, |rgb: [u8; 3]| rgb), None);
     }
 }

@@ -40,10 +40,7 @@ impl ClipCamera {
         let clip = read_clip(path)?;
         let frames = frames_of(&clip);
         if frames.is_empty() {
-            return Err(DeviceError(format!(
-                "{} is not a .mjpeg clip.",
-                path.display()
-            )));
+            return Err(DeviceError(format!("{} is not a .mjpeg clip.", path.display())));
         }
         Ok(Self {
             clip,
@@ -77,10 +74,7 @@ fn read_clip(path: &Path) -> Result<Vec<u8>, DeviceError> {
         .and_then(|file| file.take(CLIP_MAX_BYTES + 1).read_to_end(&mut clip))
         .map_err(|error| unreadable(path, &error))?;
     if clip.len() as u64 > CLIP_MAX_BYTES {
-        return Err(DeviceError(format!(
-            "{} is too large to be played.",
-            path.display()
-        )));
+        return Err(DeviceError(format!("{} is too large to be played.", path.display())));
     }
     Ok(clip)
 }
@@ -99,9 +93,7 @@ fn frames_of(clip: &[u8]) -> Vec<Range<usize>> {
 fn frame_rate(path: &Path) -> Option<u32> {
     let name = path.file_stem()?.to_str()?;
     let words = name.split('_').filter_map(|word| word.strip_suffix("fps"));
-    words
-        .filter_map(|digits| digits.parse().ok())
-        .find(|rate| (1..=120).contains(rate))
+    words.filter_map(|digits| digits.parse().ok()).find(|rate| (1..=120).contains(rate))
 }
 
 /// Plays a WAV file for ever, as if someone said it into a microphone.
@@ -120,18 +112,10 @@ impl WavMicrophone {
     pub fn open(path: &Path) -> Result<Self, DeviceError> {
         let samples = read_wav(path)?;
         if samples.is_empty() || samples.len() > VOICE_MAX_SAMPLES {
-            let length = if samples.is_empty() {
-                "empty"
-            } else {
-                "longer than ten minutes"
-            };
+            let length = if samples.is_empty() { "empty" } else { "longer than ten minutes" };
             return Err(DeviceError(format!("{} is {length}.", path.display())));
         }
-        Ok(Self {
-            samples,
-            at: 0,
-            pace: BlockPace::default(),
-        })
+        Ok(Self { samples, at: 0, pace: BlockPace::default() })
     }
 
     /// What a read at `now` gives; see [`Microphone::read`].
@@ -161,20 +145,14 @@ fn read_wav(path: &Path) -> Result<Vec<i16>, DeviceError> {
         hound::SampleFormat::Int => {
             let scale = 2_f32.powi(1 - i32::from(spec.bits_per_sample));
             let samples = reader.into_samples::<i32>();
-            mono(
-                samples.map(|sample| sample.map(|value| value as f32 * scale)),
-                spec,
-            )
+            mono(samples.map(|sample| sample.map(|value| value as f32 * scale)), spec)
         }
     };
     samples.map_err(|error| unreadable(path, &error))
 }
 
 /// The samples as 48 kHz mono; stops soon after [`VOICE_MAX_SAMPLES`].
-fn mono(
-    samples: impl Iterator<Item = hound::Result<f32>>,
-    spec: hound::WavSpec,
-) -> hound::Result<Vec<i16>> {
+fn mono(samples: impl Iterator<Item = hound::Result<f32>>, spec: hound::WavSpec) -> hound::Result<Vec<i16>> {
     let channels = usize::from(spec.channels.max(1));
     let mut resampler = Resampler::new(spec.sample_rate, RATE_HZ);
     let mut out = Vec::new();
@@ -210,14 +188,9 @@ impl WavSpeaker {
     /// # Errors
     /// [`DeviceError`] when it cannot be written.
     pub fn create(path: &Path) -> Result<Self, DeviceError> {
-        let file = WavWriter::create(path).map_err(|error| {
-            DeviceError(format!("{} cannot be written: {error}.", path.display()))
-        })?;
-        Ok(Self {
-            file,
-            pace: BlockPace::default(),
-            broken: None,
-        })
+        let file = WavWriter::create(path)
+            .map_err(|error| DeviceError(format!("{} cannot be written: {error}.", path.display())))?;
+        Ok(Self { file, pace: BlockPace::default(), broken: None })
     }
 
     /// What [`Speaker::wanted`] says at `now`. Blocks that were missed are recorded as silence, so that the file keeps
@@ -243,9 +216,7 @@ impl WavSpeaker {
 
     fn record(&mut self, block: &Block) {
         if let Err(error) = self.file.push(block) {
-            self.broken = Some(DeviceError(format!(
-                "The sound cannot be recorded: {error}."
-            )));
+            self.broken = Some(DeviceError(format!("The sound cannot be recorded: {error}.")));
         }
     }
 }
@@ -276,13 +247,9 @@ mod tests {
     fn a_clip_plays_forwards_and_backwards() {
         let clip = ClipCamera::open(Path::new(FACE)).unwrap();
         assert_eq!(clip.frames.len(), 90);
-        let shown: Vec<_> = [0, 1, 88, 89, 90, 91, 177, 178, 179, 267]
-            .map(|index| clip.position(index))
-            .into();
+        let shown: Vec<_> = [0, 1, 88, 89, 90, 91, 177, 178, 179, 267].map(|index| clip.position(index)).into();
         assert_eq!(shown, [0, 1, 88, 89, 88, 87, 1, 0, 1, 89]);
-        assert!(
-            (0..1_000).all(|index| clip.position(index).abs_diff(clip.position(index + 1)) == 1)
-        );
+        assert!((0..1_000).all(|index| clip.position(index).abs_diff(clip.position(index + 1)) == 1));
     }
 
     #[test]
@@ -291,10 +258,7 @@ mod tests {
         let clip = std::fs::read(FACE).unwrap();
         std::fs::write(&path.0, &clip[..jpeg_length(&clip).unwrap()]).unwrap();
         let mut camera = ClipCamera::open(&path.0).unwrap();
-        assert_eq!(
-            (camera.position(0), camera.position(1), camera.position(7)),
-            (0, 0, 0)
-        );
+        assert_eq!((camera.position(0), camera.position(1), camera.position(7)), (0, 0, 0));
         let mut picture = Picture::default();
         camera.capture(&mut picture).unwrap();
         assert_eq!((picture.width, picture.height), (864, 480));
@@ -305,14 +269,7 @@ mod tests {
         let rate = |name: &str| frame_rate(Path::new(name));
         assert_eq!(rate("film_864x480_25fps.mjpeg"), Some(25));
         assert_eq!(rate("a/b/face_30fps_2.mjpeg"), Some(30));
-        assert_eq!(
-            (
-                rate("clip.mjpeg"),
-                rate("clip_0fps.mjpeg"),
-                rate("clip_fps.mjpeg")
-            ),
-            (None, None, None)
-        );
+        assert_eq!((rate("clip.mjpeg"), rate("clip_0fps.mjpeg"), rate("clip_fps.mjpeg")), (None, None, None));
     }
 
     #[test]
@@ -323,11 +280,7 @@ mod tests {
 
     #[test]
     fn a_voice_begins_again_at_its_end() {
-        let expected: Vec<i16> = hound::WavReader::open(VOICE)
-            .unwrap()
-            .into_samples()
-            .map(Result::unwrap)
-            .collect();
+        let expected: Vec<i16> = hound::WavReader::open(VOICE).unwrap().into_samples().map(Result::unwrap).collect();
         let mut microphone = WavMicrophone::open(Path::new(VOICE)).unwrap();
         // The converter is two samples late and starts with silence.
         assert_eq!(microphone.samples[2..], expected[..expected.len() - 2]);
@@ -336,16 +289,11 @@ mod tests {
         let blocks = expected.len() / 480 + 10;
         for index in 0..blocks {
             let mut block = [0; 480];
-            assert!(
-                microphone.read_at(start + Duration::from_millis(10) * index as u32, &mut block)
-            );
+            assert!(microphone.read_at(start + Duration::from_millis(10) * index as u32, &mut block));
             heard.extend(block);
         }
         assert_eq!(heard[..expected.len()], microphone.samples);
-        assert_eq!(
-            heard[expected.len()..],
-            microphone.samples[..heard.len() - expected.len()]
-        );
+        assert_eq!(heard[expected.len()..], microphone.samples[..heard.len() - expected.len()]);
     }
 
     #[test]
@@ -365,11 +313,7 @@ mod tests {
         file.finalize().unwrap();
         let microphone = WavMicrophone::open(&path.0).unwrap();
         assert!(microphone.samples.len().abs_diff(48_000) < 16);
-        assert!(
-            microphone.samples[100..]
-                .iter()
-                .all(|sample| sample.abs_diff(8_192) < 2)
-        );
+        assert!(microphone.samples[100..].iter().all(|sample| sample.abs_diff(8_192) < 2));
     }
 
     #[test]
@@ -384,15 +328,8 @@ mod tests {
             }
         }
         drop(speaker);
-        let samples: Vec<i16> = hound::WavReader::open(&path.0)
-            .unwrap()
-            .into_samples()
-            .map(Result::unwrap)
-            .collect();
+        let samples: Vec<i16> = hound::WavReader::open(&path.0).unwrap().into_samples().map(Result::unwrap).collect();
         assert_eq!(samples.len(), 150 * 480);
-        assert_eq!(
-            samples.iter().filter(|sample| **sample == 0).count(),
-            48 * 480
-        );
+        assert_eq!(samples.iter().filter(|sample| **sample == 0).count(), 48 * 480);
     }
 }

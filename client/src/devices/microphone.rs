@@ -22,15 +22,10 @@ pub(super) fn open(name: Option<&str>) -> Result<Box<dyn Microphone>, DeviceErro
     let (running, ear) = Running::start(Direction::Input, move || {
         let device = sound_card::find(Direction::Input, name.as_deref())?;
         sound_card::format(Direction::Input, &device)
-            .and_then(|format| {
-                with_sample_type!(format.sample_format(), stream(&device, format.config()))
-            })
+            .and_then(|format| with_sample_type!(format.sample_format(), stream(&device, format.config())))
             .map_err(|error| sound_card::refused(Direction::Input, &error))
     })?;
-    Ok(Box::new(CardMicrophone {
-        ear,
-        _running: running,
-    }))
+    Ok(Box::new(CardMicrophone { ear, _running: running }))
 }
 
 fn stream<T>(device: &Device, config: StreamConfig) -> Result<(Stream, Ear), cpal::Error>
@@ -90,17 +85,14 @@ impl Capture {
         T: SizedSample,
         f32: FromSample<T>,
     {
-        let Self {
-            ring, resampler, ..
-        } = self;
+        let Self { ring, resampler, .. } = self;
         for frame in samples.chunks_exact(self.channels) {
             let sum: f32 = frame.iter().map(|sample| f32::from_sample_(*sample)).sum();
             resampler.push(sum / self.channels as f32, |sample| {
                 let _ = ring.push(to_i16(sample));
             });
         }
-        self.status
-            .called_back(samples.len() / self.channels, self.rate_hz);
+        self.status.called_back(samples.len() / self.channels, self.rate_hz);
     }
 }
 

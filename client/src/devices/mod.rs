@@ -131,9 +131,7 @@ impl FromStr for DeviceChoice {
     /// `.wav`; anything else is the name of a device.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let media_file = Path::new(text).extension().is_some_and(|extension| {
-            ["mjpeg", "mjpg", "wav"]
-                .iter()
-                .any(|known| extension.eq_ignore_ascii_case(known))
+            ["mjpeg", "mjpg", "wav"].iter().any(|known| extension.eq_ignore_ascii_case(known))
         });
         Ok(match text {
             "" | "default" => Self::Default,
@@ -161,11 +159,7 @@ pub struct DeviceList {
 
 /// Asks the operating system what there is; may take a second, so not for the thread of the window.
 pub fn list() -> DeviceList {
-    DeviceList {
-        cameras: camera_names(),
-        microphones: microphone_names(),
-        speakers: speaker_names(),
-    }
+    DeviceList { cameras: camera_names(), microphones: microphone_names(), speakers: speaker_names() }
 }
 
 /// Opens a camera, `None` for [`DeviceChoice::Off`]. To be called on the thread that captures.
@@ -234,23 +228,17 @@ fn speaker_names() -> Vec<String> {
 
 #[cfg(not(feature = "camera"))]
 fn real_camera(_name: Option<&str>) -> Result<Box<dyn Camera>, DeviceError> {
-    Err(DeviceError(
-        "This program was built without support for cameras.".into(),
-    ))
+    Err(DeviceError("This program was built without support for cameras.".into()))
 }
 
 #[cfg(not(feature = "audio"))]
 fn real_microphone(_name: Option<&str>) -> Result<Box<dyn Microphone>, DeviceError> {
-    Err(DeviceError(
-        "This program was built without support for microphones.".into(),
-    ))
+    Err(DeviceError("This program was built without support for microphones.".into()))
 }
 
 #[cfg(not(feature = "audio"))]
 fn real_speaker(_name: Option<&str>) -> Result<Box<dyn Speaker>, DeviceError> {
-    Err(DeviceError(
-        "This program was built without support for speakers.".into(),
-    ))
+    Err(DeviceError("This program was built without support for speakers.".into()))
 }
 
 #[cfg(test)]
@@ -265,15 +253,9 @@ mod tests {
             ("off", DeviceChoice::Off),
             ("test", DeviceChoice::Synthetic),
             ("file:some/where", DeviceChoice::File("some/where".into())),
-            (
-                "clips/face_25fps.mjpeg",
-                DeviceChoice::File("clips/face_25fps.mjpeg".into()),
-            ),
+            ("clips/face_25fps.mjpeg", DeviceChoice::File("clips/face_25fps.mjpeg".into())),
             ("Voice.WAV", DeviceChoice::File("Voice.WAV".into())),
-            (
-                "Integrated Camera",
-                DeviceChoice::Named("Integrated Camera".into()),
-            ),
+            ("Integrated Camera", DeviceChoice::Named("Integrated Camera".into())),
             ("0", DeviceChoice::Named("0".into())),
         ];
         for (text, choice) in choices {

@@ -15,11 +15,7 @@ pub struct FramePace {
 impl FramePace {
     /// A pace of this many frames a second, at least one. It starts with the first call of [`FramePace::next`].
     pub fn new(frames_per_second: u32) -> Self {
-        Self {
-            period: Duration::from_secs(1) / frames_per_second.max(1),
-            origin: None,
-            next: 0,
-        }
+        Self { period: Duration::from_secs(1) / frames_per_second.max(1), origin: None, next: 0 }
     }
 
     /// The number of the next frame, and when it is to be shown: `now`, or less than a period from now.
@@ -101,9 +97,7 @@ mod tests {
     fn a_hundred_blocks_a_second_are_due() {
         let start = Instant::now();
         let mut pace = BlockPace::default();
-        let taken = (0..1_000)
-            .filter(|millis| pace.take(start + ms(*millis)))
-            .count();
+        let taken = (0..1_000).filter(|millis| pace.take(start + ms(*millis))).count();
         assert_eq!(taken, 100);
     }
 

@@ -53,9 +53,7 @@ pub struct WavWriter {
 
 impl std::fmt::Debug for WavWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WavWriter")
-            .field("blocks", &self.blocks)
-            .finish_non_exhaustive()
+        f.debug_struct("WavWriter").field("blocks", &self.blocks).finish_non_exhaustive()
     }
 }
 
@@ -101,11 +99,7 @@ impl WavWriter {
 }
 
 fn into_io(error: hound::Error) -> io::Error {
-    if let hound::Error::IoError(error) = error {
-        error
-    } else {
-        io::Error::other(error)
-    }
+    if let hound::Error::IoError(error) = error { error } else { io::Error::other(error) }
 }
 
 #[cfg(test)]
@@ -134,20 +128,12 @@ pub(super) mod tests {
         for index in 0..150 {
             writer.push(&[index; 480]).unwrap();
         }
-        assert_eq!(
-            hound::WavReader::open(&path.0).unwrap().duration(),
-            100 * 480
-        );
+        assert_eq!(hound::WavReader::open(&path.0).unwrap().duration(), 100 * 480);
         drop(writer);
         let reader = hound::WavReader::open(&path.0).unwrap();
         assert_eq!(reader.duration(), 150 * 480);
         let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
-        assert!(
-            samples
-                .chunks(480)
-                .zip(0..)
-                .all(|(block, index)| block == [index; 480])
-        );
+        assert!(samples.chunks(480).zip(0..).all(|(block, index)| block == [index; 480]));
     }
 
     #[test]
@@ -159,9 +145,6 @@ pub(super) mod tests {
         let mut writer = ClipWriter::create(&path.0).unwrap();
         writer.push_picture(&picture, 80).unwrap();
         writer.push(&jpeg).unwrap();
-        assert_eq!(
-            std::fs::read(&path.0).unwrap(),
-            [&jpeg[..], &jpeg[..]].concat()
-        );
+        assert_eq!(std::fs::read(&path.0).unwrap(), [&jpeg[..], &jpeg[..]].concat());
     }
 }

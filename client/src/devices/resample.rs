@@ -144,14 +144,8 @@ mod tests {
                 cosines += sample * sine(440.0, 48_000, index + 27).mul_add(1.0, 0.0);
             }
             let power: f32 = body.iter().map(|sample| sample * sample).sum();
-            assert!(
-                power > 2_350.0 && power < 2_450.0,
-                "{source_hz} Hz: power {power}"
-            );
-            assert!(
-                sines.hypot(cosines) > 2_350.0,
-                "{source_hz} Hz: {sines} {cosines}"
-            );
+            assert!(power > 2_350.0 && power < 2_450.0, "{source_hz} Hz: power {power}");
+            assert!(sines.hypot(cosines) > 2_350.0, "{source_hz} Hz: {sines} {cosines}");
         }
     }
 
@@ -171,9 +165,6 @@ mod tests {
 
     #[test]
     fn loud_and_broken_samples_are_clipped() {
-        assert_eq!(
-            (to_i16(2.0), to_i16(-2.0), to_i16(f32::NAN)),
-            (i16::MAX, i16::MIN, 0)
-        );
+        assert_eq!((to_i16(2.0), to_i16(-2.0), to_i16(f32::NAN)), (i16::MAX, i16::MIN, 0));
     }
 }

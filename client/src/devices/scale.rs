@@ -48,8 +48,7 @@ impl Scaler {
         let (start, weights) = self.down.taps(row);
         let rows = source.rgba[start * stride..].chunks_exact(stride);
         if let [_] = weights {
-            self.line
-                .copy_from_slice(&source.rgba[start * stride..][..stride]);
+            self.line.copy_from_slice(&source.rgba[start * stride..][..stride]);
             return;
         }
         self.sums.fill(HALF);
@@ -118,19 +117,15 @@ impl Axis {
         let end = (start..=high).rfind(covered).unwrap_or(start);
         let total: f64 = (start..=end).map(weight).sum();
         let first_weight = self.weights.len();
-        self.weights.extend((start..=end).map(|at| {
-            if total > 0.0 {
-                (weight(at) / total * f64::from(ONE)).round() as u32
-            } else {
-                ONE
-            }
-        }));
+        self.weights.extend(
+            (start..=end).map(
+                |at| {
+                    if total > 0.0 { (weight(at) / total * f64::from(ONE)).round() as u32 } else { ONE }
+                },
+            ),
+        );
         self.settle(first_weight);
-        self.spans.push(Span {
-            start,
-            first_weight,
-            taps: end - start + 1,
-        });
+        self.spans.push(Span { start, first_weight, taps: end - start + 1 });
     }
 
     /// Gives what rounding lost or won to the heaviest weight, so that a flat area keeps its value exactly.
@@ -175,15 +170,8 @@ mod tests {
     use super::*;
 
     fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> [u8; 4]) -> Picture {
-        let rgba = (0..height)
-            .flat_map(|y| (0..width).map(move |x| (x, y)))
-            .flat_map(|(x, y)| pixel(x, y))
-            .collect();
-        Picture {
-            width,
-            height,
-            rgba,
-        }
+        let rgba = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
+        Picture { width, height, rgba }
     }
 
     fn scaled(source: &Picture, width: usize, height: usize) -> Picture {
@@ -204,12 +192,7 @@ mod tests {
         for (width, height) in [(1, 1), (16, 16), (96, 61), (256, 144), (431, 7)] {
             let target = scaled(&source, width, height);
             assert!(
-                target
-                    .rgba
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .all(|pixel| *pixel == [255, 3, 128, 255]),
+                target.rgba.as_chunks::<4>().0.iter().all(|pixel| *pixel == [255, 3, 128, 255]),
                 "{width}x{height}"
             );
         }
@@ -219,54 +202,25 @@ mod tests {
     fn half_the_size_is_the_average() {
         let source = picture(64, 64, |x, _| [if x % 2 == 0 { 0 } else { 200 }, 0, 0, 255]);
         let target = scaled(&source, 32, 32);
-        assert!(
-            target
-                .rgba
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .skip(1)
-                .take(30)
-                .all(|pixel| pixel[0].abs_diff(100) < 2)
-        );
+        assert!(target.rgba.as_chunks::<4>().0.iter().skip(1).take(30).all(|pixel| pixel[0].abs_diff(100) < 2));
     }
 
     #[test]
     fn what_sticks_out_is_cut_off_evenly() {
-        let source = picture(40, 16, |x, _| {
-            [if (12..28).contains(&x) { 255 } else { 0 }, 0, 0, 255]
-        });
+        let source = picture(40, 16, |x, _| [if (12..28).contains(&x) { 255 } else { 0 }, 0, 0, 255]);
         let target = scaled(&source, 16, 16);
-        assert!(
-            target
-                .rgba
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .all(|pixel| pixel[0] == 255)
-        );
+        assert!(target.rgba.as_chunks::<4>().0.iter().all(|pixel| pixel[0] == 255));
     }
 
     #[test]
     fn one_pixel_fills_any_target() {
         let target = scaled(&picture(1, 1, |_, _| [9, 8, 7, 255]), 33, 5);
-        assert!(
-            target
-                .rgba
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .all(|pixel| *pixel == [9, 8, 7, 255])
-        );
+        assert!(target.rgba.as_chunks::<4>().0.iter().all(|pixel| *pixel == [9, 8, 7, 255]));
     }
 
     #[test]
     fn a_picture_that_is_not_whole_becomes_black() {
-        let source = Picture {
-            width: 10,
-            height: 10,
-            rgba: vec![1; 7],
-        };
+        let source = Picture { width: 10, height: 10, rgba: vec![1; 7] };
         assert_eq!(scaled(&source, 2, 1).rgba, [0, 0, 0, 255, 0, 0, 0, 255]);
     }
 }

@@ -54,23 +54,17 @@ pub(super) fn names(direction: Direction) -> Vec<String> {
 }
 
 fn name_of(device: &Device) -> Option<String> {
-    device
-        .description()
-        .ok()
-        .map(|description| description.name().to_owned())
+    device.description().ok().map(|description| description.name().to_owned())
 }
 
 /// The device with this name or identifier, or the default one.
 pub(super) fn find(direction: Direction, name: Option<&str>) -> Result<Device, DeviceError> {
     let noun = direction.noun();
     let Some(name) = name else {
-        return direction
-            .default_device()
-            .ok_or_else(|| DeviceError(format!("No {noun} was found.")));
+        return direction.default_device().ok_or_else(|| DeviceError(format!("No {noun} was found.")));
     };
     let called = |device: &Device| {
-        name_of(device).as_deref() == Some(name)
-            || device.id().is_ok_and(|id| id.to_string() == name)
+        name_of(device).as_deref() == Some(name) || device.id().is_ok_and(|id| id.to_string() == name)
     };
     direction
         .devices()
@@ -83,27 +77,15 @@ pub(super) fn find(direction: Direction, name: Option<&str>) -> Result<Device, D
 ///
 /// The buffer is left to the system as well: a fixed one of two times 10 ms ran dry all the time over PulseAudio, whose
 /// own choice calls back every 10.7 ms.
-pub(super) fn format(
-    direction: Direction,
-    device: &Device,
-) -> Result<SupportedStreamConfig, cpal::Error> {
+pub(super) fn format(direction: Direction, device: &Device) -> Result<SupportedStreamConfig, cpal::Error> {
     let (default, ranges): (_, Vec<_>) = match direction {
-        Direction::Input => (
-            device.default_input_config()?,
-            device.supported_input_configs()?.collect(),
-        ),
-        Direction::Output => (
-            device.default_output_config()?,
-            device.supported_output_configs()?.collect(),
-        ),
+        Direction::Input => (device.default_input_config()?, device.supported_input_configs()?.collect()),
+        Direction::Output => (device.default_output_config()?, device.supported_output_configs()?.collect()),
     };
-    let same_kind = ranges.into_iter().filter(|range| {
-        range.channels() == default.channels() && range.sample_format() == default.sample_format()
-    });
-    Ok(same_kind
-        .filter_map(|range| range.try_with_sample_rate(RATE_HZ))
-        .next()
-        .unwrap_or(default))
+    let same_kind = ranges
+        .into_iter()
+        .filter(|range| range.channels() == default.channels() && range.sample_format() == default.sample_format());
+    Ok(same_kind.filter_map(|range| range.try_with_sample_rate(RATE_HZ)).next().unwrap_or(default))
 }
 
 /// Calls a generic function with the type of a sample format as its first type argument.
@@ -152,16 +134,12 @@ impl Status {
     pub(super) fn called_back(&self, frames: usize, rate_hz: u32) {
         let period = frames * RATE_HZ as usize / rate_hz.max(1) as usize;
         self.failures.store(0, Ordering::Relaxed);
-        self.period
-            .store(period.min(RING_SAMPLES / 2), Ordering::Relaxed);
+        self.period.store(period.min(RING_SAMPLES / 2), Ordering::Relaxed);
     }
 
     /// Notes what the driver reports: a glitch or a change of route passes, and so does an error of the driver when
     /// sound flows again after it; anything else is the end.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum grows, and what is new is taken seriously"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum grows, and what is new is taken seriously")]
     pub(super) fn failed(&self, kind: ErrorKind) {
         let passes = match kind {
             ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun => true,
@@ -176,10 +154,7 @@ impl Status {
     /// The sentence for a device that is gone, or nothing.
     pub(super) fn check(&self, direction: Direction) -> Result<(), DeviceError> {
         if self.gone() {
-            return Err(DeviceError(format!(
-                "The {} was unplugged.",
-                direction.noun()
-            )));
+            return Err(DeviceError(format!("The {} was unplugged.", direction.noun())));
         }
         Ok(())
     }
@@ -211,34 +186,20 @@ impl Running {
         let (opened, result) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name(direction.noun().into())
-            .spawn(
-                move || match open().and_then(|opened| play(direction, opened)) {
-                    Ok((stream, end)) => {
-                        let _ = opened.send(Ok(end));
-                        // Nothing is ever sent: this returns when `stop` is dropped.
-                        let _ = stopped.recv();
-                        drop(stream);
-                    }
-                    Err(error) => drop(opened.send(Err(error))),
-                },
-            )
-            .map_err(|error| {
-                DeviceError(format!(
-                    "The {} cannot be started: {error}.",
-                    direction.noun()
-                ))
-            })?;
+            .spawn(move || match open().and_then(|opened| play(direction, opened)) {
+                Ok((stream, end)) => {
+                    let _ = opened.send(Ok(end));
+                    // Nothing is ever sent: this returns when `stop` is dropped.
+                    let _ = stopped.recv();
+                    drop(stream);
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            })
+            .map_err(|error| DeviceError(format!("The {} cannot be started: {error}.", direction.noun())))?;
         let result = result.recv();
-        let running = Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        };
-        let end = result.unwrap_or_else(|_| {
-            Err(DeviceError(format!(
-                "The {} cannot be started.",
-                direction.noun()
-            )))
-        })?;
+        let running = Self { stop: Some(stop), thread: Some(thread) };
+        let end =
+            result.unwrap_or_else(|_| Err(DeviceError(format!("The {} cannot be started.", direction.noun()))))?;
         Ok((running, end))
     }
 }
@@ -259,10 +220,7 @@ fn play<T>(direction: Direction, (stream, end): (Stream, T)) -> Result<(Stream, 
 }
 
 /// Why a device cannot be used, as a sentence.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the enum grows, and the rest means nothing to a person"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum grows, and the rest means nothing to a person")]
 pub(super) fn refused(direction: Direction, error: &cpal::Error) -> DeviceError {
     let noun = direction.noun();
     DeviceError(match error.kind() {
@@ -285,10 +243,7 @@ mod tests {
         status.failed(ErrorKind::Xrun);
         assert_eq!(status.check(Direction::Input), Ok(()));
         status.failed(ErrorKind::DeviceNotAvailable);
-        assert_eq!(
-            status.check(Direction::Input),
-            Err(DeviceError("The microphone was unplugged.".into()))
-        );
+        assert_eq!(status.check(Direction::Input), Err(DeviceError("The microphone was unplugged.".into())));
     }
 
     #[test]

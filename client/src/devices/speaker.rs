@@ -22,15 +22,10 @@ pub(super) fn open(name: Option<&str>) -> Result<Box<dyn Speaker>, DeviceError> 
     let (running, mouth) = Running::start(Direction::Output, move || {
         let device = sound_card::find(Direction::Output, name.as_deref())?;
         sound_card::format(Direction::Output, &device)
-            .and_then(|format| {
-                with_sample_type!(format.sample_format(), stream(&device, format.config()))
-            })
+            .and_then(|format| with_sample_type!(format.sample_format(), stream(&device, format.config())))
             .map_err(|error| sound_card::refused(Direction::Output, &error))
     })?;
-    Ok(Box::new(CardSpeaker {
-        mouth,
-        _running: running,
-    }))
+    Ok(Box::new(CardSpeaker { mouth, _running: running }))
 }
 
 fn stream<T>(device: &Device, config: StreamConfig) -> Result<(Stream, Mouth), cpal::Error>
@@ -95,12 +90,7 @@ impl Playback {
     where
         T: SizedSample + FromSample<f32>,
     {
-        let Self {
-            ring,
-            resampler,
-            last,
-            ..
-        } = self;
+        let Self { ring, resampler, last, .. } = self;
         for frame in samples.chunks_exact_mut(self.channels) {
             let sample = resampler.pull(|| {
                 *last = ring.pop().map_or(*last * FADE, from_i16);
@@ -108,8 +98,7 @@ impl Playback {
             });
             frame.fill(T::from_sample_(sample));
         }
-        self.status
-            .called_back(samples.len() / self.channels, self.rate_hz);
+        self.status.called_back(samples.len() / self.channels, self.rate_hz);
     }
 }
 
@@ -169,12 +158,7 @@ mod tests {
         mouth.write(&BLOCK).unwrap();
         let mut samples = [0_i16; 1_920];
         playback.give(&mut samples);
-        assert!(
-            samples
-                .windows(2)
-                .skip(8)
-                .all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 200)
-        );
+        assert!(samples.windows(2).skip(8).all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 200));
         assert_eq!(samples[1_500], 0);
     }
 
@@ -206,9 +190,6 @@ mod tests {
     fn an_unplugged_speaker_is_an_error() {
         let (_playback, mut mouth) = playback(1, 48_000);
         mouth.status.failed(cpal::ErrorKind::StreamInvalidated);
-        assert_eq!(
-            mouth.write(&BLOCK).unwrap_err().0,
-            "The speaker was unplugged."
-        );
+        assert_eq!(mouth.write(&BLOCK).unwrap_err().0, "The speaker was unplugged.");
     }
 }

@@ -95,9 +95,7 @@ impl Default for PatternCamera {
 impl PatternCamera {
     /// A pattern that begins with the first capture.
     pub fn new() -> Self {
-        Self {
-            pace: FramePace::new(30),
-        }
+        Self { pace: FramePace::new(30) }
     }
 }
 
@@ -113,9 +111,7 @@ impl Camera for PatternCamera {
 
 /// The time that [`PatternCamera`] paints: microseconds since 1970, the same for all programs on a machine.
 pub fn wall_clock_micros() -> u64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since_1970.as_micros() as u64
 }
 
@@ -146,12 +142,7 @@ pub fn paint(picture: &mut Picture, index: u32, micros: u64) {
             } else if square.0.contains(&x) && square.1.contains(&y) {
                 [240, 240, 40, 255]
             } else {
-                [
-                    (x * 255 / WIDTH) as u8,
-                    96,
-                    ((y - top) * 255 / (HEIGHT - top)) as u8,
-                    255,
-                ]
+                [(x * 255 / WIDTH) as u8, 96, ((y - top) * 255 / (HEIGHT - top)) as u8, 255]
             };
         }
     }
@@ -241,27 +232,11 @@ mod tests {
         let mut decoder = PartDecoder::new().unwrap();
         for rung in Rung::ALL {
             for quality in [5, 25, 70] {
-                for (index, micros) in [
-                    (0, 0),
-                    (1, u64::MAX),
-                    (2, 1_790_000_000_123_456),
-                    (3, 0x5555_aaaa_0ff0_1234),
-                ] {
-                    let target = VideoTarget {
-                        rung,
-                        quality,
-                        frames_per_second: 30,
-                    };
-                    let frame = encoder
-                        .encode(&painted(index, micros), &target, MediaTime(0))
-                        .unwrap();
+                for (index, micros) in [(0, 0), (1, u64::MAX), (2, 1_790_000_000_123_456), (3, 0x5555_aaaa_0ff0_1234)] {
+                    let target = VideoTarget { rung, quality, frames_per_second: 30 };
+                    let frame = encoder.encode(&painted(index, micros), &target, MediaTime(0)).unwrap();
                     assert_eq!(decoder.decode(&frame), 0);
-                    assert_eq!(
-                        read_clock(decoder.picture()),
-                        Some(micros),
-                        "{} q{quality}",
-                        rung.name
-                    );
+                    assert_eq!(read_clock(decoder.picture()), Some(micros), "{} q{quality}", rung.name);
                 }
             }
         }
@@ -269,10 +244,7 @@ mod tests {
 
     #[test]
     fn half_of_two_clocks_is_no_clock() {
-        let (mut one, two) = (
-            painted(0, 1_790_000_000_123_456),
-            painted(1, 1_790_000_000_156_789),
-        );
+        let (mut one, two) = (painted(0, 1_790_000_000_123_456), painted(1, 1_790_000_000_156_789));
         let half = one.rgba.len() * 2 / 5;
         one.rgba[..half].copy_from_slice(&two.rgba[..half]);
         assert_eq!(read_clock(&one), None);
@@ -316,10 +288,7 @@ mod tests {
             heard.extend(block);
         }
         assert!(heard.windows(2).all(|pair| pair[0].abs_diff(pair[1]) < 500));
-        let crossings = heard
-            .windows(2)
-            .filter(|pair| pair[0] < 0 && pair[1] >= 0)
-            .count();
+        let crossings = heard.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
         assert!(crossings.abs_diff(880) <= 1, "{crossings}");
     }
 

@@ -37,9 +37,7 @@ impl FromStr for ServerAddress {
 
     fn from_str(typed: &str) -> Result<Self, InvalidServerAddress> {
         let text = typed.trim();
-        split(text)
-            .filter(|address| is_host(&address.host))
-            .ok_or_else(|| InvalidServerAddress(text.to_owned()))
+        split(text).filter(|address| is_host(&address.host)).ok_or_else(|| InvalidServerAddress(text.to_owned()))
     }
 }
 
@@ -68,10 +66,7 @@ impl ServerAddress {
 
 impl From<SocketAddr> for ServerAddress {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            host: address.ip().to_string(),
-            port: address.port(),
-        }
+        Self { host: address.ip().to_string(), port: address.port() }
     }
 }
 
@@ -97,10 +92,7 @@ fn with_port(host: &str, port: &str) -> Option<ServerAddress> {
         None if port.is_empty() => DEFAULT_PORT,
         None => return None,
     };
-    (port != 0).then(|| ServerAddress {
-        host: host.to_owned(),
-        port,
-    })
+    (port != 0).then(|| ServerAddress { host: host.to_owned(), port })
 }
 
 fn is_host(host: &str) -> bool {
@@ -113,19 +105,12 @@ pub(super) fn guest_addresses(listen: SocketAddr) -> Vec<String> {
     let ips = match listen.ip() {
         ip if !ip.is_unspecified() => vec![ip],
         IpAddr::V4(_) => outward(Ipv4Addr::UNSPECIFIED.into()).into_iter().collect(),
-        IpAddr::V6(_) => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
-            .into_iter()
-            .filter_map(outward)
-            .collect(),
+        IpAddr::V6(_) => {
+            [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].into_iter().filter_map(outward).collect()
+        }
     };
-    let ips = if ips.is_empty() {
-        vec![Ipv4Addr::LOCALHOST.into()]
-    } else {
-        ips
-    };
-    ips.into_iter()
-        .map(|ip| SocketAddr::new(ip, listen.port()).to_string())
-        .collect()
+    let ips = if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips };
+    ips.into_iter().map(|ip| SocketAddr::new(ip, listen.port()).to_string()).collect()
 }
 
 /// The address of this machine on its way out: what the routing table gives for an address that is kept for

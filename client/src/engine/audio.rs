@@ -7,9 +7,7 @@ use common::limits::AUDIO_BLOCK_SAMPLES;
 use tokio::sync::mpsc;
 
 use super::recording::Recorder;
-use crate::devices::{
-    Block, DeviceChoice, DeviceError, Microphone, Speaker, open_microphone, open_speaker,
-};
+use crate::devices::{Block, DeviceChoice, DeviceError, Microphone, Speaker, open_microphone, open_speaker};
 
 /// How often the devices are looked at: twice a block, so that a block waits 5 ms at most.
 pub(super) const AUDIO_TICK: Duration = Duration::from_millis(5);
@@ -43,13 +41,7 @@ pub(super) struct Audio {
 impl Audio {
     /// No device yet. What [`Audio::choose_microphone`] and [`Audio::choose_speaker`] open comes by the channel.
     pub(super) fn new(opened: mpsc::Sender<Opened>, recorder: Option<Recorder>) -> Self {
-        Self {
-            microphone: None,
-            speaker: None,
-            opened,
-            recorder,
-            block: [0; AUDIO_BLOCK_SAMPLES],
-        }
+        Self { microphone: None, speaker: None, opened, recorder, block: [0; AUDIO_BLOCK_SAMPLES] }
     }
 
     /// Opens a microphone in place of the one in use, on a thread of its own: sound servers take their time.
@@ -78,9 +70,7 @@ impl Audio {
     /// A device is there, or is not.
     pub(super) fn handle_opened(&mut self, opened: Opened) -> Result<(), AudioFailure> {
         match opened {
-            Opened::Microphone(device) => {
-                self.microphone = device.map_err(AudioFailure::Microphone)?
-            }
+            Opened::Microphone(device) => self.microphone = device.map_err(AudioFailure::Microphone)?,
             Opened::Speaker(device) => self.speaker = device.map_err(AudioFailure::Speaker)?,
         }
         Ok(())
@@ -88,12 +78,7 @@ impl Audio {
 
     /// Sends what the microphone has, unless it is muted. A muted microphone is read too, so that unmuting it does not
     /// send what was said before.
-    pub(super) fn capture(
-        &mut self,
-        now: Instant,
-        endpoint: &mut Endpoint,
-        on: bool,
-    ) -> Result<(), AudioFailure> {
+    pub(super) fn capture(&mut self, now: Instant, endpoint: &mut Endpoint, on: bool) -> Result<(), AudioFailure> {
         let Some(microphone) = &mut self.microphone else {
             return Ok(());
         };
@@ -112,11 +97,7 @@ impl Audio {
     }
 
     /// Gives the speaker what it wants.
-    pub(super) fn play(
-        &mut self,
-        now: Instant,
-        endpoint: &mut Endpoint,
-    ) -> Result<(), AudioFailure> {
+    pub(super) fn play(&mut self, now: Instant, endpoint: &mut Endpoint) -> Result<(), AudioFailure> {
         let Some(speaker) = &mut self.speaker else {
             return Ok(());
         };

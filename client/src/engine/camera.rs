@@ -57,31 +57,21 @@ pub(super) struct CameraSink {
 
 impl CameraThread {
     /// Turns a camera on.
-    pub(super) fn start(
-        choice: DeviceChoice,
-        target: VideoTarget,
-        sink: CameraSink,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(choice: DeviceChoice, target: VideoTarget, sink: CameraSink) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (target, watched) = watch::channel(target);
         let (coded_out, coded) = mpsc::channel(CAMERA_CHANNEL);
         let stopped = Arc::clone(&stop);
-        std::thread::Builder::new()
-            .name("camera".into())
-            .spawn(move || {
-                let result = run(&choice, &stopped, &watched, &sink, &coded_out);
-                // The window keeps no picture of a camera that is off.
-                sink.frames.take(sink.you);
-                if let Err(error) = result {
-                    // A meeting that is over does not want to know.
-                    let _ = coded_out.blocking_send(FromCamera::Failed(error));
-                }
-            })?;
-        Ok(Self {
-            stop,
-            target,
-            coded,
-        })
+        std::thread::Builder::new().name("camera".into()).spawn(move || {
+            let result = run(&choice, &stopped, &watched, &sink, &coded_out);
+            // The window keeps no picture of a camera that is off.
+            sink.frames.take(sink.you);
+            if let Err(error) = result {
+                // A meeting that is over does not want to know.
+                let _ = coded_out.blocking_send(FromCamera::Failed(error));
+            }
+        })?;
+        Ok(Self { stop, target, coded })
     }
 
     /// The next thing the camera has to say; `None` when its thread has ended.
@@ -91,8 +81,7 @@ impl CameraThread {
 
     /// What to produce from here on.
     pub(super) fn set_target(&self, target: VideoTarget) {
-        self.target
-            .send_if_modified(|current| std::mem::replace(current, target) != target);
+        self.target.send_if_modified(|current| std::mem::replace(current, target) != target);
     }
 }
 
@@ -178,28 +167,16 @@ mod tests {
 
     #[test]
     fn frames_are_thinned_out_to_the_rate_that_was_asked_for() {
-        for (camera, target, expected) in [
-            (30, 30, 300),
-            (30, 15, 150),
-            (30, 10, 100),
-            (30, 60, 300),
-            (24, 12, 120),
-        ] {
+        for (camera, target, expected) in [(30, 30, 300), (30, 15, 150), (30, 10, 100), (30, 60, 300), (24, 12, 120)] {
             let frames = taken(camera, target);
-            assert!(
-                frames.abs_diff(expected) <= expected / 20,
-                "{camera} to {target}: {frames}"
-            );
+            assert!(frames.abs_diff(expected) <= expected / 20, "{camera} to {target}: {frames}");
         }
     }
 
     #[test]
     fn media_time_runs_at_ninety_kilohertz() {
         let origin = Instant::now();
-        assert_eq!(
-            media_time(origin, origin + Duration::from_millis(40)),
-            MediaTime(3_600)
-        );
+        assert_eq!(media_time(origin, origin + Duration::from_millis(40)), MediaTime(3_600));
         assert_eq!(media_time(origin, origin), MediaTime(0));
     }
 }

@@ -32,59 +32,29 @@ struct Sent {
 
 impl Chat {
     pub(super) fn new(you: MemberId) -> Self {
-        Self {
-            you,
-            last_id: 0,
-            sent: BTreeMap::new(),
-            heard: BTreeMap::new(),
-        }
+        Self { you, last_id: 0, sent: BTreeMap::new(), heard: BTreeMap::new() }
     }
 
     /// We write.
-    pub(super) fn send(
-        &mut self,
-        to: Recipients,
-        text: &str,
-        post: &mut Post,
-        outlet: &mut Outlet,
-    ) {
+    pub(super) fn send(&mut self, to: Recipients, text: &str, post: &mut Post, outlet: &mut Outlet) {
         let text = clean_text(text);
         if text.is_empty() {
             return;
         }
         if text.len() > CHAT_MAX_BYTES {
-            return outlet.notice(format!(
-                "This message is too long: {} kB fit into one.",
-                CHAT_MAX_BYTES / 1024
-            ));
+            return outlet.notice(format!("This message is too long: {} kB fit into one.", CHAT_MAX_BYTES / 1024));
         }
         let id = ChatId(self.last_id + 1);
-        let message = Message::Chat {
-            id,
-            to,
-            text: text.clone(),
-        };
+        let message = Message::Chat { id, to, text: text.clone() };
         if post.send(message).is_err() {
-            return outlet
-                .notice("This message was not sent: too many others wait for the network.");
+            return outlet.notice("This message was not sent: too many others wait for the network.");
         }
         self.last_id = id.0;
-        self.sent.insert(
-            id,
-            Sent {
-                to,
-                delivered: BTreeSet::new(),
-            },
-        );
+        self.sent.insert(id, Sent { to, delivered: BTreeSet::new() });
         if self.sent.len() > COUNTED_MAX {
             self.sent.pop_first();
         }
-        outlet.send(Event::Chat(ChatLine {
-            from: self.you,
-            id,
-            to,
-            text,
-        }));
+        outlet.send(Event::Chat(ChatLine { from: self.you, id, to, text }));
     }
 
     /// A member wrote. A doubled message is confirmed again and shown once.
@@ -122,10 +92,7 @@ impl Chat {
             Recipients::Member(member) => from == member,
         };
         if meant && sent.delivered.insert(from) {
-            outlet.send(Event::ChatDelivered {
-                id,
-                delivered: sent.delivered.len(),
-            });
+            outlet.send(Event::ChatDelivered { id, delivered: sent.delivered.len() });
         }
     }
 }
@@ -157,23 +124,11 @@ mod tests {
         fn new() -> Self {
             let (sender, events) = mpsc::channel(64);
             let outlet = Outlet::new(sender, Arc::new(|| {}));
-            Self {
-                chat: Chat::new(MemberId(1)),
-                post: Post::default(),
-                outlet,
-                events,
-            }
+            Self { chat: Chat::new(MemberId(1)), post: Post::default(), outlet, events }
         }
 
         fn hear(&mut self, from: MemberId, id: u32, to: Recipients) {
-            self.chat.handle_chat(
-                from,
-                ChatId(id),
-                to,
-                "words",
-                &mut self.post,
-                &mut self.outlet,
-            );
+            self.chat.handle_chat(from, ChatId(id), to, "words", &mut self.post, &mut self.outlet);
         }
 
         fn told(&mut self) -> Vec<String> {
@@ -202,50 +157,27 @@ mod tests {
     #[test]
     fn confirmations_count_members_and_only_those_it_was_for() {
         let mut bench = Bench::new();
-        bench.chat.send(
-            Recipients::Everyone,
-            " all ",
-            &mut bench.post,
-            &mut bench.outlet,
-        );
-        bench.chat.send(
-            Recipients::Member(BO),
-            "one",
-            &mut bench.post,
-            &mut bench.outlet,
-        );
+        bench.chat.send(Recipients::Everyone, " all ", &mut bench.post, &mut bench.outlet);
+        bench.chat.send(Recipients::Member(BO), "one", &mut bench.post, &mut bench.outlet);
         bench.told();
         for (from, id) in [(BO, 1), (BO, 1), (CY, 1), (CY, 2), (BO, 2), (BO, 9)] {
-            bench
-                .chat
-                .handle_delivered(from, ChatId(id), &mut bench.outlet);
+            bench.chat.handle_delivered(from, ChatId(id), &mut bench.outlet);
         }
         let delivered: Vec<_> = bench.told();
         assert_eq!(
             delivered,
-            [(1, 1), (1, 2), (2, 1)].map(|(id, count)| format!(
-                "ChatDelivered {{ id: ChatId({id}), delivered: {count} }}"
-            ))
+            [(1, 1), (1, 2), (2, 1)]
+                .map(|(id, count)| format!("ChatDelivered {{ id: ChatId({id}), delivered: {count} }}"))
         );
     }
 
     #[test]
     fn nothing_visible_is_not_sent_and_too_much_is_told() {
         let mut bench = Bench::new();
-        bench.chat.send(
-            Recipients::Everyone,
-            " \u{200b} ",
-            &mut bench.post,
-            &mut bench.outlet,
-        );
+        bench.chat.send(Recipients::Everyone, " \u{200b} ", &mut bench.post, &mut bench.outlet);
         assert_eq!(bench.told(), [""; 0]);
         let long = "x".repeat(CHAT_MAX_BYTES + 1);
-        bench.chat.send(
-            Recipients::Everyone,
-            &long,
-            &mut bench.post,
-            &mut bench.outlet,
-        );
+        bench.chat.send(Recipients::Everyone, &long, &mut bench.post, &mut bench.outlet);
         assert!(bench.told()[0].contains("too long"));
     }
 }

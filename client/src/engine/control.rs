@@ -86,22 +86,15 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A sentence that names the server and says what to do.
-pub(super) async fn connect(
-    server: &ServerAddress,
-    trust: &Trust,
-) -> Result<Connected, ConnectError> {
+pub(super) async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
     let name = format!("{}:{}", server.host, server.port);
     let expected = match trust {
         Trust::Exactly(fingerprint) => Some(*fingerprint),
-        Trust::Remembered(known) => known
-            .find(&name)
-            .map_err(|error| unreadable(known, &error))?,
+        Trust::Remembered(known) => known.find(&name).map_err(|error| unreadable(known, &error))?,
     };
     let verifier = Arc::new(Verifier::new(expected));
     let stream = dial(server).await?;
-    let peer = stream
-        .peer_addr()
-        .map_err(|error| unreachable(server, &error))?;
+    let peer = stream.peer_addr().map_err(|error| unreachable(server, &error))?;
     let handshake = shake_hands(server, stream, Arc::clone(&verifier)).await;
     if verifier.mismatch() {
         return Err(changed_key(server, trust));
@@ -109,18 +102,12 @@ pub(super) async fn connect(
     let stream = handshake?;
     let remembered = match (trust, expected, verifier.seen()) {
         (Trust::Remembered(known), None, Some(seen)) => {
-            known
-                .remember(&name, seen)
-                .map_err(|error| unwritable(known, &error))?;
+            known.remember(&name, seen).map_err(|error| unwritable(known, &error))?;
             Some(seen)
         }
         _ => None,
     };
-    Ok(Connected {
-        control: Control::start(stream),
-        peer,
-        remembered,
-    })
+    Ok(Connected { control: Control::start(stream), peer, remembered })
 }
 
 async fn dial(server: &ServerAddress) -> Result<TcpStream, ConnectError> {
@@ -146,8 +133,7 @@ async fn shake_hands(
     verifier: Arc<Verifier>,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
     let config = client_config(verifier).map_err(|error| foreign(server, &error))?;
-    let name =
-        ServerName::try_from(server.host.clone()).map_err(|error| foreign(server, &error))?;
+    let name = ServerName::try_from(server.host.clone()).map_err(|error| foreign(server, &error))?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let stream = match timeout(CONNECT_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
@@ -173,9 +159,7 @@ fn unreachable(server: &ServerAddress, error: &io::Error) -> ConnectError {
 }
 
 fn foreign(server: &ServerAddress, error: &dyn fmt::Display) -> ConnectError {
-    ConnectError(format!(
-        "{server} is no server of this program, or of another version: {error}."
-    ))
+    ConnectError(format!("{server} is no server of this program, or of another version: {error}."))
 }
 
 fn changed_key(server: &ServerAddress, trust: &Trust) -> ConnectError {
@@ -188,23 +172,17 @@ fn changed_key(server: &ServerAddress, trust: &Trust) -> ConnectError {
             known.path().display()
         ),
     };
-    ConnectError(format!(
-        "The key of {server} is not the one remembered: somebody may be between you and it.{advice}"
-    ))
+    ConnectError(format!("The key of {server} is not the one remembered: somebody may be between you and it.{advice}"))
 }
 
 fn unreadable(known: &KnownServers, error: &io::Error) -> ConnectError {
     let path = known.path().display();
-    ConnectError(format!(
-        "The file of remembered servers, {path}, cannot be used: {error}."
-    ))
+    ConnectError(format!("The file of remembered servers, {path}, cannot be used: {error}."))
 }
 
 fn unwritable(known: &KnownServers, error: &io::Error) -> ConnectError {
     let path = known.path().display();
-    ConnectError(format!(
-        "The key of the server could not be remembered in {path}: {error}."
-    ))
+    ConnectError(format!("The key of the server could not be remembered in {path}: {error}."))
 }
 
 impl Control {
@@ -212,11 +190,7 @@ impl Control {
         let (to_meeting, incoming) = mpsc::channel(CONTROL_CHANNEL);
         let (outgoing, from_meeting) = mpsc::channel(CONTROL_CHANNEL);
         let task = tokio::spawn(serve(stream, to_meeting, from_meeting));
-        Self {
-            incoming,
-            outgoing,
-            task,
-        }
+        Self { incoming, outgoing, task }
     }
 
     /// Sends a message. One that a stuck connection has no room for is dropped: the connection is as good as lost,
@@ -227,11 +201,7 @@ impl Control {
 
     /// Lets what was sent go out, and closes.
     pub(super) async fn close(self) {
-        let Self {
-            incoming,
-            outgoing,
-            task,
-        } = self;
+        let Self { incoming, outgoing, task } = self;
         drop(outgoing);
         drop(incoming);
         let abort = task.abort_handle();
@@ -308,10 +278,7 @@ async fn hear(
     None
 }
 
-fn secrets_for(
-    stream: &TlsStream<TcpStream>,
-    message: &ServerMessage,
-) -> Result<Option<Secrets>, rustls::Error> {
+fn secrets_for(stream: &TlsStream<TcpStream>, message: &ServerMessage) -> Result<Option<Secrets>, rustls::Error> {
     let ServerMessage::Admitted(admission) = message else {
         return Ok(None);
     };
@@ -339,10 +306,7 @@ mod tests {
 
     /// A server that shows the certificate of `shown` and signs with `signing`.
     fn acceptor(shown: &rcgen::KeyPair, signing: &rcgen::KeyPair) -> TlsAcceptor {
-        let certificate = rcgen::CertificateParams::new(vec!["localhost".into()])
-            .unwrap()
-            .self_signed(shown)
-            .unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(shown).unwrap();
         let key = PrivatePkcs8KeyDer::from(signing.serialize_der()).into();
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
         let certified = CertifiedKey::new(vec![certificate.der().clone()], key);
@@ -363,10 +327,7 @@ mod tests {
         acceptor: TlsAcceptor,
     ) -> Result<Option<Fingerprint>, String> {
         let port = listener.local_addr().unwrap().port();
-        let server = ServerAddress {
-            host: "127.0.0.1".into(),
-            port,
-        };
+        let server = ServerAddress { host: "127.0.0.1".into(), port };
         let trust = Trust::Remembered(known.clone());
         let accept = async {
             let (stream, _) = listener.accept().await.unwrap();
@@ -376,9 +337,7 @@ mod tests {
             }
         };
         let client = async {
-            let connected = connect(&server, &trust)
-                .await
-                .map_err(|error| error.to_string())?;
+            let connected = connect(&server, &trust).await.map_err(|error| error.to_string())?;
             connected.control.close().await;
             Ok(connected.remembered)
         };
@@ -393,13 +352,8 @@ mod tests {
         let (own, other) = (key_pair(), key_pair());
         let first = meet(&known, &listener, acceptor(&own, &own)).await.unwrap();
         assert!(first.is_some());
-        assert_eq!(
-            meet(&known, &listener, acceptor(&own, &own)).await,
-            Ok(None)
-        );
-        let refused = meet(&known, &listener, acceptor(&other, &other))
-            .await
-            .unwrap_err();
+        assert_eq!(meet(&known, &listener, acceptor(&own, &own)).await, Ok(None));
+        let refused = meet(&known, &listener, acceptor(&other, &other)).await.unwrap_err();
         assert!(refused.contains("not the one remembered"), "{refused}");
         assert!(refused.contains("known_servers"), "{refused}");
     }
@@ -423,10 +377,7 @@ mod tests {
         let server = ServerAddress::from(listener.local_addr().unwrap());
         drop(listener);
         let error = connect(&server, &trust).await.unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("Could not reach {server}: no server listens there.")
-        );
+        assert_eq!(error, format!("Could not reach {server}: no server listens there."));
     }
 
     #[tokio::test]
@@ -440,25 +391,15 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             let stream = acceptor.accept(stream).await.unwrap();
             let export = |context: &[u8]| {
-                stream.get_ref().1.export_keying_material(
-                    [0; Secret::BYTES],
-                    EXPORTER_LABEL,
-                    Some(context),
-                )
+                stream.get_ref().1.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context))
             };
             Secrets::derive(connection, export).unwrap()
         };
         let client = async {
             let stream = dial(&server).await.unwrap();
-            let stream = shake_hands(&server, stream, Arc::new(certificate_key))
-                .await
-                .unwrap();
+            let stream = shake_hands(&server, stream, Arc::new(certificate_key)).await.unwrap();
             let export = |context: &[u8]| {
-                stream.get_ref().1.export_keying_material(
-                    [0; Secret::BYTES],
-                    EXPORTER_LABEL,
-                    Some(context),
-                )
+                stream.get_ref().1.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context))
             };
             Secrets::derive(connection, export).unwrap()
         };

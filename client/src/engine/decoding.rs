@@ -60,19 +60,12 @@ enum Job {
 impl Decoding {
     pub(super) fn start(sink: &DecodedSink) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let queues: Vec<_> = (0..(cores / 2).clamp(1, DECODERS_MAX))
-            .map(|_| Arc::<Queue>::default())
-            .collect();
-        let mut decoding = Self {
-            queues,
-            threads: Vec::new(),
-        };
+        let queues: Vec<_> = (0..(cores / 2).clamp(1, DECODERS_MAX)).map(|_| Arc::<Queue>::default()).collect();
+        let mut decoding = Self { queues, threads: Vec::new() };
         for queue in &decoding.queues {
             let (queue, sink) = (Arc::clone(queue), sink.clone());
             let thread = std::thread::Builder::new().name("decoding".into());
-            decoding
-                .threads
-                .push(thread.spawn(move || run(&queue, &sink))?);
+            decoding.threads.push(thread.spawn(move || run(&queue, &sink))?);
         }
         Ok(decoding)
     }
@@ -112,8 +105,7 @@ impl Drop for Decoding {
 impl Queue {
     fn push(&self, member: MemberId, frame: ReceivedFrame) {
         self.change(|waiting| {
-            let of_member =
-                |job: &Job| matches!(job, Job::Decode(frame) if frame.ssrc.member() == member);
+            let of_member = |job: &Job| matches!(job, Job::Decode(frame) if frame.ssrc.member() == member);
             if waiting.jobs.iter().filter(|job| of_member(job)).count() >= WAITING_PER_SENDER
                 && let Some(oldest) = waiting.jobs.iter().position(of_member)
             {
@@ -125,9 +117,7 @@ impl Queue {
 
     fn forget(&self, member: MemberId) {
         self.change(|waiting| {
-            waiting
-                .jobs
-                .retain(|job| !matches!(job, Job::Decode(frame) if frame.ssrc.member() == member));
+            waiting.jobs.retain(|job| !matches!(job, Job::Decode(frame) if frame.ssrc.member() == member));
             waiting.jobs.push_back(Job::Forget(member));
         });
     }
@@ -210,12 +200,7 @@ mod tests {
             ssrc: Ssrc::new(MemberId(member), StreamKind::Video),
             frame: FrameId(number),
             complete: true,
-            picture: CodedFrame {
-                rung: Rung::ALL[0],
-                quality: 50,
-                timestamp: MediaTime(0),
-                parts: Vec::new(),
-            },
+            picture: CodedFrame { rung: Rung::ALL[0], quality: 50, timestamp: MediaTime(0), parts: Vec::new() },
         }
     }
 

@@ -30,19 +30,11 @@ pub(super) struct Invitation {
 impl Door {
     pub(super) fn new(control: Control, purpose: Purpose) -> Self {
         let session = Session::new(Instant::now(), purpose.clone(), aes());
-        Self {
-            session,
-            control,
-            purpose,
-            secrets: None,
-        }
+        Self { session, control, purpose, secrets: None }
     }
 
     /// Waits until the door opens, or will not.
-    pub(super) async fn wait(
-        &mut self,
-        surroundings: &mut Surroundings<'_>,
-    ) -> Result<Invitation, Over> {
+    pub(super) async fn wait(&mut self, surroundings: &mut Surroundings<'_>) -> Result<Invitation, Over> {
         loop {
             if let Some(answer) = self.drain(surroundings) {
                 return answer;
@@ -71,11 +63,7 @@ impl Door {
                 Output::Event(SessionEvent::Admitted(admission)) => {
                     // The task of the connection derives them with every admission.
                     let secrets = self.secrets.take();
-                    return Some(
-                        secrets
-                            .map(|secrets| Invitation { admission, secrets })
-                            .ok_or(Over::Violated),
-                    );
+                    return Some(secrets.map(|secrets| Invitation { admission, secrets }).ok_or(Over::Violated));
                 }
                 Output::Event(SessionEvent::Knocking) => {
                     if let Purpose::Knock { code, .. } = self.purpose {

@@ -18,28 +18,18 @@ impl Embedded {
     ///
     /// # Errors
     /// The sentence of the server.
-    pub(super) async fn start(
-        state_dir: &Path,
-        listen: Option<SocketAddr>,
-    ) -> Result<Self, StartError> {
-        let config = ServerConfig {
-            state_dir: state_dir.join("server"),
-            ..ServerConfig::default()
-        };
+    pub(super) async fn start(state_dir: &Path, listen: Option<SocketAddr>) -> Result<Self, StartError> {
+        let config = ServerConfig { state_dir: state_dir.join("server"), ..ServerConfig::default() };
         let Some(listen) = listen else {
             return match Server::start(config.clone()).await {
                 Err(StartError::PortInUse { .. }) => {
                     let listen = SocketAddr::new(config.listen.ip(), 0);
-                    Server::start(ServerConfig { listen, ..config })
-                        .await
-                        .map(Self)
+                    Server::start(ServerConfig { listen, ..config }).await.map(Self)
                 }
                 started => started.map(Self),
             };
         };
-        Server::start(ServerConfig { listen, ..config })
-            .await
-            .map(Self)
+        Server::start(ServerConfig { listen, ..config }).await.map(Self)
     }
 
     /// How this program reaches it.

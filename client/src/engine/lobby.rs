@@ -40,19 +40,13 @@ pub(super) struct Ending {
 impl From<Over> for Ending {
     fn from(over: Over) -> Self {
         let expected = matches!(over, Over::Left | Over::Ended(EndReason::EndedByHost));
-        Self {
-            reason: over.to_string(),
-            expected,
-        }
+        Self { reason: over.to_string(), expected }
     }
 }
 
 impl Ending {
     pub(super) fn failure(reason: impl ToString) -> Self {
-        Self {
-            reason: reason.to_string(),
-            expected: false,
-        }
+        Self { reason: reason.to_string(), expected: false }
     }
 }
 
@@ -63,12 +57,7 @@ impl Lobby {
         outlet: Outlet,
         frames: FrameSlots,
     ) -> Self {
-        Self {
-            config,
-            commands,
-            outlet,
-            frames,
-        }
+        Self { config, commands, outlet, frames }
     }
 
     /// Runs until the sender of commands is dropped.
@@ -101,23 +90,13 @@ impl Lobby {
     }
 
     async fn host_here(&mut self, purpose: Purpose) {
-        self.outlet.send(Event::Connecting {
-            server: "this computer".into(),
-        });
+        self.outlet.send(Event::Connecting { server: "this computer".into() });
         let embedded = match Embedded::start(&self.config.state_dir, self.config.listen).await {
             Ok(embedded) => embedded,
             Err(error) => return self.end(Ending::failure(error)),
         };
         let addresses = embedded.guest_addresses();
-        let ending = self
-            .stay(
-                &embedded.own_address(),
-                &embedded.trust(),
-                purpose,
-                addresses,
-                true,
-            )
-            .await;
+        let ending = self.stay(&embedded.own_address(), &embedded.trust(), purpose, addresses, true).await;
         embedded.stop().await;
         self.end(ending);
     }
@@ -127,9 +106,7 @@ impl Lobby {
             Ok(server) => server,
             Err(error) => return self.end(Ending::failure(error)),
         };
-        self.outlet.send(Event::Connecting {
-            server: server.to_string(),
-        });
+        self.outlet.send(Event::Connecting { server: server.to_string() });
         let trust = Trust::Remembered(KnownServers::in_folder(&self.config.state_dir));
         let addresses = vec![server.with_port()];
         let ending = self.stay(&server, &trust, purpose, addresses, false).await;
@@ -148,20 +125,13 @@ impl Lobby {
             connected = connect(server, trust) => connected,
             () = given_up(&mut self.commands, &mut self.config) => return Over::Left.into(),
         };
-        let Connected {
-            control,
-            peer,
-            remembered,
-        } = match connected {
+        let Connected { control, peer, remembered } = match connected {
             Ok(connected) => connected,
             Err(error) => return Ending::failure(error),
         };
         if let Some(fingerprint) = remembered {
             let server = server.to_string();
-            self.outlet.send(Event::ServerRemembered {
-                server,
-                fingerprint: fingerprint.to_string(),
-            });
+            self.outlet.send(Event::ServerRemembered { server, fingerprint: fingerprint.to_string() });
         }
         let mut surroundings = self.surroundings();
         let mut door = Door::new(control, purpose);

@@ -151,22 +151,10 @@ pub fn start(config: EngineConfig, waker: Waker) -> std::io::Result<EngineHandle
         .thread_name("network")
         .enable_all()
         .build()?;
-    let lobby = Lobby::new(
-        config,
-        commands_in,
-        Outlet::new(events_out, waker),
-        frames.clone(),
-    );
-    let thread = std::thread::Builder::new()
-        .name("engine".into())
-        .spawn(move || {
-            runtime.block_on(lobby.run());
-            runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-        })?;
-    Ok(EngineHandle {
-        commands,
-        events,
-        frames,
-        thread,
-    })
+    let lobby = Lobby::new(config, commands_in, Outlet::new(events_out, waker), frames.clone());
+    let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+        runtime.block_on(lobby.run());
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    })?;
+    Ok(EngineHandle { commands, events, frames, thread })
 }

@@ -28,28 +28,18 @@ pub(super) struct Outlet {
 
 impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet")
-            .field("backlog", &self.backlog.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Outlet").field("backlog", &self.backlog.len()).finish_non_exhaustive()
     }
 }
 
 impl Outlet {
     pub(super) fn new(sender: mpsc::Sender<Event>, waker: Waker) -> Self {
-        Self {
-            sender,
-            waker,
-            backlog: VecDeque::new(),
-            lost: false,
-        }
+        Self { sender, waker, backlog: VecDeque::new(), lost: false }
     }
 
     /// A way for another thread to tell of things that pass.
     pub(super) fn passing(&self) -> PassingOutlet {
-        PassingOutlet {
-            sender: self.sender.clone(),
-            waker: Arc::clone(&self.waker),
-        }
+        PassingOutlet { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
     }
 
     /// Tells the window. While it lags, what the next event of its kind replaces anyway is dropped.
@@ -86,9 +76,7 @@ impl Outlet {
             }
         }
         if std::mem::take(&mut self.lost) {
-            self.notice(
-                "This window was busy for so long that some of the meeting is missing in it.",
-            );
+            self.notice("This window was busy for so long that some of the meeting is missing in it.");
         }
     }
 
@@ -119,10 +107,7 @@ impl PassingOutlet {
 }
 
 fn replaced_by_the_next(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Frame(_) | Event::Speaking(_) | Event::Statistics(_)
-    )
+    matches!(event, Event::Frame(_) | Event::Speaking(_) | Event::Statistics(_))
 }
 
 #[cfg(test)]

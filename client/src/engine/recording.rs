@@ -50,22 +50,12 @@ impl Recorder {
 }
 
 /// Starts a recording into `folder`; it ends when the last clone of the recorder is gone, and the thread with it.
-pub(super) fn start(
-    folder: PathBuf,
-    outlet: PassingOutlet,
-) -> std::io::Result<(Recorder, JoinHandle<()>)> {
+pub(super) fn start(folder: PathBuf, outlet: PassingOutlet) -> std::io::Result<(Recorder, JoinHandle<()>)> {
     fs::create_dir_all(&folder)?;
     let mix = WavWriter::create(&folder.join("mix.wav"))?;
     let (sender, pieces) = sync_channel(RECORDING_QUEUE);
-    let recording = Recording {
-        folder,
-        mix,
-        names: BTreeMap::new(),
-        clips: BTreeMap::new(),
-    };
-    let thread = std::thread::Builder::new()
-        .name("recording".into())
-        .spawn(move || recording.run(&pieces, &outlet))?;
+    let recording = Recording { folder, mix, names: BTreeMap::new(), clips: BTreeMap::new() };
+    let thread = std::thread::Builder::new().name("recording".into()).spawn(move || recording.run(&pieces, &outlet))?;
     Ok((Recorder(sender), thread))
 }
 
@@ -81,9 +71,7 @@ impl Recording {
         for piece in pieces {
             if let Err(error) = self.write(piece) {
                 let folder = self.folder.display();
-                outlet.send(Event::Notice(format!(
-                    "The recording in {folder} has stopped: {error}."
-                )));
+                outlet.send(Event::Notice(format!("The recording in {folder} has stopped: {error}.")));
                 return;
             }
         }
@@ -113,16 +101,11 @@ impl Recording {
     /// after another of the same name has left.
     fn clip_name(&self, member: MemberId) -> String {
         let name = self.names.get(&member).map_or("member", String::as_str);
-        let taken = self.clips.keys().any(|other| {
-            self.names
-                .get(other)
-                .is_some_and(|other| other.to_lowercase() == name.to_lowercase())
-        });
-        let number = if taken {
-            format!(" {}", member.0)
-        } else {
-            String::new()
-        };
+        let taken = self
+            .clips
+            .keys()
+            .any(|other| self.names.get(other).is_some_and(|other| other.to_lowercase() == name.to_lowercase()));
+        let number = if taken { format!(" {}", member.0) } else { String::new() };
         safe_file_name(&format!("{name}{number}.mjpeg"))
     }
 }

@@ -74,8 +74,7 @@ impl DataSocket {
 
     /// Sends everything the endpoint has. A datagram that the kernel has no room for is lost, as on any full link.
     pub(super) fn transmit(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Some(bytes) = endpoint.poll_transmit(now, &mut self.buffer[..DATAGRAM_MAX_BYTES])
-        {
+        while let Some(bytes) = endpoint.poll_transmit(now, &mut self.buffer[..DATAGRAM_MAX_BYTES]) {
             let datagram = &self.buffer[..bytes];
             match &mut self.bad_network {
                 None => drop(self.socket.try_send_to(datagram, self.server)),
@@ -112,16 +111,10 @@ struct BadNetwork {
 
 impl BadNetwork {
     fn new(config: LinkConfig) -> Self {
-        Self {
-            up: Link::new(config, 1),
-            down: Link::new(config, 2),
-        }
+        Self { up: Link::new(config, 1), down: Link::new(config, 2) }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.up.poll_timeout(), self.down.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.up.poll_timeout(), self.down.poll_timeout()].into_iter().flatten().min()
     }
 }

@@ -18,9 +18,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme};
 
 /// SHA-256 of a server's SubjectPublicKeyInfo (RFC 5280 §4.1, as pinned in RFC 7469 §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +32,7 @@ impl Fingerprint {
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
         let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
         let hash = digest::digest(&digest::SHA256, &key);
-        hash.as_ref()
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::General("SHA-256 has 32 bytes".into()))
+        hash.as_ref().try_into().map(Self).map_err(|_| Error::General("SHA-256 has 32 bytes".into()))
     }
 }
 
@@ -63,10 +58,8 @@ impl FromStr for Fingerprint {
             .filter(|c| !c.is_whitespace())
             .map(|c| c.to_digit(16).map(|digit| digit as u8).ok_or(()))
             .collect::<Result<_, ()>>()?;
-        let bytes: Vec<u8> = digits
-            .chunks(2)
-            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-            .collect();
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
         bytes.try_into().map(Self).map_err(|_| ())
     }
 }
@@ -82,9 +75,7 @@ const KNOWN_SERVERS_MAX: usize = 10_000;
 
 impl KnownServers {
     pub(super) fn in_folder(state_dir: &Path) -> Self {
-        Self {
-            path: state_dir.join("known_servers"),
-        }
+        Self { path: state_dir.join("known_servers") }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -108,12 +99,8 @@ impl KnownServers {
             .filter_map(|line| line.split_once(' '))
             .find(|(name, _)| *name == server);
         line.map(|(_, digits)| {
-            let unreadable = |()| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("the key of {server} in it cannot be read"),
-                )
-            };
+            let unreadable =
+                |()| io::Error::new(io::ErrorKind::InvalidData, format!("the key of {server} in it cannot be read"));
             digits.parse().map_err(unreadable)
         })
         .transpose()
@@ -127,10 +114,7 @@ impl KnownServers {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
         // One write, so that two programs that start at once do not tear each other's lines.
         io::Write::write_all(&mut file, format!("{server} {fingerprint}\n").as_bytes())
     }
@@ -146,11 +130,7 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(expected: Option<Fingerprint>) -> Self {
-        Self {
-            expected,
-            seen: Mutex::new(None),
-            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-        }
+        Self { expected, seen: Mutex::new(None), provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()) }
     }
 
     /// The key that the server showed, accepted or not.
@@ -176,9 +156,7 @@ impl ServerCertVerifier for Verifier {
         let fingerprint = Fingerprint::of(end_entity)?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
         match self.expected {
-            Some(expected) if expected != fingerprint => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
+            Some(expected) if expected != fingerprint => Err(CertificateError::ApplicationVerificationFailure.into()),
             _ => Ok(ServerCertVerified::assertion()),
         }
     }
@@ -203,9 +181,7 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -41,26 +41,21 @@ pub fn run() -> ExitCode {
 
 fn list_devices() {
     let devices = crate::devices::list();
-    for (kind, names) in [
-        ("Cameras", devices.cameras),
-        ("Microphones", devices.microphones),
-        ("Speakers", devices.speakers),
-    ] {
+    for (kind, names) in
+        [("Cameras", devices.cameras), ("Microphones", devices.microphones), ("Speakers", devices.speakers)]
+    {
         terminal::say(&format!("{kind}:"));
         if names.is_empty() {
             terminal::say("  none");
         }
-        names
-            .iter()
-            .for_each(|name| terminal::say(&format!("  {name}")));
+        names.iter().for_each(|name| terminal::say(&format!("  {name}")));
     }
 }
 
 /// Whether a window can be shown: on Unix somebody must have said where.
 fn has_display() -> bool {
     let named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-    let somewhere =
-        !cfg!(unix) || cfg!(target_os = "macos") || named("DISPLAY") || named("WAYLAND_DISPLAY");
+    let somewhere = !cfg!(unix) || cfg!(target_os = "macos") || named("DISPLAY") || named("WAYLAND_DISPLAY");
     cfg!(feature = "gui") && somewhere
 }
 

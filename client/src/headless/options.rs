@@ -13,13 +13,7 @@ use crate::engine::EngineConfig;
 
 /// A meeting on your own machines. Without a command, opens the window.
 #[derive(Debug, Parser)]
-#[command(
-    name = "conclave",
-    version,
-    about,
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "conclave", version, about, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Subcommand>,
@@ -170,11 +164,7 @@ impl ParticipantOptions {
             download_dir: self.receive.clone().unwrap_or(defaults.download_dir),
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
-            speaker: if deaf {
-                DeviceChoice::Synthetic
-            } else {
-                self.speaker.clone()
-            },
+            speaker: if deaf { DeviceChoice::Synthetic } else { self.speaker.clone() },
             largest_video: self.quality,
             listen,
             impairment: self.impair,
@@ -200,11 +190,7 @@ pub(super) struct DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        Self {
-            secs: 8,
-            impair: None,
-            figures: None,
-        }
+        Self { secs: 8, impair: None, figures: None }
     }
 }
 
@@ -225,12 +211,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for flag in command.get_arguments() {
-                assert!(
-                    flag.get_help().is_some(),
-                    "{} {}",
-                    command.get_name(),
-                    flag.get_id()
-                );
+                assert!(flag.get_help().is_some(), "{} {}", command.get_name(), flag.get_id());
             }
         }
     }
@@ -239,8 +220,7 @@ mod tests {
     fn a_guest_is_described_in_one_line() {
         let line = "conclave join 042-917 --server host:9000 --name Bo --camera test --microphone voice.wav --for 5 \
                     --quality 240p --impair loss=3,delay=40 --say hello --to Ada";
-        let Some(Subcommand::Join(options)) = Cli::parse_from(line.split_whitespace()).command
-        else {
+        let Some(Subcommand::Join(options)) = Cli::parse_from(line.split_whitespace()).command else {
             panic!("not a guest")
         };
         let config = options.participant.engine_config(None);
@@ -248,10 +228,7 @@ mod tests {
         assert_eq!(config.camera, DeviceChoice::Synthetic);
         assert_eq!(config.largest_video.name, "240p");
         assert_eq!(config.impairment.map(|link| link.loss), Some(0.03));
-        assert_eq!(
-            (options.participant.secs, options.participant.to.as_deref()),
-            (Some(5), Some("Ada"))
-        );
+        assert_eq!((options.participant.secs, options.participant.to.as_deref()), (Some(5), Some("Ada")));
     }
 
     #[test]
@@ -264,10 +241,7 @@ mod tests {
             "conclave host --quality 1080p",
             "conclave demo --secs 1",
         ] {
-            assert!(
-                Cli::try_parse_from(line.split_whitespace()).is_err(),
-                "{line}"
-            );
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }
     }
 }

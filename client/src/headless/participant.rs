@@ -25,22 +25,9 @@ use crate::engine::{EngineConfig, EngineHandle, start};
 /// # Errors
 /// The sentence to end with.
 pub(super) fn host(options: HostOptions) -> Result<(), String> {
-    let HostOptions {
-        server,
-        listen,
-        admit,
-        participant,
-    } = options;
-    let command = Command::StartMeeting {
-        name: participant.name.clone(),
-        server,
-    };
-    attend(
-        participant.engine_config(listen),
-        command,
-        participant,
-        Some(admit),
-    )
+    let HostOptions { server, listen, admit, participant } = options;
+    let command = Command::StartMeeting { name: participant.name.clone(), server };
+    attend(participant.engine_config(listen), command, participant, Some(admit))
 }
 
 /// Joins a meeting and stays in it.
@@ -48,16 +35,8 @@ pub(super) fn host(options: HostOptions) -> Result<(), String> {
 /// # Errors
 /// The sentence to end with.
 pub(super) fn join(options: JoinOptions) -> Result<(), String> {
-    let JoinOptions {
-        code,
-        server,
-        participant,
-    } = options;
-    let command = Command::Join {
-        server,
-        code,
-        name: participant.name.clone(),
-    };
+    let JoinOptions { code, server, participant } = options;
+    let command = Command::Join { server, code, name: participant.name.clone() };
     attend(participant.engine_config(None), command, participant, None)
 }
 
@@ -68,20 +47,10 @@ fn attend(
     admit: Option<Admit>,
 ) -> Result<(), String> {
     let stats = options.stats.as_deref().map(StatsFile::create).transpose();
-    let stats =
-        stats.map_err(|error| format!("The file for statistics cannot be written: {error}."))?;
-    let engine = start(config, Arc::new(|| {}))
-        .map_err(|error| format!("The program cannot start: {error}."))?;
-    let participant = Participant {
-        engine,
-        options,
-        admit,
-        stats,
-        you: None,
-        names: BTreeMap::new(),
-        spoken: false,
-        leave_at: None,
-    };
+    let stats = stats.map_err(|error| format!("The file for statistics cannot be written: {error}."))?;
+    let engine = start(config, Arc::new(|| {})).map_err(|error| format!("The program cannot start: {error}."))?;
+    let participant =
+        Participant { engine, options, admit, stats, you: None, names: BTreeMap::new(), spoken: false, leave_at: None };
     block_on(participant.run(command))?
 }
 
@@ -90,9 +59,7 @@ fn attend(
 /// # Errors
 /// A sentence when the operating system does not let it.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("The program cannot start: {error}."))?;
     Ok(runtime.block_on(future))
 }
@@ -117,11 +84,7 @@ type Ending = Result<(), String>;
 impl Participant {
     async fn run(mut self, command: Command) -> Ending {
         self.tell(command).await;
-        let mut typed = if self.admit == Some(Admit::Ask) {
-            Some(lines())
-        } else {
-            None
-        };
+        let mut typed = if self.admit == Some(Admit::Ask) { Some(lines()) } else { None };
         let ending = loop {
             let event = tokio::select! {
                 event = self.engine.events.recv() => event,
@@ -158,24 +121,14 @@ impl Participant {
     async fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Chat(line) => self.print_chat(&line),
-            Event::ChatDelivered { id, delivered } => {
-                say(&format!("Message {} is with {delivered}.", id.0))
-            }
+            Event::ChatDelivered { id, delivered } => say(&format!("Message {} is with {delivered}.", id.0)),
             Event::Connecting { server } => say(&format!("Connecting to {server}.")),
             Event::Ended { reason, expected } => return Some(self.ended(reason, expected)),
-            Event::FileChanged {
-                from,
-                transfer: _,
-                receiver,
-                state,
-                path,
-            } => {
+            Event::FileChanged { from, transfer: _, receiver, state, path } => {
                 self.print_file(from, receiver, state, path.as_deref());
             }
             Event::FileOffered { from, offer } => self.offered(from, &offer).await,
-            Event::FileWithdrawn { from, .. } => {
-                say(&format!("{} took a file back.", self.name(from)))
-            }
+            Event::FileWithdrawn { from, .. } => say(&format!("{} took a file back.", self.name(from))),
             Event::Frame(member) => drop(self.engine.frames.take(member)),
             Event::HostChanged(member) => say(&format!("{} is the host.", self.name(member))),
             Event::Joined(joined) => self.joined(joined).await,
@@ -183,11 +136,7 @@ impl Participant {
             // Of those who came in it is told that they did.
             Event::KnockGone(_) => {}
             Event::Knocking { .. } => say("Waiting for the host to let us in."),
-            Event::Locked(locked) => say(if locked {
-                "The meeting is locked."
-            } else {
-                "The meeting is open."
-            }),
+            Event::Locked(locked) => say(if locked { "The meeting is locked." } else { "The meeting is open." }),
             Event::MediaChanged { .. } | Event::Speaking(_) => {}
             Event::MemberJoined(member) => {
                 say(&format!("{} came in.", member.name));
@@ -197,10 +146,7 @@ impl Participant {
             Event::MemberLeft { member, reason } => self.print_left(member, reason),
             Event::MuteRequested => say("The host has muted us."),
             Event::Notice(sentence) => say(&sentence),
-            Event::ServerRemembered {
-                server,
-                fingerprint,
-            } => {
+            Event::ServerRemembered { server, fingerprint } => {
                 say(&format!("{server} is remembered by its key {fingerprint}."));
             }
             Event::Statistics(snapshot) => self.measure(&snapshot),
@@ -219,15 +165,8 @@ impl Participant {
 
     async fn joined(&mut self, joined: Joined) {
         self.you = Some(joined.you);
-        self.leave_at = self
-            .options
-            .secs
-            .map(|secs| Instant::now() + Duration::from_secs(secs));
-        self.names = joined
-            .members
-            .iter()
-            .map(|member| (member.id, member.name.clone()))
-            .collect();
+        self.leave_at = self.options.secs.map(|secs| Instant::now() + Duration::from_secs(secs));
+        self.names = joined.members.iter().map(|member| (member.id, member.name.clone())).collect();
         match self.admit {
             Some(_) => print_invitation(joined.code, &joined.addresses),
             None => say("We are in."),
@@ -256,15 +195,10 @@ impl Participant {
 
     /// Does what --say and --send ask for, once there is somebody it is for.
     async fn speak(&mut self) {
-        let mut others = self
-            .names
-            .iter()
-            .filter(|(member, _)| Some(**member) != self.you);
+        let mut others = self.names.iter().filter(|(member, _)| Some(**member) != self.you);
         let to = match &self.options.to {
             None => others.next().map(|_| Recipients::Everyone),
-            Some(name) => others
-                .find(|(_, other)| *other == name)
-                .map(|(member, _)| Recipients::Member(*member)),
+            Some(name) => others.find(|(_, other)| *other == name).map(|(member, _)| Recipients::Member(*member)),
         };
         let Some(to) = to.filter(|_| !self.spoken) else {
             return;
@@ -280,45 +214,21 @@ impl Participant {
 
     async fn offered(&self, from: MemberId, offer: &FileOffer) {
         let (name, size) = (&offer.name, offer.size);
-        say(&format!(
-            "{} offers {name} ({size} bytes).",
-            self.name(from)
-        ));
+        say(&format!("{} offers {name} ({size} bytes).", self.name(from)));
         if self.options.receive.is_some() && Some(from) != self.you {
-            self.tell(Command::AcceptFile {
-                from,
-                transfer: offer.transfer,
-            })
-            .await;
+            self.tell(Command::AcceptFile { from, transfer: offer.transfer }).await;
         }
     }
 
-    fn print_file(
-        &self,
-        from: MemberId,
-        receiver: MemberId,
-        state: FileState,
-        path: Option<&std::path::Path>,
-    ) {
+    fn print_file(&self, from: MemberId, receiver: MemberId, state: FileState, path: Option<&std::path::Path>) {
         let (sender, receiver) = (self.name(from), self.name(receiver));
         match (state, path) {
             (FileState::Cancelled, _) => say(&format!("{receiver} stopped a file of {sender}.")),
-            (FileState::Corrupt, _) => say(&format!(
-                "A file of {sender} came damaged to {receiver} and was not kept."
-            )),
-            (FileState::Declined, _) => {
-                say(&format!("{receiver} does not want a file of {sender}."))
-            }
-            (FileState::Receiving(bytes), _) => say(&format!(
-                "{receiver} has {bytes} bytes of a file of {sender}."
-            )),
-            (FileState::Verified, Some(path)) => say(&format!(
-                "Received {} from {sender}, verified.",
-                path.display()
-            )),
-            (FileState::Verified, None) => {
-                say(&format!("{receiver} has a file of {sender}, verified."))
-            }
+            (FileState::Corrupt, _) => say(&format!("A file of {sender} came damaged to {receiver} and was not kept.")),
+            (FileState::Declined, _) => say(&format!("{receiver} does not want a file of {sender}.")),
+            (FileState::Receiving(bytes), _) => say(&format!("{receiver} has {bytes} bytes of a file of {sender}.")),
+            (FileState::Verified, Some(path)) => say(&format!("Received {} from {sender}, verified.", path.display())),
+            (FileState::Verified, None) => say(&format!("{receiver} has a file of {sender}, verified.")),
         }
     }
 
@@ -340,10 +250,7 @@ impl Participant {
     }
 
     fn measure(&mut self, snapshot: &NetworkSnapshot) {
-        let written = self
-            .stats
-            .as_mut()
-            .map_or(Ok(()), |stats| stats.push(snapshot));
+        let written = self.stats.as_mut().map_or(Ok(()), |stats| stats.push(snapshot));
         if let Err(error) = written {
             self.stats = None;
             say(&disk_sentence(&error));
@@ -351,10 +258,7 @@ impl Participant {
     }
 
     fn name(&self, member: MemberId) -> String {
-        self.names
-            .get(&member)
-            .cloned()
-            .unwrap_or_else(|| member.to_string())
+        self.names.get(&member).cloned().unwrap_or_else(|| member.to_string())
     }
 }
 
@@ -368,9 +272,7 @@ pub(super) fn print_invitation(code: RoomCode, addresses: &[String]) {
     let (front, back) = digits.split_at(3);
     say(&format!("Meeting code: {front} {back}"));
     for address in addresses {
-        let server = address
-            .parse::<ServerAddress>()
-            .map_or_else(|_| address.clone(), |server| server.to_string());
+        let server = address.parse::<ServerAddress>().map_or_else(|_| address.clone(), |server| server.to_string());
         say(&format!("conclave join {digits} --server {server}"));
     }
 }

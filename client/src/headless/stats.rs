@@ -58,24 +58,13 @@ fn inbound(stream: &InboundStream) -> Value {
         "bitrate_bps": stream.bitrate_bps,
     });
     let media = match stream.media {
-        InboundMedia::Audio {
-            blocks_played,
-            blocks_concealed,
-            packets_discarded,
-            playout_delay,
-        } => json!({
+        InboundMedia::Audio { blocks_played, blocks_concealed, packets_discarded, playout_delay } => json!({
             "blocks_played": blocks_played,
             "blocks_concealed": blocks_concealed,
             "packets_discarded": packets_discarded,
             "playout_delay_ms": millis(playout_delay),
         }),
-        InboundMedia::Video {
-            frames_received,
-            frames_incomplete,
-            frames_per_second,
-            rung,
-            quality,
-        } => json!({
+        InboundMedia::Video { frames_received, frames_incomplete, frames_per_second, rung, quality } => json!({
             "frames_received": frames_received,
             "frames_incomplete": frames_incomplete,
             "frames_per_second": frames_per_second,

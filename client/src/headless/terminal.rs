@@ -5,19 +5,13 @@ use std::io::BufRead;
 use tokio::sync::mpsc;
 
 /// Prints a line for the person, or the program, that started this one.
-#[expect(
-    clippy::print_stdout,
-    reason = "the one place where this program writes its output"
-)]
+#[expect(clippy::print_stdout, reason = "the one place where this program writes its output")]
 pub(super) fn say(line: &str) {
     println!("{line}");
 }
 
 /// Prints the one sentence that says why this program ends otherwise than it should.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program writes its errors"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where this program writes its errors")]
 pub(super) fn complain(sentence: &str) {
     eprintln!("{sentence}");
 }

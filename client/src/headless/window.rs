@@ -26,10 +26,7 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
     let known = devices::list();
     let WindowOptions { name, server, .. } = options;
     let host = name.clone().unwrap_or_else(account_name);
-    let command = Command::StartMeeting {
-        name: host,
-        server: server.clone(),
-    };
+    let command = Command::StartMeeting { name: host, server: server.clone() };
     let first = Start {
         name: name.unwrap_or_default(),
         server,
@@ -45,17 +42,15 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
     };
     let mut thread = None;
     let mut failed = None;
-    let result = run(first, |context| {
-        match start(config, Arc::new(move || context.request_repaint())) {
-            Ok(engine) => {
-                let (link, engine) = link(engine);
-                thread = Some(engine);
-                link
-            }
-            Err(error) => {
-                failed = Some(format!("The program cannot start: {error}."));
-                dead_link()
-            }
+    let result = run(first, |context| match start(config, Arc::new(move || context.request_repaint())) {
+        Ok(engine) => {
+            let (link, engine) = link(engine);
+            thread = Some(engine);
+            link
+        }
+        Err(error) => {
+            failed = Some(format!("The program cannot start: {error}."));
+            dead_link()
         }
     });
     if let Some(thread) = thread {
@@ -66,16 +61,9 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
 }
 
 fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
-    let EngineHandle {
-        commands,
-        mut events,
-        frames,
-        thread,
-    } = engine;
+    let EngineHandle { commands, mut events, frames, thread } = engine;
     let link = EngineLink {
-        commands: Box::new(move |command| {
-            !matches!(commands.try_send(command), Err(TrySendError::Full(_)))
-        }),
+        commands: Box::new(move |command| !matches!(commands.try_send(command), Err(TrySendError::Full(_)))),
         events: Box::new(move || events.try_recv().ok().inspect(invite)),
         frames,
     };
@@ -92,9 +80,5 @@ fn invite(event: &Event) {
 }
 
 fn dead_link() -> EngineLink {
-    EngineLink {
-        commands: Box::new(|_| true),
-        events: Box::new(|| None),
-        frames: FrameSlots::default(),
-    }
+    EngineLink { commands: Box::new(|_| true), events: Box::new(|| None), frames: FrameSlots::default() }
 }

@@ -56,36 +56,11 @@ pub fn analytics_ui(ui: &mut Ui, meeting: &Meeting) {
     });
 }
 
-const ROUND_TRIP: Subject = Subject {
-    title: "Round trip to the server",
-    unit: "ms",
-    at_least: 50.0,
-    decimals: 0,
-};
-const LOSS: Subject = Subject {
-    title: "Packets lost",
-    unit: "%",
-    at_least: 5.0,
-    decimals: 1,
-};
-const JITTER: Subject = Subject {
-    title: "Jitter",
-    unit: "ms",
-    at_least: 20.0,
-    decimals: 1,
-};
-const BITRATE: Subject = Subject {
-    title: "Bitrate",
-    unit: "Mbit/s",
-    at_least: 1.0,
-    decimals: 2,
-};
-const RENO: Subject = Subject {
-    title: "Chat and files: Reno",
-    unit: "kB",
-    at_least: 20.0,
-    decimals: 0,
-};
+const ROUND_TRIP: Subject = Subject { title: "Round trip to the server", unit: "ms", at_least: 50.0, decimals: 0 };
+const LOSS: Subject = Subject { title: "Packets lost", unit: "%", at_least: 5.0, decimals: 1 };
+const JITTER: Subject = Subject { title: "Jitter", unit: "ms", at_least: 20.0, decimals: 1 };
+const BITRATE: Subject = Subject { title: "Bitrate", unit: "Mbit/s", at_least: 1.0, decimals: 2 };
+const RENO: Subject = Subject { title: "Chat and files: Reno", unit: "kB", at_least: 20.0, decimals: 0 };
 
 fn verdict_ui(ui: &mut Ui, meeting: &Meeting) {
     let color = theme::of(ui).quality(meeting.diagnosis.quality);
@@ -108,26 +83,15 @@ fn round_trip_ui(ui: &mut Ui, history: &History, now: f64) {
 
 fn bitrate_ui(ui: &mut Ui, history: &History, now: f64) {
     let series = &theme::of(ui).series;
-    let curves = [
-        curve("received", series[0], &history.received_mbps, now),
-        curve("sent", series[1], &history.sent_mbps, now),
-    ];
+    let curves =
+        [curve("received", series[0], &history.received_mbps, now), curve("sent", series[1], &history.sent_mbps, now)];
     plot_ui(ui, &BITRATE, &curves, now);
 }
 
 /// Draws one quantity of every stream, solid for what arrives here, dashed for what we send.
-fn streams_ui(
-    ui: &mut Ui,
-    meeting: &Meeting,
-    now: f64,
-    subject: Subject,
-    quantity: impl Fn(&StreamLines) -> &Line,
-) {
+fn streams_ui(ui: &mut Ui, meeting: &Meeting, now: f64, subject: Subject, quantity: impl Fn(&StreamLines) -> &Line) {
     let streams = &meeting.history.streams;
-    let mut shown: Vec<_> = streams
-        .iter()
-        .map(|(side, lines)| (*side, quantity(lines)))
-        .collect();
+    let mut shown: Vec<_> = streams.iter().map(|(side, lines)| (*side, quantity(lines))).collect();
     if shown.len() > STREAMS_DRAWN {
         let sum = |line: &Line| line.points().map(|point| point[1]).sum::<f64>();
         shown.sort_by(|a, b| sum(b.1).total_cmp(&sum(a.1)));
@@ -157,12 +121,7 @@ fn reno_ui(ui: &mut Ui, history: &History, now: f64) {
     let palette = theme::of(ui);
     let cwnd = Curve {
         runs: phase_runs(history, now, |phase| palette.phase(phase)),
-        ..curve(
-            "cwnd",
-            palette.phase(history.latest.reno.phase),
-            &history.cwnd_kb,
-            now,
-        )
+        ..curve("cwnd", palette.phase(history.latest.reno.phase), &history.cwnd_kb, now)
     };
     let mut ssthresh = curve("ssthresh", palette.series[3], &history.ssthresh_kb, now);
     ssthresh.style = LineStyle::dashed_dense();
@@ -185,11 +144,7 @@ const PHASES: [(Phase, &str); 4] = [
 ];
 
 /// The window, cut where the phase changes; each run begins with the last point of the one before.
-fn phase_runs(
-    history: &History,
-    now: f64,
-    color: impl Fn(Phase) -> Color32,
-) -> Vec<(Color32, Vec<[f64; 2]>)> {
+fn phase_runs(history: &History, now: f64, color: impl Fn(Phase) -> Color32) -> Vec<(Color32, Vec<[f64; 2]>)> {
     let mut runs: Vec<(Color32, Vec<[f64; 2]>)> = Vec::new();
     for (point, phase) in history.cwnd_kb.points().zip(&history.phases) {
         let (point, color) = ([point[0] - now, point[1]], color(*phase));
@@ -203,15 +158,10 @@ fn phase_runs(
 }
 
 fn reno_numbers_ui(ui: &mut Ui, reno: &RenoStatistics) {
-    let srtt = reno.srtt.map_or("-".into(), |srtt| {
-        format!("{:.1} ms", srtt.as_secs_f64() * 1e3)
-    });
+    let srtt = reno.srtt.map_or("-".into(), |srtt| format!("{:.1} ms", srtt.as_secs_f64() * 1e3));
     let numbers = [
         ("SRTT", srtt),
-        (
-            "RTTVAR",
-            format!("{:.1} ms", reno.rttvar.as_secs_f64() * 1e3),
-        ),
+        ("RTTVAR", format!("{:.1} ms", reno.rttvar.as_secs_f64() * 1e3)),
         ("RTO", format!("{} ms", reno.rto.as_millis())),
         ("segments", reno.segments_sent.to_string()),
         ("sent again", reno.segments_retransmitted.to_string()),
@@ -305,22 +255,14 @@ fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
             }
             if now < WINDOW_SECS {
                 let start = VLine::new("start", -now).color(line_color);
-                plot.vline(
-                    start
-                        .width(1.0)
-                        .style(LineStyle::dotted_dense())
-                        .allow_hover(false),
-                );
+                plot.vline(start.width(1.0).style(LineStyle::dotted_dense()).allow_hover(false));
             }
         });
 }
 
 /// A mark every half minute.
 fn seconds_grid() -> Vec<GridMark> {
-    let mark = |step: i32| GridMark {
-        value: f64::from(step) * 30.0,
-        step_size: 30.0,
-    };
+    let mark = |step: i32| GridMark { value: f64::from(step) * 30.0, step_size: 30.0 };
     (-4..=0).map(mark).collect()
 }
 
@@ -332,24 +274,15 @@ fn value_grid(top: f64) -> Vec<GridMark> {
     let step_size = steps.into_iter().rev().find(|step| *step <= rough);
     let step_size = step_size.unwrap_or(power);
     let marks = (top / step_size).floor().clamp(0.0, 8.0) as u32;
-    let mark = |step: u32| GridMark {
-        value: f64::from(step) * step_size,
-        step_size,
-    };
+    let mark = |step: u32| GridMark { value: f64::from(step) * step_size, step_size };
     (0..=marks).map(mark).collect()
 }
 
 fn hovered_text(hovered: &HoverPosition<'_>, unit: &str, decimals: usize) -> Option<String> {
     match hovered {
-        HoverPosition::NearDataPoint {
-            plot_name,
-            position,
-            ..
-        } => {
+        HoverPosition::NearDataPoint { plot_name, position, .. } => {
             let (secs, value) = (position.x, position.y);
-            Some(format!(
-                "{plot_name}\n{value:.decimals$} {unit}, {secs:.0} s"
-            ))
+            Some(format!("{plot_name}\n{value:.decimals$} {unit}, {secs:.0} s"))
         }
         HoverPosition::Elsewhere { .. } => None,
     }
@@ -374,24 +307,20 @@ fn chip_ui(ui: &mut Ui, color: Color32, text: &str) {
 fn table_ui(ui: &mut Ui, meeting: &Meeting) {
     ui.add_space(8.0);
     ui.label(RichText::new("Streams").strong());
-    Grid::new("streams")
-        .num_columns(5)
-        .striped(true)
-        .spacing([14.0, 4.0])
-        .show(ui, |ui| {
-            for title in ["", "lost", "jitter", "Mbit/s", ""] {
-                theme::weak(ui, title);
-            }
+    Grid::new("streams").num_columns(5).striped(true).spacing([14.0, 4.0]).show(ui, |ui| {
+        for title in ["", "lost", "jitter", "Mbit/s", ""] {
+            theme::weak(ui, title);
+        }
+        ui.end_row();
+        for (side, lines) in &meeting.history.streams {
+            small(ui, side_name(meeting, *side));
+            number(ui, &lines.loss_percent, 1, " %");
+            number(ui, &lines.jitter_ms, 1, " ms");
+            number(ui, &lines.bitrate_mbps, 2, "");
+            small(ui, media_text(meeting, *side));
             ui.end_row();
-            for (side, lines) in &meeting.history.streams {
-                small(ui, side_name(meeting, *side));
-                number(ui, &lines.loss_percent, 1, " %");
-                number(ui, &lines.jitter_ms, 1, " ms");
-                number(ui, &lines.bitrate_mbps, 2, "");
-                small(ui, media_text(meeting, *side));
-                ui.end_row();
-            }
-        });
+        }
+    });
     let target = meeting.history.latest.video_target;
     let discarded = meeting.history.latest.datagrams_discarded;
     theme::weak(
@@ -409,11 +338,7 @@ fn small(ui: &mut Ui, text: String) {
 
 fn number(ui: &mut Ui, line: &Line, decimals: usize, unit: &str) {
     let text = line.last().map(|value| format!("{value:.decimals$}{unit}"));
-    ui.label(
-        RichText::new(text.unwrap_or_default())
-            .monospace()
-            .size(12.0),
-    );
+    ui.label(RichText::new(text.unwrap_or_default()).monospace().size(12.0));
 }
 
 /// What only audio or only video has.
@@ -427,12 +352,7 @@ fn media_text(meeting: &Meeting, side: Side) -> String {
             InboundMedia::Audio { playout_delay, .. } => {
                 format!("waits {} ms", playout_delay.as_millis())
             }
-            InboundMedia::Video {
-                frames_per_second,
-                rung,
-                quality,
-                ..
-            } => {
+            InboundMedia::Video { frames_per_second, rung, quality, .. } => {
                 let rung = Rung::from_index(*rung).map_or("?", |rung| rung.name);
                 format!("{rung} q{quality} {frames_per_second:.0} fps")
             }
@@ -486,12 +406,7 @@ mod tests {
 
     #[test]
     fn marks_are_round_numbers_and_few() {
-        for (top, step, count) in [
-            (50.0, 20.0, 3),
-            (6.3, 2.0, 4),
-            (21.0, 5.0, 5),
-            (0.0, 0.0, 1),
-        ] {
+        for (top, step, count) in [(50.0, 20.0, 3), (6.3, 2.0, 4), (21.0, 5.0, 5), (0.0, 0.0, 1)] {
             let marks = value_grid(top);
             assert_eq!(marks.len(), count, "{top}");
             assert!(marks.get(1).is_none_or(|mark| mark.value == step), "{top}");
@@ -504,9 +419,7 @@ mod tests {
         let history = &model.meeting().unwrap().history;
         let color = |phase: Phase| match phase {
             Phase::FastRecovery => Color32::RED,
-            Phase::CongestionAvoidance | Phase::SlowStart | Phase::TimeoutRecovery => {
-                Color32::GREEN
-            }
+            Phase::CongestionAvoidance | Phase::SlowStart | Phase::TimeoutRecovery => Color32::GREEN,
         };
         let runs = phase_runs(history, 0.0, color);
         assert_eq!(runs.len(), 4);

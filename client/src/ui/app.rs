@@ -89,10 +89,7 @@ impl App {
             tiles: Tiles::default(),
             home: HomeDraft::new(start.name, start.server),
             meeting: MeetingDraft::default(),
-            settings: SettingsDraft {
-                open: false,
-                devices: start.devices,
-            },
+            settings: SettingsDraft { open: false, devices: start.devices },
             toasts: Toasts::default(),
             unsent: start.command.into_iter().collect(),
         }
@@ -191,15 +188,8 @@ mod tests {
             events: Box::new(move || events.try_recv().ok()),
             frames: FrameSlots::default(),
         };
-        let start = Start {
-            name: "Ana".into(),
-            command,
-            ..Start::default()
-        };
-        let engine = Engine {
-            events: events_in,
-            commands,
-        };
+        let start = Start { name: "Ana".into(), command, ..Start::default() };
+        let engine = Engine { events: events_in, commands };
         (App::new(start, link), engine)
     }
 
@@ -215,10 +205,7 @@ mod tests {
 
     #[test]
     fn the_first_command_goes_out_at_once() {
-        let start = Command::StartMeeting {
-            name: "Ana".into(),
-            server: None,
-        };
+        let start = Command::StartMeeting { name: "Ana".into(), server: None };
         let (app, engine) = app(4, Some(start.clone()));
         let _harness = harness(app);
         assert_eq!(engine.commands.try_recv(), Ok(start));
@@ -229,11 +216,7 @@ mod tests {
         let (app, engine) = app(1, None);
         let mut harness = harness(app);
         let ctx = harness.ctx.clone();
-        let wanted = [
-            Command::SetCamera(true),
-            Command::SetMicrophone(true),
-            Command::Leave,
-        ];
+        let wanted = [Command::SetCamera(true), Command::SetMicrophone(true), Command::Leave];
         harness.state_mut().send(wanted.to_vec(), &ctx);
         for command in wanted {
             assert_eq!(engine.commands.try_recv(), Ok(command));
@@ -247,23 +230,10 @@ mod tests {
         let mut harness = harness(app);
         harness.get_by_label("Start a meeting");
         let steps = [
+            (Event::Connecting { server: "192.0.2.7".into() }, "Connecting"),
+            (Event::Knocking { code: "042917".parse().unwrap() }, "Waiting for the host to let you in"),
             (
-                Event::Connecting {
-                    server: "192.0.2.7".into(),
-                },
-                "Connecting",
-            ),
-            (
-                Event::Knocking {
-                    code: "042917".parse().unwrap(),
-                },
-                "Waiting for the host to let you in",
-            ),
-            (
-                Event::Ended {
-                    reason: "The host did not let you in.".into(),
-                    expected: true,
-                },
+                Event::Ended { reason: "The host did not let you in.".into(), expected: true },
                 "The host did not let you in.",
             ),
         ];
@@ -283,10 +253,7 @@ mod tests {
         let mut harness = harness(app);
         harness.state_mut().model = samples::meeting(ANA);
         harness.state_mut().meeting.chat.text = "half".into();
-        let ended = Event::Ended {
-            reason: "It is over.".into(),
-            expected: true,
-        };
+        let ended = Event::Ended { reason: "It is over.".into(), expected: true };
         engine.events.send(ended).unwrap();
         harness.run_steps(2);
         assert_eq!(harness.state().meeting.chat.text, "");

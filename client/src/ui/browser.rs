@@ -39,17 +39,9 @@ pub enum Choice {
 impl Browser {
     /// Opens a folder, or the one above a file.
     pub fn open(at: &Path) -> Self {
-        let folder = if at.is_dir() {
-            Some(at)
-        } else {
-            at.parent().filter(|parent| parent.is_dir())
-        };
-        let mut browser = Self {
-            folder: folder.unwrap_or(Path::new("/")).into(),
-            entries: Vec::new(),
-            problem: None,
-            hidden: false,
-        };
+        let folder = if at.is_dir() { Some(at) } else { at.parent().filter(|parent| parent.is_dir()) };
+        let mut browser =
+            Self { folder: folder.unwrap_or(Path::new("/")).into(), entries: Vec::new(), problem: None, hidden: false };
         browser.read();
         browser
     }
@@ -78,11 +70,7 @@ impl Browser {
         let entry = |entry: std::fs::DirEntry| {
             let name = entry.file_name().into_string().ok()?;
             let shown = self.hidden || !name.starts_with('.');
-            shown.then(|| Entry {
-                is_file: !entry.path().is_dir(),
-                sort_key: name.to_lowercase(),
-                name,
-            })
+            shown.then(|| Entry { is_file: !entry.path().is_dir(), sort_key: name.to_lowercase(), name })
         };
         let listed = entries.flatten().filter_map(entry);
         self.entries = listed.take(ENTRIES_MAX).collect();
@@ -92,17 +80,15 @@ impl Browser {
 
 /// Draws the browser over everything else.
 pub fn browser_ui(ctx: &Context, browser: &mut Browser) -> Option<Choice> {
-    let modal = Modal::new(Id::unique("browser"))
-        .frame(theme::dialog(ctx))
-        .show(ctx, |ui| {
-            ui.set_width(520.0);
-            ui.heading("Choose a file to send");
-            path_ui(ui, browser);
-            let choice = entries_ui(ui, browser);
-            ui.add_space(6.0);
-            let cancelled = ui.button("Cancel choosing").clicked();
-            choice.or(cancelled.then_some(Choice::Cancelled))
-        });
+    let modal = Modal::new(Id::unique("browser")).frame(theme::dialog(ctx)).show(ctx, |ui| {
+        ui.set_width(520.0);
+        ui.heading("Choose a file to send");
+        path_ui(ui, browser);
+        let choice = entries_ui(ui, browser);
+        ui.add_space(6.0);
+        let cancelled = ui.button("Cancel choosing").clicked();
+        choice.or(cancelled.then_some(Choice::Cancelled))
+    });
     let closed = modal.should_close().then_some(Choice::Cancelled);
     modal.inner.or(closed)
 }
@@ -111,9 +97,7 @@ fn path_ui(ui: &mut Ui, browser: &mut Browser) {
     let mut up = false;
     ui.horizontal(|ui| {
         let parent = browser.folder.parent().is_some();
-        up = ui
-            .add_enabled(parent, Button::new("Folder above"))
-            .clicked();
+        up = ui.add_enabled(parent, Button::new("Folder above")).clicked();
         let path = browser.folder.display().to_string();
         let text = RichText::new(path).monospace();
         ui.add(eframe::egui::Label::new(text).truncate());
@@ -136,10 +120,7 @@ fn entries_ui(ui: &mut Ui, browser: &mut Browser) -> Option<Choice> {
     }
     let mut clicked = None;
     let row = 30.0;
-    let scroll = ScrollArea::vertical()
-        .auto_shrink(false)
-        .min_scrolled_height(300.0)
-        .max_height(300.0);
+    let scroll = ScrollArea::vertical().auto_shrink(false).min_scrolled_height(300.0).max_height(300.0);
     scroll.show_rows(ui, row, browser.entries.len(), |ui, rows| {
         for entry in &browser.entries[rows] {
             ui.push_id(&entry.name, |ui| {
@@ -161,15 +142,10 @@ fn entries_ui(ui: &mut Ui, browser: &mut Browser) -> Option<Choice> {
 fn entry_ui(ui: &mut Ui, entry: &Entry, height: f32) -> bool {
     ui.horizontal(|ui| {
         let palette = theme::of(ui);
-        let (icon, color) = if entry.is_file {
-            (Icon::File, palette.weak)
-        } else {
-            (Icon::Folder, palette.series[0])
-        };
+        let (icon, color) = if entry.is_file { (Icon::File, palette.weak) } else { (Icon::Folder, palette.series[0]) };
         icons::mark(ui, icon, 18.0, color);
-        let button = Button::selectable(false, entry.name.as_str())
-            .truncate()
-            .min_size(vec2(ui.available_width(), height));
+        let button =
+            Button::selectable(false, entry.name.as_str()).truncate().min_size(vec2(ui.available_width(), height));
         ui.add(button).clicked()
     })
     .inner
@@ -202,9 +178,6 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_opens_the_one_above() {
         let gone = Path::new(env!("CARGO_MANIFEST_DIR")).join("no such file");
-        assert_eq!(
-            Browser::open(&gone).folder,
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-        );
+        assert_eq!(Browser::open(&gone).folder, Path::new(env!("CARGO_MANIFEST_DIR")));
     }
 }

@@ -4,8 +4,8 @@ use common::ids::MemberId;
 use common::limits::CHAT_MAX_BYTES;
 use common::wire::message::Recipients;
 use eframe::egui::{
-    Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers,
-    Panel as EdgePanel, RichText, ScrollArea, Stroke, TextEdit, Ui,
+    Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers, Panel as EdgePanel, RichText,
+    ScrollArea, Stroke, TextEdit, Ui,
 };
 
 use super::icons::{self, Icon};
@@ -27,12 +27,7 @@ pub struct ChatDraft {
 
 impl Default for ChatDraft {
     fn default() -> Self {
-        Self {
-            to: Recipients::Everyone,
-            text: String::new(),
-            focus: false,
-            read: 0,
-        }
+        Self { to: Recipients::Everyone, text: String::new(), focus: false, read: 0 }
     }
 }
 
@@ -64,10 +59,7 @@ impl ChatDraft {
 /// draft to somebody who left stays with that person instead of going to everybody.
 pub fn chat_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: &mut Vec<Command>) {
     draft.read = meeting.chat_received;
-    let frame = Frame::new().inner_margin(Margin {
-        top: 8,
-        ..Margin::ZERO
-    });
+    let frame = Frame::new().inner_margin(Margin { top: 8, ..Margin::ZERO });
     EdgePanel::bottom("composer")
         .frame(frame)
         .show_separator_line(false)
@@ -84,9 +76,7 @@ fn lines_ui(ui: &mut Ui, meeting: &Meeting) {
         });
         return;
     }
-    let scroll = ScrollArea::vertical()
-        .auto_shrink(false)
-        .stick_to_bottom(true);
+    let scroll = ScrollArea::vertical().auto_shrink(false).stick_to_bottom(true);
     scroll.show(ui, |ui| {
         let mut before: Option<&Said> = None;
         for (index, said) in meeting.chat.iter().enumerate() {
@@ -123,11 +113,8 @@ fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool) {
             Some(_) => Stroke::new(1.0, palette.private),
             None => Stroke::NONE,
         };
-        let bubble = Frame::new()
-            .fill(fill)
-            .stroke(stroke)
-            .corner_radius(theme::CORNER)
-            .inner_margin(Margin::symmetric(12, 8));
+        let bubble =
+            Frame::new().fill(fill).stroke(stroke).corner_radius(theme::CORNER).inner_margin(Margin::symmetric(12, 8));
         bubble.show(ui, |ui| {
             ui.set_max_width(ui.available_width() * 0.85);
             ui.add(Label::new(&said.text).wrap().halign(Align::Min));
@@ -147,11 +134,7 @@ fn author_ui(ui: &mut Ui, said: &Said, ours: bool) {
         (Some(_), false) => format!("{}, only you see this", said.from_name),
     };
     let private = said.private_to.is_some();
-    let color = if private {
-        palette.private
-    } else {
-        palette.weak
-    };
+    let color = if private { palette.private } else { palette.weak };
     let text = RichText::new(text).small().color(color);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
@@ -168,11 +151,7 @@ fn delivery_ui(ui: &mut Ui, said: &Said) {
     let (icon, color, text) = match (said.delivered, said.audience) {
         (_, 0) => (Icon::Check, palette.weak, "nobody else is here".to_owned()),
         (0, _) => (Icon::Check, palette.weak, "sent".to_owned()),
-        (some, all) if some < all => (
-            Icon::Check,
-            palette.weak,
-            format!("delivered to {some} of {all}"),
-        ),
+        (some, all) if some < all => (Icon::Check, palette.weak, format!("delivered to {some} of {all}")),
         _ => (Icon::CheckTwice, palette.good, "delivered".to_owned()),
     };
     ui.horizontal(|ui| {
@@ -249,8 +228,7 @@ fn text_ui(ui: &mut Ui, draft: &mut ChatDraft, private: Option<&str>) -> bool {
     let id = ui.make_persistent_id("chat text");
     let entered = ui.memory(|memory| memory.has_focus(id))
         && ui.input_mut(|input| {
-            input.consume_key(Modifiers::NONE, Key::Enter)
-                || input.consume_key(Modifiers::COMMAND, Key::Enter)
+            input.consume_key(Modifiers::NONE, Key::Enter) || input.consume_key(Modifiers::COMMAND, Key::Enter)
         });
     let field = TextEdit::multiline(&mut draft.text)
         .id(id)
@@ -275,10 +253,7 @@ fn send_ui(
     commands: &mut Vec<Command>,
 ) {
     if draft.text.trim().len() > CHAT_MAX_BYTES {
-        theme::complaint(
-            ui,
-            "This is too long for one message. A file would carry it.",
-        );
+        theme::complaint(ui, "This is too long for one message. A file would carry it.");
     }
     if !present {
         theme::complaint(ui, "This person is gone. Choose somebody else above.");
@@ -320,12 +295,7 @@ mod tests {
     }
 
     fn line(from: MemberId, to: Recipients, text: &str) -> Event {
-        Event::Chat(ChatLine {
-            from,
-            id: ChatId(1),
-            to,
-            text: text.into(),
-        })
+        Event::Chat(ChatLine { from, id: ChatId(1), to, text: text.into() })
     }
 
     fn type_and_enter(harness: &mut Harness<'_, State>, text: &str) {
@@ -342,10 +312,7 @@ mod tests {
         let mut harness = harness(samples::meeting(ANA));
         type_and_enter(&mut harness, "hello");
         type_and_enter(&mut harness, "again");
-        let sent = |text: &str| Command::SendChat {
-            to: Recipients::Everyone,
-            text: text.into(),
-        };
+        let sent = |text: &str| Command::SendChat { to: Recipients::Everyone, text: text.into() };
         assert_eq!(harness.state().2, [sent("hello"), sent("again")]);
         assert_eq!(harness.state().1.text, "");
     }
@@ -357,15 +324,9 @@ mod tests {
         harness.run();
         harness.get_by_label("Only Bo sees this");
         type_and_enter(&mut harness, "psst");
-        let sent = Command::SendChat {
-            to: Recipients::Member(BO),
-            text: "psst".into(),
-        };
+        let sent = Command::SendChat { to: Recipients::Member(BO), text: "psst".into() };
         assert_eq!(harness.state().2, [sent]);
-        harness
-            .state_mut()
-            .0
-            .apply(line(ANA, Recipients::Member(BO), "psst"));
+        harness.state_mut().0.apply(line(ANA, Recipients::Member(BO), "psst"));
         harness.run();
         harness.get_by_label("You, only Bo sees this");
     }
@@ -385,10 +346,7 @@ mod tests {
     fn a_private_draft_to_somebody_who_left_is_not_sent_to_everybody() {
         let mut harness = harness(samples::meeting(ANA));
         harness.state_mut().1.write_to(BO);
-        harness.state_mut().0.apply(Event::MemberLeft {
-            member: BO,
-            reason: LeaveReason::Left,
-        });
+        harness.state_mut().0.apply(Event::MemberLeft { member: BO, reason: LeaveReason::Left });
         type_and_enter(&mut harness, "psst");
         assert_eq!(harness.state().2, []);
         harness.get_by_label_contains("This person is gone");
@@ -401,10 +359,7 @@ mod tests {
         let mut harness = harness(model);
         harness.get_by_label("sent");
         for (delivered, label) in [(1, "delivered to 1 of 2"), (2, "delivered")] {
-            harness.state_mut().0.apply(Event::ChatDelivered {
-                id: ChatId(1),
-                delivered,
-            });
+            harness.state_mut().0.apply(Event::ChatDelivered { id: ChatId(1), delivered });
             harness.run();
             harness.get_by_label(label);
         }

@@ -48,10 +48,7 @@ pub struct Diagnosis {
 
 impl Default for Diagnosis {
     fn default() -> Self {
-        Self {
-            quality: Quality::Unknown,
-            sentence: "Measuring the network.".into(),
-        }
+        Self { quality: Quality::Unknown, sentence: "Measuring the network.".into() }
     }
 }
 
@@ -67,21 +64,14 @@ pub fn examine(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -
     if snapshot.round_trip_time.is_none() && snapshot.inbound.is_empty() {
         return Diagnosis::default();
     }
-    let findings = [
-        worst(lost(snapshot, names)),
-        worst(wandering(snapshot, names)),
-        slow(snapshot),
-    ];
+    let findings = [worst(lost(snapshot, names)), worst(wandering(snapshot, names)), slow(snapshot)];
     // The order of the findings breaks a tie: loss is heard before jitter, and jitter before delay.
     findings
         .into_iter()
         .flatten()
         .rev()
         .max_by_key(|finding| finding.quality)
-        .unwrap_or(Diagnosis {
-            quality: Quality::Good,
-            sentence: "All good.".into(),
-        })
+        .unwrap_or(Diagnosis { quality: Quality::Good, sentence: "All good.".into() })
 }
 
 /// A number measured on one leg.
@@ -124,9 +114,7 @@ impl Leg {
 
 fn capitalised(text: String) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(chars).collect()
-    })
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn lost(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Vec<(f64, Diagnosis)> {
@@ -141,10 +129,7 @@ fn lost(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Vec<(
     legs.into_iter().filter_map(finding).collect()
 }
 
-fn wandering(
-    snapshot: &NetworkSnapshot,
-    names: &BTreeMap<MemberId, String>,
-) -> Vec<(f64, Diagnosis)> {
+fn wandering(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Vec<(f64, Diagnosis)> {
     let finding = |measured: Measured| {
         let quality = grade(measured.jitter, JITTER_FAIR, JITTER_POOR)?;
         let millis = measured.jitter.as_secs_f64() * 1_000.0;
@@ -201,12 +186,9 @@ fn legs(snapshot: &NetworkSnapshot, bad: impl Fn(f32, Duration) -> bool) -> Vec<
 }
 
 fn outbound_legs(ssrc: Ssrc, remote: &[RemoteInbound]) -> Vec<Measured> {
-    let server = remote
-        .iter()
-        .find(|report| report.reporter == MemberId::SERVER);
-    let (first_loss, first_jitter) = server.map_or((0.0, Duration::ZERO), |report| {
-        (report.fraction_lost, report.jitter)
-    });
+    let server = remote.iter().find(|report| report.reporter == MemberId::SERVER);
+    let (first_loss, first_jitter) =
+        server.map_or((0.0, Duration::ZERO), |report| (report.fraction_lost, report.jitter));
     let leg = |report: &RemoteInbound| {
         if report.reporter == MemberId::SERVER {
             return Some(measured(Leg::OurUplink, first_loss, first_jitter));
@@ -255,10 +237,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_nothing_said() {
-        assert_eq!(
-            diagnose(&NetworkSnapshot::default(), &names()),
-            "Measuring the network."
-        );
+        assert_eq!(diagnose(&NetworkSnapshot::default(), &names()), "Measuring the network.");
     }
 
     #[test]
@@ -287,11 +266,7 @@ mod tests {
         let sentence = said(|snapshot| {
             let remote = &mut snapshot.outbound[0].remote;
             remote.retain(|report| report.reporter == MemberId::SERVER);
-            remote.push(RemoteInbound {
-                reporter: MemberId(2),
-                fraction_lost: 0.12,
-                ..remote[0].clone()
-            });
+            remote.push(RemoteInbound { reporter: MemberId(2), fraction_lost: 0.12, ..remote[0].clone() });
         });
         assert_eq!(sentence, "Bo's downlink loses 12 % of packets.");
     }
@@ -315,15 +290,10 @@ mod tests {
     #[test]
     fn with_one_other_person_the_half_is_not_guessed() {
         let sentence = said(|snapshot| {
-            snapshot
-                .inbound
-                .retain(|stream| stream.ssrc.member() == MemberId(2));
+            snapshot.inbound.retain(|stream| stream.ssrc.member() == MemberId(2));
             snapshot.inbound[0].fraction_lost = 0.06;
         });
-        assert_eq!(
-            sentence,
-            "Your downlink or Bo's uplink loses 6 % of packets."
-        );
+        assert_eq!(sentence, "Your downlink or Bo's uplink loses 6 % of packets.");
     }
 
     #[test]
@@ -333,10 +303,7 @@ mod tests {
         snapshot.inbound[0].fraction_lost = 0.03;
         let diagnosis = examine(&snapshot, &names());
         assert_eq!(diagnosis.quality, Quality::Poor);
-        assert_eq!(
-            diagnosis.sentence,
-            "Your way to the server is long: 500 ms there and back."
-        );
+        assert_eq!(diagnosis.sentence, "Your way to the server is long: 500 ms there and back.");
     }
 
     #[test]
@@ -346,9 +313,6 @@ mod tests {
                 stream.jitter = Duration::from_millis(45);
             }
         });
-        assert_eq!(
-            sentence,
-            "Your downlink is unsteady: packets come 45 ms early or late."
-        );
+        assert_eq!(sentence, "Your downlink is unsteady: packets come 45 ms early or late.");
     }
 }

@@ -76,12 +76,7 @@ impl FilesDraft {
 }
 
 /// Draws the files.
-pub fn files_ui(
-    ui: &mut Ui,
-    meeting: &Meeting,
-    draft: &mut FilesDraft,
-    commands: &mut Vec<Command>,
-) {
+pub fn files_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &mut Vec<Command>) {
     draft.seen = meeting.offers_received;
     offer_ui(ui, meeting, draft, commands);
     ui.add_space(4.0);
@@ -105,13 +100,7 @@ fn offer_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &m
     theme::card(ui).show(ui, |ui| {
         ui.set_width(ui.available_width());
         recipient_ui(ui, meeting, &mut draft.to);
-        theme::field(
-            ui,
-            "File",
-            "Type a path, choose, or drop it here",
-            &mut draft.path,
-            PATH_MAX_CHARS,
-        );
+        theme::field(ui, "File", "Type a path, choose, or drop it here", &mut draft.path, PATH_MAX_CHARS);
         if !draft.more.is_empty() {
             theme::weak(ui, format!("and {} more", draft.more.len()));
         }
@@ -182,11 +171,7 @@ fn header_ui(ui: &mut Ui, meeting: &Meeting, transfer: &Transfer) {
             ui.add(Label::new(name).truncate());
             let (private, who) = directions(meeting, transfer);
             let size = bytes(transfer.offer.size as f64);
-            let color = if private {
-                palette.private
-            } else {
-                palette.weak
-            };
+            let color = if private { palette.private } else { palette.weak };
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 4.0;
                 ui.spacing_mut().interact_size.y = 16.0;
@@ -205,9 +190,7 @@ fn directions(meeting: &Meeting, transfer: &Transfer) -> (bool, String) {
     match transfer.offer.to {
         Recipients::Everyone if ours => (false, "from you to everyone".into()),
         Recipients::Everyone => (false, format!("from {} to everyone", transfer.from_name)),
-        Recipients::Member(member) if ours => {
-            (true, format!("from you to {} only", meeting.name(member)))
-        }
+        Recipients::Member(member) if ours => (true, format!("from you to {} only", meeting.name(member))),
         Recipients::Member(_) => (true, format!("from {} to you only", transfer.from_name)),
     }
 }
@@ -228,17 +211,11 @@ fn offered_ui(
         let name = &transfer.offer.name;
         let accept = theme::primary(ui, format!("Accept {name}")).truncate();
         if ui.button("Decline").on_hover_text(name).clicked() {
-            commands.push(Command::DeclineFile {
-                from,
-                transfer: transfer_id,
-            });
+            commands.push(Command::DeclineFile { from, transfer: transfer_id });
             answered.insert(file);
         }
         if ui.add(accept).clicked() {
-            commands.push(Command::AcceptFile {
-                from,
-                transfer: transfer_id,
-            });
+            commands.push(Command::AcceptFile { from, transfer: transfer_id });
             answered.insert(file);
         }
     });
@@ -258,20 +235,13 @@ fn receiving_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, commands: &
                 ui.add(Label::new(RichText::new(text).small().color(color)).wrap());
             }
         }
-        FileState::Cancelled
-        | FileState::Corrupt
-        | FileState::Declined
-        | FileState::Receiving(_) => {}
+        FileState::Cancelled | FileState::Corrupt | FileState::Declined | FileState::Receiving(_) => {}
     }
 }
 
 fn sending_ui(ui: &mut Ui, transfer: &Transfer, commands: &mut Vec<Command>) {
     if transfer.receipts.is_empty() {
-        let text = if transfer.withdrawn {
-            "You took it back"
-        } else {
-            "Waiting for somebody to accept"
-        };
+        let text = if transfer.withdrawn { "You took it back" } else { "Waiting for somebody to accept" };
         theme::weak(ui, text);
     }
     for (member, receipt) in &transfer.receipts {
@@ -291,10 +261,7 @@ fn sending_ui(ui: &mut Ui, transfer: &Transfer, commands: &mut Vec<Command>) {
 fn cancel_ui(ui: &mut Ui, text: &str, transfer: &Transfer, commands: &mut Vec<Command>) {
     let small = eframe::egui::Button::new(RichText::new(text).small()).truncate();
     if ui.add(small).clicked() {
-        commands.push(Command::CancelFile {
-            from: transfer.from,
-            transfer: transfer.offer.transfer,
-        });
+        commands.push(Command::CancelFile { from: transfer.from, transfer: transfer.offer.transfer });
     }
 }
 
@@ -302,15 +269,9 @@ fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
     let palette = theme::of(ui);
     let size = transfer.offer.size;
     let received = receipt.received(size);
-    let share = if size == 0 {
-        1.0
-    } else {
-        received as f32 / size as f32
-    };
+    let share = if size == 0 { 1.0 } else { received as f32 / size as f32 };
     let (color, text) = match receipt.state {
-        FileState::Receiving(_) if transfer.withdrawn => {
-            (palette.weak, "Taken back by its sender".into())
-        }
+        FileState::Receiving(_) if transfer.withdrawn => (palette.weak, "Taken back by its sender".into()),
         FileState::Receiving(_) => (palette.accent, running(receipt, received, size)),
         FileState::Cancelled => (palette.weak, "Stopped".into()),
         FileState::Corrupt => (palette.bad, "Damaged on the way, nothing was kept".into()),
@@ -380,10 +341,7 @@ mod tests {
 
     fn offered(from: MemberId) -> Model {
         let mut model = samples::meeting(ANA);
-        model.apply(Event::FileOffered {
-            from,
-            offer: samples::offer(1, 10_000_000),
-        });
+        model.apply(Event::FileOffered { from, offer: samples::offer(1, 10_000_000) });
         model
     }
 
@@ -402,10 +360,7 @@ mod tests {
         let mut harness = harness(offered(BO));
         harness.get_by_label("Accept slides.pdf").click();
         harness.run();
-        let accept = Command::AcceptFile {
-            from: BO,
-            transfer: TransferId(1),
-        };
+        let accept = Command::AcceptFile { from: BO, transfer: TransferId(1) };
         assert_eq!(harness.state().2, [accept]);
         assert!(harness.query_by_label("Accept slides.pdf").is_none());
     }
@@ -415,10 +370,7 @@ mod tests {
         let mut harness = harness(offered(BO));
         harness.get_by_label("Decline").click();
         harness.run();
-        assert!(matches!(
-            harness.state().2[..],
-            [Command::DeclineFile { .. }]
-        ));
+        assert!(matches!(harness.state().2[..], [Command::DeclineFile { .. }]));
     }
 
     #[test]
@@ -428,10 +380,7 @@ mod tests {
         harness.run();
         harness.get_by_label("Send to everyone").click();
         harness.run();
-        let offer = Command::OfferFile {
-            to: Recipients::Everyone,
-            path: "/home/ana/slides.pdf".into(),
-        };
+        let offer = Command::OfferFile { to: Recipients::Everyone, path: "/home/ana/slides.pdf".into() };
         assert_eq!(harness.state().2, [offer]);
         assert_eq!(harness.state().1.path, "");
     }
@@ -471,10 +420,7 @@ mod tests {
         let mut harness = harness(offered(ANA));
         harness.get_by_label("Take back slides.pdf").click();
         harness.run();
-        let cancel = Command::CancelFile {
-            from: ANA,
-            transfer: TransferId(1),
-        };
+        let cancel = Command::CancelFile { from: ANA, transfer: TransferId(1) };
         assert_eq!(harness.state().2, [cancel]);
     }
 

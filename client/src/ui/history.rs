@@ -97,8 +97,7 @@ impl History {
             self.round_trip_ms.push(at, millis(round_trip));
         }
         self.sent_mbps.push(at, mbps(snapshot.sent_bitrate_bps));
-        self.received_mbps
-            .push(at, mbps(snapshot.received_bitrate_bps));
+        self.received_mbps.push(at, mbps(snapshot.received_bitrate_bps));
         self.push_reno(at, &snapshot);
         self.push_streams(at, &snapshot);
         self.latest = snapshot;
@@ -114,8 +113,7 @@ impl History {
         if let Some(ssthresh) = reno.ssthresh_bytes {
             self.ssthresh_kb.push(at, kilobytes(ssthresh));
         }
-        self.flight_size_kb
-            .push(at, kilobytes(reno.flight_size_bytes));
+        self.flight_size_kb.push(at, kilobytes(reno.flight_size_bytes));
     }
 
     fn push_streams(&mut self, at: f64, snapshot: &NetworkSnapshot) {
@@ -134,19 +132,12 @@ impl History {
         self.streams.retain(|_, lines| fresh(&lines.loss_percent));
     }
 
-    fn push_stream(
-        &mut self,
-        at: f64,
-        side: Side,
-        (fraction_lost, jitter, bitrate_bps): (f32, Duration, u64),
-    ) {
+    fn push_stream(&mut self, at: f64, side: Side, (fraction_lost, jitter, bitrate_bps): (f32, Duration, u64)) {
         if self.streams.len() >= LINES_MAX && !self.streams.contains_key(&side) {
             return;
         }
         let lines = self.streams.entry(side).or_default();
-        lines
-            .loss_percent
-            .push(at, f64::from(fraction_lost) * 100.0);
+        lines.loss_percent.push(at, f64::from(fraction_lost) * 100.0);
         lines.jitter_ms.push(at, millis(jitter));
         lines.bitrate_mbps.push(at, mbps(bitrate_bps));
     }

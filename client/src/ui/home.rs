@@ -3,8 +3,7 @@
 use common::ids::RoomCode;
 use common::limits::{NAME_MAX_BYTES, NAME_MAX_CHARS};
 use eframe::egui::{
-    Align, CollapsingHeader, FontId, Key, Label, Layout, Margin, Response, RichText, ScrollArea,
-    TextEdit, Ui, vec2,
+    Align, CollapsingHeader, FontId, Key, Label, Layout, Margin, Response, RichText, ScrollArea, TextEdit, Ui, vec2,
 };
 
 use super::icons::{self, Icon};
@@ -37,12 +36,7 @@ impl HomeDraft {
     /// A draft with a name, and a server to start or join at.
     pub fn new(name: String, server: Option<String>) -> Self {
         let server = server.unwrap_or_default();
-        Self {
-            name,
-            start_server: server.clone(),
-            join_server: server,
-            ..Self::default()
-        }
+        Self { name, start_server: server.clone(), join_server: server, ..Self::default() }
     }
 
     fn name_complaint(&self) -> Option<&'static str> {
@@ -90,11 +84,7 @@ impl HomeDraft {
         if self.name_complaint().is_some() || self.server_complaint().is_some() {
             return None;
         }
-        Some(Command::Join {
-            server: self.join_server.trim().into(),
-            code,
-            name: self.name.trim().into(),
-        })
+        Some(Command::Join { server: self.join_server.trim().into(), code, name: self.name.trim().into() })
     }
 }
 
@@ -106,12 +96,7 @@ const HEIGHT: f32 = 530.0;
 const FIELD_MAX_CHARS: usize = 255;
 
 /// Draws the first screen.
-pub fn home_ui(
-    ui: &mut Ui,
-    draft: &mut HomeDraft,
-    settings: &mut SettingsDraft,
-    commands: &mut Vec<Command>,
-) {
+pub fn home_ui(ui: &mut Ui, draft: &mut HomeDraft, settings: &mut SettingsDraft, commands: &mut Vec<Command>) {
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.add_space(((ui.available_height() - HEIGHT) / 2.0).max(16.0));
         theme::centered_column(ui, WIDTH, |ui| {
@@ -147,13 +132,7 @@ fn name_ui(ui: &mut Ui, draft: &mut HomeDraft, commands: &mut Vec<Command>) {
     theme::card(ui).show(ui, |ui| {
         ui.set_width(ui.available_width());
         let name = &mut draft.name;
-        let field = theme::field(
-            ui,
-            "Your name",
-            "How the others see you",
-            name,
-            FIELD_MAX_CHARS,
-        );
+        let field = theme::field(ui, "Your name", "How the others see you", name, FIELD_MAX_CHARS);
         if let Some(complaint) = draft.tried.and(draft.name_complaint()) {
             theme::complaint(ui, complaint);
         }
@@ -178,9 +157,7 @@ fn start_ui(ui: &mut Ui, draft: &mut HomeDraft, commands: &mut Vec<Command>) {
             let server = &mut draft.start_server;
             theme::field(ui, "Server", "meet.example.org", server, FIELD_MAX_CHARS)
         });
-        let submitted = folded
-            .body_returned
-            .is_some_and(|field| entered(ui, &field));
+        let submitted = folded.body_returned.is_some_and(|field| entered(ui, &field));
         bottom(ui, |ui| {
             if wide(ui, "Start meeting").clicked() || submitted {
                 commands.extend(draft.start());
@@ -193,13 +170,7 @@ fn join_ui(ui: &mut Ui, draft: &mut HomeDraft, commands: &mut Vec<Command>) {
     choice_ui(ui, "Join a meeting", |ui| {
         let tried = draft.tried == Some(Try::Join);
         let server = &mut draft.join_server;
-        let address = theme::field(
-            ui,
-            "Address",
-            "192.168.1.20 or meet.example.org",
-            server,
-            FIELD_MAX_CHARS,
-        );
+        let address = theme::field(ui, "Address", "192.168.1.20 or meet.example.org", server, FIELD_MAX_CHARS);
         if let Some(complaint) = draft.server_complaint().filter(|_| tried) {
             theme::complaint(ui, complaint);
         }
@@ -305,14 +276,10 @@ mod tests {
 
     fn harness() -> Harness<'static, State> {
         let draft = HomeDraft::new("Ana".into(), None);
-        Harness::builder()
-            .with_size(vec2(1000.0, 800.0))
-            .build_ui_state(
-                |ui, (draft, settings, commands): &mut State| {
-                    home_ui(ui, draft, settings, commands)
-                },
-                (draft, SettingsDraft::default(), Vec::new()),
-            )
+        Harness::builder().with_size(vec2(1000.0, 800.0)).build_ui_state(
+            |ui, (draft, settings, commands): &mut State| home_ui(ui, draft, settings, commands),
+            (draft, SettingsDraft::default(), Vec::new()),
+        )
     }
 
     fn fill(harness: &mut Harness<'_, State>, label: &str, text: &str) {
@@ -340,11 +307,8 @@ mod tests {
         fill(&mut harness, "Meeting code", "042 917");
         harness.get_by_label("Ask to join").click();
         harness.run();
-        let join = Command::Join {
-            server: "192.0.2.7".into(),
-            code: RoomCode::new(42_917).unwrap(),
-            name: "Ana".into(),
-        };
+        let join =
+            Command::Join { server: "192.0.2.7".into(), code: RoomCode::new(42_917).unwrap(), name: "Ana".into() };
         assert_eq!(harness.state().2, [join]);
     }
 
@@ -366,14 +330,8 @@ mod tests {
         harness.state_mut().0.start_server = "meet.example.org".into();
         harness.get_by_label("Start meeting").click();
         harness.run();
-        let start = |server: Option<&str>| Command::StartMeeting {
-            name: "Ana".into(),
-            server: server.map(Into::into),
-        };
-        assert_eq!(
-            harness.state().2,
-            [start(None), start(Some("meet.example.org"))]
-        );
+        let start = |server: Option<&str>| Command::StartMeeting { name: "Ana".into(), server: server.map(Into::into) };
+        assert_eq!(harness.state().2, [start(None), start(Some("meet.example.org"))]);
     }
 
     #[test]

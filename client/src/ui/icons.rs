@@ -2,8 +2,7 @@
 
 use eframe::egui::epaint::StrokeKind;
 use eframe::egui::{
-    Color32, CornerRadius, Painter, Pos2, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo,
-    pos2, vec2,
+    Color32, CornerRadius, Painter, Pos2, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2,
 };
 
 use super::theme;
@@ -71,15 +70,11 @@ const MICROPHONE: &[Part] = &[
     Lines(&[(12.0, 17.5), (12.0, 21.5)]),
     Lines(&[(8.5, 21.5), (15.5, 21.5)]),
 ];
-const CAMERA: &[Part] = &[
-    Box(2.5, 6.0, 15.5, 18.0, 3),
-    Lines(&[(15.5, 10.5), (21.5, 7.0), (21.5, 17.0), (15.5, 13.5)]),
-];
+const CAMERA: &[Part] =
+    &[Box(2.5, 6.0, 15.5, 18.0, 3), Lines(&[(15.5, 10.5), (21.5, 7.0), (21.5, 17.0), (15.5, 13.5)])];
 
-const ANALYTICS: &[Part] = &[
-    Lines(&[(3.0, 3.0), (3.0, 21.0), (21.0, 21.0)]),
-    Lines(&[(6.5, 16.0), (10.5, 10.5), (14.0, 13.5), (20.0, 6.0)]),
-];
+const ANALYTICS: &[Part] =
+    &[Lines(&[(3.0, 3.0), (3.0, 21.0), (21.0, 21.0)]), Lines(&[(6.5, 16.0), (10.5, 10.5), (14.0, 13.5), (20.0, 6.0)])];
 const CHAT: &[Part] = &[
     Lines(&[
         (8.0, 17.0),
@@ -96,47 +91,18 @@ const CHAT: &[Part] = &[
     Lines(&[(8.5, 12.5), (14.0, 12.5)]),
 ];
 const CHECK: &[Part] = &[Lines(&[(5.0, 12.5), (10.0, 17.5), (19.5, 7.0)])];
-const CHECK_TWICE: &[Part] = &[
-    Lines(&[(1.5, 12.5), (6.5, 17.5), (15.5, 7.0)]),
-    Lines(&[(11.5, 16.0), (13.0, 17.5), (22.5, 7.0)]),
-];
-const CLOSE: &[Part] = &[
-    Lines(&[(6.0, 6.0), (18.0, 18.0)]),
-    Lines(&[(18.0, 6.0), (6.0, 18.0)]),
-];
-const COPY: &[Part] = &[
-    Box(8.5, 8.5, 20.5, 20.5, 2),
-    Lines(&[
-        (5.0, 15.5),
-        (3.5, 15.5),
-        (3.5, 3.5),
-        (15.5, 3.5),
-        (15.5, 5.0),
-    ]),
-];
+const CHECK_TWICE: &[Part] =
+    &[Lines(&[(1.5, 12.5), (6.5, 17.5), (15.5, 7.0)]), Lines(&[(11.5, 16.0), (13.0, 17.5), (22.5, 7.0)])];
+const CLOSE: &[Part] = &[Lines(&[(6.0, 6.0), (18.0, 18.0)]), Lines(&[(18.0, 6.0), (6.0, 18.0)])];
+const COPY: &[Part] =
+    &[Box(8.5, 8.5, 20.5, 20.5, 2), Lines(&[(5.0, 15.5), (3.5, 15.5), (3.5, 3.5), (15.5, 3.5), (15.5, 5.0)])];
 const FILE: &[Part] = &[
-    Lines(&[
-        (14.0, 2.5),
-        (5.5, 2.5),
-        (5.5, 21.5),
-        (18.5, 21.5),
-        (18.5, 7.0),
-        (14.0, 2.5),
-        (14.0, 7.0),
-        (18.5, 7.0),
-    ]),
+    Lines(&[(14.0, 2.5), (5.5, 2.5), (5.5, 21.5), (18.5, 21.5), (18.5, 7.0), (14.0, 2.5), (14.0, 7.0), (18.5, 7.0)]),
     Lines(&[(9.0, 12.0), (15.0, 12.0)]),
     Lines(&[(9.0, 16.0), (15.0, 16.0)]),
 ];
-const FOLDER: &[Part] = &[Lines(&[
-    (3.0, 19.0),
-    (3.0, 5.0),
-    (9.0, 5.0),
-    (11.5, 8.0),
-    (21.0, 8.0),
-    (21.0, 19.0),
-    (3.0, 19.0),
-])];
+const FOLDER: &[Part] =
+    &[Lines(&[(3.0, 19.0), (3.0, 5.0), (9.0, 5.0), (11.5, 8.0), (21.0, 8.0), (21.0, 19.0), (3.0, 19.0)])];
 const HOST: &[Part] = &[Lines(&[
     (4.0, 18.5),
     (3.0, 7.0),
@@ -152,10 +118,7 @@ const LEAVE: &[Part] = &[
     Lines(&[(9.5, 12.0), (21.0, 12.0)]),
     Lines(&[(16.5, 7.5), (21.0, 12.0), (16.5, 16.5)]),
 ];
-const LOCK: &[Part] = &[
-    Box(5.0, 10.5, 19.0, 20.5, 2),
-    Arc(12.0, 10.0, 4.5, 0.5, 1.0),
-];
+const LOCK: &[Part] = &[Box(5.0, 10.5, 19.0, 20.5, 2), Arc(12.0, 10.0, 4.5, 0.5, 1.0)];
 const PEOPLE: &[Part] = &[
     Circle(9.0, 8.0, 3.8),
     Arc(9.0, 20.5, 6.8, 0.5, 1.0),
@@ -170,11 +133,8 @@ const SETTINGS: &[Part] = &[
     Circle(8.5, 17.0, 2.7),
     Lines(&[(11.5, 17.0), (21.0, 17.0)]),
 ];
-const UNLOCKED: &[Part] = &[
-    Box(5.0, 10.5, 19.0, 20.5, 2),
-    Arc(12.0, 7.5, 4.5, 0.5, 0.95),
-    Lines(&[(7.5, 7.5), (7.5, 10.5)]),
-];
+const UNLOCKED: &[Part] =
+    &[Box(5.0, 10.5, 19.0, 20.5, 2), Arc(12.0, 7.5, 4.5, 0.5, 0.95), Lines(&[(7.5, 7.5), (7.5, 10.5)])];
 
 fn parts(icon: Icon) -> &'static [Part] {
     match icon {
@@ -210,13 +170,7 @@ pub fn paint(painter: &Painter, icon: Icon, square: Rect, color: Color32) {
     }
 }
 
-fn paint_part(
-    painter: &Painter,
-    part: &Part,
-    at: &impl Fn(f32, f32) -> Pos2,
-    unit: f32,
-    stroke: Stroke,
-) {
+fn paint_part(painter: &Painter, part: &Part, at: &impl Fn(f32, f32) -> Pos2, unit: f32, stroke: Stroke) {
     match part {
         Lines(points) => {
             let points = points.iter().map(|(x, y)| at(*x, *y)).collect();
@@ -281,8 +235,6 @@ pub fn product(ui: &mut Ui, size: f32) {
         let (sin, cos) = (turn * std::f32::consts::TAU).sin_cos();
         at(0.5 + 0.27 * cos, 0.5 + 0.27 * sin)
     };
-    ui.painter()
-        .line((0..=ARC_STEPS).map(arc).collect(), stroke);
-    ui.painter()
-        .circle_filled(at(0.5, 0.5), size / 10.0, theme::on_fill());
+    ui.painter().line((0..=ARC_STEPS).map(arc).collect(), stroke);
+    ui.painter().circle_filled(at(0.5, 0.5), size / 10.0, theme::on_fill());
 }

@@ -2,8 +2,8 @@
 
 use common::wire::control::Action;
 use eframe::egui::{
-    Align, CentralPanel, Context, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers,
-    Panel as EdgePanel, RichText, Sense, Ui, vec2,
+    Align, CentralPanel, Context, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers, Panel as EdgePanel,
+    RichText, Sense, Ui, vec2,
 };
 
 use super::analytics::analytics_ui;
@@ -75,9 +75,7 @@ pub fn meeting_ui(
     if let Some(panel) = draft.panel {
         side_ui(ui, panel, meeting, draft, commands);
     }
-    let middle = Frame::new()
-        .fill(theme::of(ui).background)
-        .inner_margin(Margin::same(10));
+    let middle = Frame::new().fill(theme::of(ui).background).inner_margin(Margin::same(10));
     CentralPanel::no_frame().frame(middle).show(ui, |ui| {
         knocks_ui(ui, &meeting.knocks, commands);
         grid_ui(ui, meeting, tiles, settings.mirrored());
@@ -102,8 +100,7 @@ fn keys_ui(
         draft.press(pressed, meeting, commands);
     }
     let popup_open = eframe::egui::Popup::is_any_open(ui.ctx());
-    let escape =
-        |input: &mut eframe::egui::InputState| input.consume_key(Modifiers::NONE, Key::Escape);
+    let escape = |input: &mut eframe::egui::InputState| input.consume_key(Modifiers::NONE, Key::Escape);
     if draft.panel.is_some() && !popup_open && ui.input_mut(escape) {
         draft.panel = None;
     }
@@ -122,9 +119,7 @@ fn top_ui(ui: &mut Ui, meeting: &Meeting, settings: &mut SettingsDraft) {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             settings.open |= icons::button(ui, Icon::Settings, "Settings").clicked();
             quality_ui(ui, meeting);
-            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                invitation_ui(ui, meeting)
-            });
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| invitation_ui(ui, meeting));
         });
     });
 }
@@ -160,10 +155,7 @@ fn quality_ui(ui: &mut Ui, meeting: &Meeting) {
     let text = match meeting.history.latest.round_trip_time {
         Some(round_trip) => {
             let millis = round_trip.as_secs_f64() * 1_000.0;
-            format!(
-                "{millis:.0} ms, {}",
-                uncapitalised(&meeting.diagnosis.sentence)
-            )
+            format!("{millis:.0} ms, {}", uncapitalised(&meeting.diagnosis.sentence))
         }
         None => meeting.diagnosis.sentence.clone(),
     };
@@ -174,54 +166,35 @@ fn quality_ui(ui: &mut Ui, meeting: &Meeting) {
 
 /// Only "All good." goes on in small letters: the others begin with a name or with "Your".
 fn uncapitalised(sentence: &str) -> String {
-    if sentence == "All good." {
-        "all good".into()
-    } else {
-        sentence.into()
-    }
+    if sentence == "All good." { "all good".into() } else { sentence.into() }
 }
 
-fn side_ui(
-    ui: &mut Ui,
-    panel: Panel,
-    meeting: &Meeting,
-    draft: &mut MeetingDraft,
-    commands: &mut Vec<Command>,
-) {
+fn side_ui(ui: &mut Ui, panel: Panel, meeting: &Meeting, draft: &mut MeetingDraft, commands: &mut Vec<Command>) {
     let width = match panel {
         Panel::Analytics => 470.0,
         Panel::Chat | Panel::Files | Panel::People => 350.0,
     };
     let frame = theme::panel(ui);
-    EdgePanel::right(panel.name())
-        .frame(frame)
-        .default_size(width)
-        .size_range(280.0..=620.0)
-        .show(ui, |ui| {
-            ui.horizontal(|ui| {
-                ui.heading(panel.name());
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    if icons::button(ui, Icon::Close, "Close panel").clicked() {
-                        draft.panel = None;
-                    }
-                });
+    EdgePanel::right(panel.name()).frame(frame).default_size(width).size_range(280.0..=620.0).show(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.heading(panel.name());
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if icons::button(ui, Icon::Close, "Close panel").clicked() {
+                    draft.panel = None;
+                }
             });
-            ui.add_space(4.0);
-            match panel {
-                Panel::Analytics => analytics_ui(ui, meeting),
-                Panel::Chat => chat_ui(ui, meeting, &mut draft.chat, commands),
-                Panel::Files => files_ui(ui, meeting, &mut draft.files, commands),
-                Panel::People => roster_ui(ui, meeting, draft, commands),
-            }
         });
+        ui.add_space(4.0);
+        match panel {
+            Panel::Analytics => analytics_ui(ui, meeting),
+            Panel::Chat => chat_ui(ui, meeting, &mut draft.chat, commands),
+            Panel::Files => files_ui(ui, meeting, &mut draft.files, commands),
+            Panel::People => roster_ui(ui, meeting, draft, commands),
+        }
+    });
 }
 
-fn roster_ui(
-    ui: &mut Ui,
-    meeting: &Meeting,
-    draft: &mut MeetingDraft,
-    commands: &mut Vec<Command>,
-) {
+fn roster_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut MeetingDraft, commands: &mut Vec<Command>) {
     let scroll = eframe::egui::ScrollArea::vertical().auto_shrink(false);
     let chosen = scroll.show(ui, |ui| people_ui(ui, meeting, commands)).inner;
     if let Some(member) = chosen {
@@ -274,16 +247,14 @@ fn drop_ui(ctx: &Context, draft: &mut MeetingDraft) {
         draft.files.dropped(dropped.into_iter());
     }
     if hovering {
-        Modal::new(Id::unique("dropping"))
-            .frame(theme::dialog(ctx))
-            .show(ctx, |ui| {
-                ui.set_width(320.0);
-                ui.vertical_centered(|ui| {
-                    icons::mark(ui, Icon::File, 48.0, theme::of(ui).series[0]);
-                    ui.heading("Drop to offer it");
-                    theme::weak(ui, "You choose then who gets it.");
-                });
+        Modal::new(Id::unique("dropping")).frame(theme::dialog(ctx)).show(ctx, |ui| {
+            ui.set_width(320.0);
+            ui.vertical_centered(|ui| {
+                icons::mark(ui, Icon::File, 48.0, theme::of(ui).series[0]);
+                ui.heading("Drop to offer it");
+                theme::weak(ui, "You choose then who gets it.");
             });
+        });
     }
 }
 
@@ -312,12 +283,8 @@ mod tests {
             let commands = &mut state.commands;
             meeting_ui(ui, meeting, &Tiles::default(), draft, settings, commands);
         };
-        let state = State {
-            model,
-            draft: MeetingDraft::default(),
-            settings: SettingsDraft::default(),
-            commands: Vec::new(),
-        };
+        let state =
+            State { model, draft: MeetingDraft::default(), settings: SettingsDraft::default(), commands: Vec::new() };
         let builder = Harness::builder().with_size([1280.0, 800.0]);
         builder.build_ui_state(show, state)
     }
@@ -357,10 +324,7 @@ mod tests {
     #[test]
     fn whoever_knocks_is_seen_without_any_panel_open() {
         let mut model = samples::meeting(ANA);
-        model.apply(Event::KnockArrived {
-            knock: KnockId(9),
-            name: "Dan".into(),
-        });
+        model.apply(Event::KnockArrived { knock: KnockId(9), name: "Dan".into() });
         let mut harness = harness(model);
         click(&mut harness, "Admit Dan");
         let admit = Command::Act(Action::Admit(KnockId(9)));

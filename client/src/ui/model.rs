@@ -149,10 +149,7 @@ impl Model {
             Stage::Connecting(server) => Screen::Connecting { server },
             Stage::Waiting(code) => Screen::Waiting { code: *code },
             Stage::Meeting(meeting) => Screen::Meeting(meeting),
-            Stage::Ended(reason, expected) => Screen::Ended {
-                reason,
-                expected: *expected,
-            },
+            Stage::Ended(reason, expected) => Screen::Ended { reason, expected: *expected },
         }
     }
 
@@ -178,10 +175,7 @@ impl Model {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Connecting { server } => self.stage = Stage::Connecting(server),
-            Event::ServerRemembered {
-                server,
-                fingerprint,
-            } => self.remember(server, fingerprint),
+            Event::ServerRemembered { server, fingerprint } => self.remember(server, fingerprint),
             Event::Knocking { code } => self.stage = Stage::Waiting(code),
             Event::Joined(joined) => self.stage = Stage::Meeting(Box::new(Meeting::new(joined))),
             Event::Ended { reason, expected } => self.stage = Stage::Ended(reason, expected),
@@ -215,13 +209,8 @@ impl Model {
     }
 
     fn remember(&mut self, server: String, fingerprint: String) {
-        self.notify(format!(
-            "First visit to {server}. Its key is remembered from here on."
-        ));
-        self.server_key = Some(ServerKey {
-            server,
-            fingerprint,
-        });
+        self.notify(format!("First visit to {server}. Its key is remembered from here on."));
+        self.server_key = Some(ServerKey { server, fingerprint });
     }
 
     fn notify(&mut self, text: String) {
@@ -229,10 +218,7 @@ impl Model {
             self.notices.pop_front();
         }
         self.notices_given += 1;
-        self.notices.push_back(Notice {
-            number: self.notices_given,
-            text,
-        });
+        self.notices.push_back(Notice { number: self.notices_given, text });
     }
 }
 
@@ -264,9 +250,7 @@ impl Meeting {
 
     /// Our own devices.
     pub fn media(&self) -> MediaState {
-        self.members
-            .get(&self.you)
-            .map_or_else(MediaState::default, |you| you.media)
+        self.members.get(&self.you).map_or_else(MediaState::default, |you| you.media)
     }
 
     /// Everybody but ourselves, in the order they came.
@@ -276,10 +260,7 @@ impl Meeting {
 
     /// A member's name; one who is not there has a number.
     pub fn name(&self, member: MemberId) -> String {
-        self.members.get(&member).map_or_else(
-            || format!("Somebody ({member})"),
-            |known| known.name.clone(),
-        )
+        self.members.get(&member).map_or_else(|| format!("Somebody ({member})"), |known| known.name.clone())
     }
 
     /// Takes in what happened; gives back what is to be told in passing.
@@ -295,16 +276,9 @@ impl Meeting {
                 self.offers_received += u64::from(from != self.you);
                 self.transfers.offered(from, self.name(from), offer);
             }
-            Event::FileChanged {
-                from,
-                transfer,
-                receiver,
-                state,
-                path,
-            } => {
+            Event::FileChanged { from, transfer, receiver, state, path } => {
                 let receiver = (receiver, self.name(receiver));
-                self.transfers
-                    .changed((from, transfer), receiver, state, path);
+                self.transfers.changed((from, transfer), receiver, state, path);
             }
             Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
             Event::Chat(line) => self.said(line),
@@ -434,12 +408,7 @@ mod tests {
         assert!(matches!(model.screen(), Screen::Home));
         let server = "192.0.2.7".to_owned();
         model.apply(Event::Connecting { server });
-        assert!(matches!(
-            model.screen(),
-            Screen::Connecting {
-                server: "192.0.2.7"
-            }
-        ));
+        assert!(matches!(model.screen(), Screen::Connecting { server: "192.0.2.7" }));
         let code = RoomCode::new(7).unwrap();
         model.apply(Event::Knocking { code });
         assert!(matches!(model.screen(), Screen::Waiting { code: shown } if shown == code));
@@ -448,10 +417,7 @@ mod tests {
     #[test]
     fn the_end_is_kept_with_its_reason() {
         let reason = "The host ended the meeting.".to_owned();
-        let ended = Event::Ended {
-            reason,
-            expected: true,
-        };
+        let ended = Event::Ended { reason, expected: true };
         let model = after(ANA, [ended]);
         let Screen::Ended { reason, expected } = model.screen() else {
             panic!("{:?}", model.screen());
@@ -472,10 +438,7 @@ mod tests {
     #[test]
     fn a_remembered_server_is_told_and_kept() {
         let mut model = Model::default();
-        model.apply(Event::ServerRemembered {
-            server: "meet".into(),
-            fingerprint: "ab12".into(),
-        });
+        model.apply(Event::ServerRemembered { server: "meet".into(), fingerprint: "ab12".into() });
         assert_eq!(model.server_key().unwrap().fingerprint, "ab12");
         assert_eq!(told(&model).len(), 1);
     }
@@ -497,35 +460,15 @@ mod tests {
         );
         assert_eq!(seen(&model).members.len(), 1);
         assert_eq!(seen(&model).speaking, []);
-        let wanted = [
-            "Dan joined.",
-            "Bo left.",
-            "Cleo's connection was lost.",
-            "Dan was removed.",
-        ];
+        let wanted = ["Dan joined.", "Bo left.", "Cleo's connection was lost.", "Dan was removed."];
         assert_eq!(told(&model), wanted);
     }
 
     #[test]
     fn knocks_are_listed_once_and_go_when_they_are_answered() {
-        let knock = |id, name: &str| Event::KnockArrived {
-            knock: KnockId(id),
-            name: name.into(),
-        };
-        let model = after(
-            ANA,
-            [
-                knock(1, "Dan"),
-                knock(1, "Dan"),
-                knock(2, "Eve"),
-                Event::KnockGone(KnockId(1)),
-            ],
-        );
-        let names: Vec<_> = seen(&model)
-            .knocks
-            .iter()
-            .map(|knock| &knock.name)
-            .collect();
+        let knock = |id, name: &str| Event::KnockArrived { knock: KnockId(id), name: name.into() };
+        let model = after(ANA, [knock(1, "Dan"), knock(1, "Dan"), knock(2, "Eve"), Event::KnockGone(KnockId(1))]);
+        let names: Vec<_> = seen(&model).knocks.iter().map(|knock| &knock.name).collect();
         assert_eq!(names, ["Eve"]);
     }
 
@@ -546,21 +489,13 @@ mod tests {
         assert_eq!(meeting.media(), media);
         assert!(meeting.locked && meeting.hosting());
         assert!(!meeting.members[&ANA].host);
-        let wanted = [
-            "You are the host now.",
-            "The host asked you to mute. Your microphone is off.",
-            "No camera was found.",
-        ];
+        let wanted =
+            ["You are the host now.", "The host asked you to mute. Your microphone is off.", "No camera was found."];
         assert_eq!(told(&model), wanted);
     }
 
     fn said(from: MemberId, id: u32, to: Recipients) -> Event {
-        Event::Chat(ChatLine {
-            from,
-            id: ChatId(id),
-            to,
-            text: "words".into(),
-        })
+        Event::Chat(ChatLine { from, id: ChatId(id), to, text: "words".into() })
     }
 
     #[test]
@@ -570,14 +505,8 @@ mod tests {
             [
                 said(BO, 1, Recipients::Member(ANA)),
                 said(ANA, 1, Recipients::Everyone),
-                Event::ChatDelivered {
-                    id: ChatId(1),
-                    delivered: 2,
-                },
-                Event::MemberLeft {
-                    member: BO,
-                    reason: LeaveReason::Left,
-                },
+                Event::ChatDelivered { id: ChatId(1), delivered: 2 },
+                Event::MemberLeft { member: BO, reason: LeaveReason::Left },
             ],
         );
         let chat = &seen(&model).chat;
@@ -602,17 +531,8 @@ mod tests {
         let model = after(
             ANA,
             [
-                Event::FileOffered {
-                    from: BO,
-                    offer: samples::offer(1, 100),
-                },
-                Event::FileChanged {
-                    from: BO,
-                    transfer,
-                    receiver: ANA,
-                    state: FileState::Receiving(50),
-                    path: None,
-                },
+                Event::FileOffered { from: BO, offer: samples::offer(1, 100) },
+                Event::FileChanged { from: BO, transfer, receiver: ANA, state: FileState::Receiving(50), path: None },
                 Event::FileWithdrawn { from: BO, transfer },
             ],
         );

@@ -3,8 +3,7 @@
 use common::ids::MemberId;
 use common::wire::control::{Action, Member};
 use eframe::egui::{
-    Align, Align2, FontId, Label, Layout, Margin, Painter, Pos2, RichText, Role, Stroke, Ui,
-    WidgetInfo,
+    Align, Align2, FontId, Label, Layout, Margin, Painter, Pos2, RichText, Role, Stroke, Ui, WidgetInfo,
 };
 
 use super::icons::{self, Icon};
@@ -110,18 +109,10 @@ fn lock_ui(ui: &mut Ui, locked: bool, commands: &mut Vec<Command>) {
             |ui| {
                 let icon = if locked { Icon::Lock } else { Icon::Unlocked };
                 icons::mark(ui, icon, 18.0, theme::of(ui).weak);
-                ui.label(if locked {
-                    "Nobody can knock"
-                } else {
-                    "Guests can knock"
-                });
+                ui.label(if locked { "Nobody can knock" } else { "Guests can knock" });
             },
             |ui| {
-                let text = if locked {
-                    "Unlock meeting"
-                } else {
-                    "Lock meeting"
-                };
+                let text = if locked { "Unlock meeting" } else { "Lock meeting" };
                 if ui.button(text).clicked() {
                     commands.push(Command::Act(Action::Lock(!locked)));
                 }
@@ -156,11 +147,7 @@ fn name_ui(ui: &mut Ui, member: &Member, you: bool, speaking: bool) {
         let ring = Stroke::new(2.0, theme::of(ui).good);
         ui.painter().circle_stroke(rect.center(), 16.0, ring);
     }
-    let name = if you {
-        format!("{} (you)", member.name)
-    } else {
-        member.name.clone()
-    };
+    let name = if you { format!("{} (you)", member.name) } else { member.name.clone() };
     ui.add(Label::new(RichText::new(name).strong()).truncate());
     if member.host {
         theme::weak(ui, "Host");
@@ -170,17 +157,9 @@ fn name_ui(ui: &mut Ui, member: &Member, you: bool, speaking: bool) {
 fn devices_ui(ui: &mut Ui, member: &Member) {
     let palette = theme::of(ui);
     let (microphone, camera) = (member.media.microphone, member.media.camera);
-    let (icon, color) = if camera {
-        (Icon::Camera, palette.weak)
-    } else {
-        (Icon::CameraOff, palette.warn)
-    };
+    let (icon, color) = if camera { (Icon::Camera, palette.weak) } else { (Icon::CameraOff, palette.warn) };
     icons::mark(ui, icon, 17.0, color);
-    let (icon, color) = if microphone {
-        (Icon::Microphone, palette.weak)
-    } else {
-        (Icon::MicrophoneOff, palette.warn)
-    };
+    let (icon, color) = if microphone { (Icon::Microphone, palette.weak) } else { (Icon::MicrophoneOff, palette.warn) };
     icons::mark(ui, icon, 17.0, color);
 }
 
@@ -242,10 +221,7 @@ mod tests {
     use egui_kittest::kittest::Queryable;
 
     fn knocks() -> [Knock; 2] {
-        [(4, "Bo"), (5, "Cleo")].map(|(id, name)| Knock {
-            id: KnockId(id),
-            name: name.into(),
-        })
+        [(4, "Bo"), (5, "Cleo")].map(|(id, name)| Knock { id: KnockId(id), name: name.into() })
     }
 
     fn clicked_at_the_door(label: &str) -> Vec<Command> {
@@ -291,11 +267,7 @@ mod tests {
             harness.get_by_label(label).click();
             harness.run();
         }
-        let wanted = [
-            Action::RequestMute(BO),
-            Action::Remove(BO),
-            Action::Lock(true),
-        ];
+        let wanted = [Action::RequestMute(BO), Action::Remove(BO), Action::Lock(true)];
         assert_eq!(harness.state().0, wanted.map(Command::Act));
     }
 

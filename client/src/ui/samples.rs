@@ -16,15 +16,7 @@ pub(crate) const BO: MemberId = MemberId(2);
 pub(crate) const CLEO: MemberId = MemberId(3);
 
 pub(crate) fn member(id: MemberId, name: &str, host: bool) -> Member {
-    Member {
-        id,
-        name: name.into(),
-        host,
-        media: MediaState {
-            camera: true,
-            microphone: true,
-        },
-    }
+    Member { id, name: name.into(), host, media: MediaState { camera: true, microphone: true } }
 }
 
 /// A meeting of Ana, Bo and Cleo, seen by `you`; Ana is the host.
@@ -33,11 +25,7 @@ pub(crate) fn meeting(you: MemberId) -> Model {
     model.apply(Event::Joined(Joined {
         code: RoomCode::new(42_917).expect("below a million"),
         you,
-        members: vec![
-            member(ANA, "Ana", true),
-            member(BO, "Bo", false),
-            member(CLEO, "Cleo", false),
-        ],
+        members: vec![member(ANA, "Ana", true), member(BO, "Bo", false), member(CLEO, "Cleo", false)],
         locked: false,
         addresses: vec!["192.0.2.7:7600".into()],
         server_is_ours: false,

@@ -85,28 +85,23 @@ pub fn settings_ui(
     if !draft.open {
         return;
     }
-    let modal = Modal::new(Id::unique("settings"))
-        .frame(theme::dialog(ctx))
-        .show(ctx, |ui| {
-            ui.set_width(440.0);
-            ui.heading("Settings");
-            ui.add_space(6.0);
-            Grid::new("settings")
-                .num_columns(2)
-                .spacing([16.0, 10.0])
-                .show(ui, |ui| {
-                    devices_ui(ui, &mut draft.devices, commands);
-                    theme_ui(ui);
-                });
-            if let Some(key) = server_key {
-                ui.add_space(6.0);
-                theme::weak(ui, format!("Key of {}", key.server));
-                ui.label(RichText::new(&key.fingerprint).monospace().size(11.5));
-            }
-            ui.add_space(10.0);
-            let done = theme::primary(ui, "Done");
-            ui.add(done).clicked()
+    let modal = Modal::new(Id::unique("settings")).frame(theme::dialog(ctx)).show(ctx, |ui| {
+        ui.set_width(440.0);
+        ui.heading("Settings");
+        ui.add_space(6.0);
+        Grid::new("settings").num_columns(2).spacing([16.0, 10.0]).show(ui, |ui| {
+            devices_ui(ui, &mut draft.devices, commands);
+            theme_ui(ui);
         });
+        if let Some(key) = server_key {
+            ui.add_space(6.0);
+            theme::weak(ui, format!("Key of {}", key.server));
+            ui.label(RichText::new(&key.fingerprint).monospace().size(11.5));
+        }
+        ui.add_space(10.0);
+        let done = theme::primary(ui, "Done");
+        ui.add(done).clicked()
+    });
     draft.open = !modal.inner && !modal.should_close();
 }
 
@@ -116,13 +111,7 @@ fn devices_ui(ui: &mut Ui, devices: &mut DeviceLists, commands: &mut Vec<Command
         commands.push(Command::ChooseCamera(camera.clone()));
     }
     let microphone = &mut devices.microphone;
-    if device_ui(
-        ui,
-        "Microphone",
-        Kind::Microphone,
-        &devices.microphones,
-        microphone,
-    ) {
+    if device_ui(ui, "Microphone", Kind::Microphone, &devices.microphones, microphone) {
         commands.push(Command::ChooseMicrophone(microphone.clone()));
     }
     let speaker = &mut devices.speaker;
@@ -132,19 +121,10 @@ fn devices_ui(ui: &mut Ui, devices: &mut DeviceLists, commands: &mut Vec<Command
 }
 
 /// Answers whether another device was chosen.
-fn device_ui(
-    ui: &mut Ui,
-    name: &str,
-    kind: Kind,
-    known: &[String],
-    choice: &mut DeviceChoice,
-) -> bool {
+fn device_ui(ui: &mut Ui, name: &str, kind: Kind, known: &[String], choice: &mut DeviceChoice) -> bool {
     let before = choice.clone();
     let label = ui.label(name);
-    let combo = ComboBox::from_id_salt(name)
-        .width(290.0)
-        .truncate()
-        .selected_text(describe(kind, choice));
+    let combo = ComboBox::from_id_salt(name).width(290.0).truncate().selected_text(describe(kind, choice));
     let combo = combo.show_ui(ui, |ui| {
         for option in options(known, &before) {
             let text = describe(kind, &option);
@@ -195,10 +175,7 @@ mod tests {
 
     #[test]
     fn another_camera_is_told_to_the_engine_once() {
-        let mut draft = SettingsDraft {
-            open: true,
-            ..SettingsDraft::default()
-        };
+        let mut draft = SettingsDraft { open: true, ..SettingsDraft::default() };
         draft.devices.cameras = vec!["Integrated camera".into()];
         let show = |ui: &mut Ui, (draft, commands): &mut (SettingsDraft, Vec<Command>)| {
             settings_ui(ui.ctx(), draft, None, commands);

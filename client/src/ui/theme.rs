@@ -1,8 +1,8 @@
 //! Every colour, corner and text size of the window. No other file names a colour.
 
 use eframe::egui::{
-    self, Button, Color32, Context, CornerRadius, FontFamily, FontId, Frame, Margin, Response,
-    RichText, Shadow, Stroke, Style, TextStyle, Theme, Ui, Visuals, vec2,
+    self, Button, Color32, Context, CornerRadius, FontFamily, FontId, Frame, Margin, Response, RichText, Shadow,
+    Stroke, Style, TextStyle, Theme, Ui, Visuals, vec2,
 };
 
 use common::ids::MemberId;
@@ -133,11 +133,7 @@ pub const SMALL_CORNER: u8 = 8;
 
 /// The colours of the theme that is drawn.
 pub fn of(ui: &Ui) -> &'static Palette {
-    if ui.visuals().dark_mode {
-        &DARK
-    } else {
-        &LIGHT
-    }
+    if ui.visuals().dark_mode { &DARK } else { &LIGHT }
 }
 
 /// Text and marks on the accent, on red and on pictures.
@@ -194,12 +190,8 @@ pub fn install(ctx: &Context) {
 }
 
 fn dress(style: &mut Style, palette: &Palette, visuals: Visuals) {
-    let sizes = [
-        (TextStyle::Small, 12.5),
-        (TextStyle::Body, 15.0),
-        (TextStyle::Button, 15.0),
-        (TextStyle::Heading, 21.0),
-    ];
+    let sizes =
+        [(TextStyle::Small, 12.5), (TextStyle::Body, 15.0), (TextStyle::Button, 15.0), (TextStyle::Heading, 21.0)];
     for (text_style, size) in sizes {
         let font = FontId::new(size, FontFamily::Proportional);
         style.text_styles.insert(text_style, font);
@@ -253,12 +245,7 @@ fn paint(palette: &Palette, mut visuals: Visuals) -> Visuals {
 }
 
 fn shadow() -> Shadow {
-    Shadow {
-        offset: [0, 6],
-        blur: 24,
-        spread: 0,
-        color: Color32::from_black_alpha(90),
-    }
+    Shadow { offset: [0, 6], blur: 24, spread: 0, color: Color32::from_black_alpha(90) }
 }
 
 /// A frame for things that lie on a panel.
@@ -291,9 +278,7 @@ pub fn dialog(ctx: &Context) -> Frame {
 
 /// A frame for bars and side panels.
 pub fn panel(ui: &Ui) -> Frame {
-    Frame::new()
-        .fill(of(ui).panel)
-        .inner_margin(Margin::symmetric(14, 10))
+    Frame::new().fill(of(ui).panel).inner_margin(Margin::symmetric(14, 10))
 }
 
 /// The button that does what the view is for.

@@ -29,38 +29,28 @@ struct Toast {
 }
 
 /// Draws new notices and those that have time left.
-pub fn toasts_ui<'a>(
-    ctx: &Context,
-    toasts: &mut Toasts,
-    notices: impl Iterator<Item = &'a Notice>,
-) {
+pub fn toasts_ui<'a>(ctx: &Context, toasts: &mut Toasts, notices: impl Iterator<Item = &'a Notice>) {
     let now = ctx.input(|input| input.time);
     toasts.take(notices, now);
     toasts.shown.retain(|toast| toast.until_secs > now);
     if toasts.shown.is_empty() {
         return;
     }
-    let fading = toasts
-        .shown
-        .iter()
-        .any(|toast| toast.until_secs - now < FADE_SECS);
+    let fading = toasts.shown.iter().any(|toast| toast.until_secs - now < FADE_SECS);
     let pause = if fading { 0.03 } else { 0.25 };
     ctx.request_repaint_after(Duration::from_secs_f64(pause));
-    Area::new(Id::unique("toasts"))
-        .order(Order::Foreground)
-        .anchor(Align2::CENTER_BOTTOM, vec2(0.0, -104.0))
-        .show(ctx, |ui| {
+    Area::new(Id::unique("toasts")).order(Order::Foreground).anchor(Align2::CENTER_BOTTOM, vec2(0.0, -104.0)).show(
+        ctx,
+        |ui| {
             toasts.shown.retain(|toast| !toast_ui(ui, toast, now));
-        });
+        },
+    );
 }
 
 impl Toasts {
     fn take<'a>(&mut self, notices: impl Iterator<Item = &'a Notice>, now_secs: f64) {
         for notice in notices.filter(|notice| notice.number > self.seen) {
-            self.shown.push(Toast {
-                notice: notice.clone(),
-                until_secs: now_secs + SHOWN_SECS,
-            });
+            self.shown.push(Toast { notice: notice.clone(), until_secs: now_secs + SHOWN_SECS });
         }
         if let Some(newest) = self.shown.last() {
             self.seen = self.seen.max(newest.notice.number);
@@ -103,10 +93,7 @@ mod tests {
     use egui_kittest::kittest::Queryable;
 
     fn harness() -> Harness<'static, Toasts> {
-        let notice = Notice {
-            number: 1,
-            text: "No camera was found.".into(),
-        };
+        let notice = Notice { number: 1, text: "No camera was found.".into() };
         let show = move |ui: &mut Ui, toasts: &mut Toasts| {
             toasts_ui(ui.ctx(), toasts, [&notice].into_iter());
         };
@@ -129,9 +116,7 @@ mod tests {
     fn a_notice_can_be_dismissed() {
         let mut harness = harness();
         harness.run_steps(2);
-        harness
-            .get_by_label("Dismiss: No camera was found.")
-            .click();
+        harness.get_by_label("Dismiss: No camera was found.").click();
         harness.run_steps(2);
         assert!(harness.query_by_label("No camera was found.").is_none());
     }

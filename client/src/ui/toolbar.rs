@@ -2,8 +2,7 @@
 
 use common::wire::control::MediaState;
 use eframe::egui::{
-    Align2, Color32, Context, CornerRadius, FontId, Key, Modifiers, Rect, Role, Sense, Ui, Vec2,
-    WidgetInfo, vec2,
+    Align2, Color32, Context, CornerRadius, FontId, Key, Modifiers, Rect, Role, Sense, Ui, Vec2, WidgetInfo, vec2,
 };
 
 use super::icons::{self, Icon};
@@ -81,11 +80,7 @@ pub struct ToolbarState {
 }
 
 /// Draws the bar in the middle of what is left.
-pub fn toolbar_ui(
-    ui: &mut Ui,
-    state: &ToolbarState,
-    commands: &mut Vec<Command>,
-) -> Option<Pressed> {
+pub fn toolbar_ui(ui: &mut Ui, state: &ToolbarState, commands: &mut Vec<Command>) -> Option<Pressed> {
     let mut pressed = None;
     let width = 7.0 * (BUTTON.x + GAP) + 2.0 * GROUP_GAP;
     ui.horizontal(|ui| {
@@ -104,11 +99,7 @@ pub fn toolbar_ui(
                 icon: panel.icon(),
                 label: panel.name(),
                 caption: panel.name(),
-                look: if state.open == Some(panel) {
-                    Look::Open
-                } else {
-                    Look::Plain
-                },
+                look: if state.open == Some(panel) { Look::Open } else { Look::Plain },
                 badge,
                 loud: panel != Panel::People,
             };
@@ -135,12 +126,7 @@ fn devices_ui(ui: &mut Ui, media: MediaState, commands: &mut Vec<Command>) {
     let microphone = if media.microphone {
         Tool::new(Icon::Microphone, "Mute microphone", "Mute", Look::Plain)
     } else {
-        Tool::new(
-            Icon::MicrophoneOff,
-            "Unmute microphone",
-            "Unmute",
-            Look::Off,
-        )
+        Tool::new(Icon::MicrophoneOff, "Unmute microphone", "Unmute", Look::Off)
     };
     if microphone.show(ui) {
         commands.push(Command::SetMicrophone(!media.microphone));
@@ -175,14 +161,7 @@ struct Tool {
 
 impl Tool {
     fn new(icon: Icon, label: &'static str, caption: &'static str, look: Look) -> Self {
-        Self {
-            icon,
-            label,
-            caption,
-            look,
-            badge: 0,
-            loud: false,
-        }
+        Self { icon, label, caption, look, badge: 0, loud: false }
     }
 
     /// Draws the button. Answers whether it was clicked.
@@ -210,8 +189,7 @@ impl Tool {
         icons::paint(ui.painter(), self.icon, square, ink);
         let foot = rect.center_bottom() - vec2(0.0, 14.5);
         let font = FontId::proportional(12.5);
-        ui.painter()
-            .text(foot, Align2::CENTER_CENTER, self.caption, font, ink);
+        ui.painter().text(foot, Align2::CENTER_CENTER, self.caption, font, ink);
         self.badge_ui(ui, square, ink);
         response.on_hover_text(self.label).clicked()
     }
@@ -227,16 +205,14 @@ impl Tool {
         let font = FontId::proportional(12.0);
         let center = icon.right_top() + vec2(9.0, 4.0);
         if !self.loud {
-            ui.painter()
-                .text(center, Align2::CENTER_CENTER, text, font, ink);
+            ui.painter().text(center, Align2::CENTER_CENTER, text, font, ink);
             return;
         }
         let width = 11.0 + 6.5 * text.len() as f32;
         let pill = Rect::from_center_size(center, vec2(width, 17.0));
         let fill = theme::of(ui).bad;
         ui.painter().rect_filled(pill, CornerRadius::same(8), fill);
-        ui.painter()
-            .text(center, Align2::CENTER_CENTER, text, font, theme::on_fill());
+        ui.painter().text(center, Align2::CENTER_CENTER, text, font, theme::on_fill());
     }
 }
 

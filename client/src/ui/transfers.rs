@@ -93,14 +93,7 @@ impl Transfers {
             let finished = self.0.iter().position(|transfer| !transfer.active());
             self.0.remove(finished.unwrap_or_default());
         }
-        self.0.push_back(Transfer {
-            from,
-            from_name,
-            offer,
-            receipts: BTreeMap::new(),
-            withdrawn: false,
-            path: None,
-        });
+        self.0.push_back(Transfer { from, from_name, offer, receipts: BTreeMap::new(), withdrawn: false, path: None });
     }
 
     /// Writes down how far a receiver is.
@@ -118,11 +111,7 @@ impl Transfers {
         if !known && transfer.receipts.len() >= RECEIVERS_MAX {
             return;
         }
-        let receipt = transfer.receipts.entry(receiver).or_insert(Receipt {
-            name,
-            state,
-            meter: RateMeter::default(),
-        });
+        let receipt = transfer.receipts.entry(receiver).or_insert(Receipt { name, state, meter: RateMeter::default() });
         receipt.state = state;
         if path.is_some() {
             transfer.path = path;
@@ -138,10 +127,7 @@ impl Transfers {
 
     /// Reads the meters; `now` is the uptime that comes with the statistics, four times a second.
     pub fn measure(&mut self, now: Duration) {
-        let receipts = self
-            .0
-            .iter_mut()
-            .flat_map(|transfer| transfer.receipts.values_mut());
+        let receipts = self.0.iter_mut().flat_map(|transfer| transfer.receipts.values_mut());
         for receipt in receipts {
             if let FileState::Receiving(bytes) = receipt.state {
                 receipt.meter.read(now, bytes);
@@ -150,9 +136,7 @@ impl Transfers {
     }
 
     fn find(&mut self, from: MemberId, transfer: TransferId) -> Option<&mut Transfer> {
-        self.0
-            .iter_mut()
-            .find(|known| known.from == from && known.offer.transfer == transfer)
+        self.0.iter_mut().find(|known| known.from == from && known.offer.transfer == transfer)
     }
 }
 
@@ -162,11 +146,7 @@ struct RateMeter(VecDeque<(Duration, u64)>);
 
 impl RateMeter {
     fn read(&mut self, now: Duration, bytes: u64) {
-        if self
-            .0
-            .back()
-            .is_some_and(|last| now <= last.0 || bytes < last.1)
-        {
+        if self.0.back().is_some_and(|last| now <= last.0 || bytes < last.1) {
             self.0.clear();
         }
         self.0.push_back((now, bytes));

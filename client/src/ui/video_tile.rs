@@ -7,8 +7,8 @@ use common::ids::MemberId;
 use common::wire::control::Member;
 use eframe::egui::epaint::StrokeKind;
 use eframe::egui::{
-    Color32, ColorImage, Context, CornerRadius, FontId, Image, ImageData, Pos2, Rect, Role, Sense,
-    Stroke, TextureHandle, TextureOptions, Ui, Vec2, WidgetInfo, load::SizedTexture, pos2, vec2,
+    Color32, ColorImage, Context, CornerRadius, FontId, Image, ImageData, Pos2, Rect, Role, Sense, Stroke,
+    TextureHandle, TextureOptions, Ui, Vec2, WidgetInfo, load::SizedTexture, pos2, vec2,
 };
 
 use super::icons::{self, Icon};
@@ -134,27 +134,16 @@ fn best_grid(count: usize, area: Vec2) -> (usize, Vec2) {
         let width = width.min(height * ASPECT).max(1.0);
         (columns, vec2(width, width / ASPECT))
     };
-    (1..=count)
-        .map(sized)
-        .max_by(|a, b| a.1.x.total_cmp(&b.1.x))
-        .unwrap_or((1, Vec2::ZERO))
+    (1..=count).map(sized).max_by(|a, b| a.1.x.total_cmp(&b.1.x)).unwrap_or((1, Vec2::ZERO))
 }
 
-fn tile_ui(
-    ui: &Ui,
-    rect: Rect,
-    meeting: &Meeting,
-    member: &Member,
-    tile: Option<&Tile>,
-    mirrored: bool,
-) {
+fn tile_ui(ui: &Ui, rect: Rect, meeting: &Meeting, member: &Member, tile: Option<&Tile>, mirrored: bool) {
     let palette = theme::of(ui);
     let corner = CornerRadius::same(theme::CORNER);
     let you = member.id == meeting.you;
     let speaking = meeting.speaking.contains(&member.id);
     let response = ui.interact(rect, ui.scope_id().with("tile"), Sense::hover());
-    response
-        .widget_info(|| WidgetInfo::labeled(Role::Image, true, described(member, you, speaking)));
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, described(member, you, speaking)));
     ui.painter().rect_filled(rect, corner, palette.tile);
     match tile {
         Some(tile) => picture_ui(ui, rect, &tile.texture, you && mirrored),
@@ -169,8 +158,7 @@ fn tile_ui(
     }
     if speaking {
         let ring = Stroke::new(3.0, palette.good);
-        ui.painter()
-            .rect_stroke(rect, corner, ring, StrokeKind::Inside);
+        ui.painter().rect_stroke(rect, corner, ring, StrokeKind::Inside);
     }
 }
 
@@ -185,14 +173,8 @@ fn described(member: &Member, you: bool, speaking: bool) -> String {
         (!member.media.camera, "camera off"),
         (speaking, "speaking"),
     ];
-    let parts = parts
-        .iter()
-        .filter(|(holds, _)| *holds)
-        .map(|(_, part)| *part);
-    std::iter::once(member.name.as_str())
-        .chain(parts)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let parts = parts.iter().filter(|(holds, _)| *holds).map(|(_, part)| *part);
+    std::iter::once(member.name.as_str()).chain(parts).collect::<Vec<_>>().join(", ")
 }
 
 /// The whole picture, as large as the tile allows.
@@ -204,24 +186,13 @@ fn picture_ui(ui: &Ui, tile: Rect, texture: &TextureHandle, mirrored: bool) {
     let fills = (rect.size() - tile.size()).abs().max_elem() < tile.width() * 0.02;
     let rect = if fills { tile } else { rect };
     let whole = Rect::from_min_max(Pos2::ZERO, pos2(1.0, 1.0));
-    let uv = if mirrored {
-        Rect::from_min_max(pos2(1.0, 0.0), pos2(0.0, 1.0))
-    } else {
-        whole
-    };
+    let uv = if mirrored { Rect::from_min_max(pos2(1.0, 0.0), pos2(0.0, 1.0)) } else { whole };
     let corner = if fills { theme::CORNER } else { 0 };
-    Image::new(SizedTexture::from_handle(texture))
-        .uv(uv)
-        .corner_radius(corner)
-        .paint_at(ui, rect);
+    Image::new(SizedTexture::from_handle(texture)).uv(uv).corner_radius(corner).paint_at(ui, rect);
 }
 
 fn name_ui(ui: &Ui, tile: Rect, member: &Member, you: bool) {
-    let name = if you {
-        format!("{} (you)", member.name)
-    } else {
-        member.name.clone()
-    };
+    let name = if you { format!("{} (you)", member.name) } else { member.name.clone() };
     let size = if tile.width() < 240.0 { 12.5 } else { 14.5 };
     let font = FontId::proportional(size);
     let muted = !member.media.microphone;
@@ -243,8 +214,7 @@ fn name_ui(ui: &Ui, tile: Rect, member: &Member, you: bool) {
 }
 
 fn elided(ui: &Ui, text: &str, font: FontId, width: f32) -> Arc<eframe::egui::Galley> {
-    let mut job =
-        eframe::egui::text::LayoutJob::simple_singleline(text.into(), font, theme::on_fill());
+    let mut job = eframe::egui::text::LayoutJob::simple_singleline(text.into(), font, theme::on_fill());
     job.wrap = eframe::egui::text::TextWrapping::truncate_at_width(width.max(20.0));
     ui.fonts_mut(|fonts| fonts.layout_job(job))
 }
@@ -255,8 +225,7 @@ fn host_ui(ui: &Ui, tile: Rect) {
     let pill = Rect::from_min_size(tile.left_top() + vec2(9.0, 9.0), size);
     let round = CornerRadius::same(theme::SMALL_CORNER);
     ui.painter().rect_filled(pill, round, theme::scrim());
-    let square =
-        Rect::from_center_size(pos2(pill.left() + 16.0, pill.center().y), Vec2::splat(15.0));
+    let square = Rect::from_center_size(pos2(pill.left() + 16.0, pill.center().y), Vec2::splat(15.0));
     icons::paint(ui.painter(), Icon::Host, square, theme::host());
     let at = pill.min + vec2(28.0, 4.0);
     ui.painter().galley(at, text, theme::on_fill());
@@ -297,11 +266,7 @@ mod tests {
     }
 
     fn picture() -> Picture {
-        Picture {
-            width: 16,
-            height: 16,
-            rgba: vec![255; 16 * 16 * 4],
-        }
+        Picture { width: 16, height: 16, rgba: vec![255; 16 * 16 * 4] }
     }
 
     #[test]
@@ -322,31 +287,16 @@ mod tests {
         let (mut tiles, frames) = (Tiles::default(), FrameSlots::default());
         let mut model = samples::meeting(ANA);
         let mut events = [
-            Event::MediaChanged {
-                member: BO,
-                media: MediaState::default(),
-            },
-            Event::MediaChanged {
-                member: BO,
-                media: MediaState {
-                    camera: true,
-                    microphone: true,
-                },
-            },
-            Event::MemberLeft {
-                member: BO,
-                reason: LeaveReason::Left,
-            },
+            Event::MediaChanged { member: BO, media: MediaState::default() },
+            Event::MediaChanged { member: BO, media: MediaState { camera: true, microphone: true } },
+            Event::MemberLeft { member: BO, reason: LeaveReason::Left },
         ]
         .into_iter();
         for shown in [true, false, true, false] {
             frames.put(BO, picture());
             tiles.update(&ctx, model.meeting().unwrap(), &frames);
             assert_eq!(tiles.0.contains_key(&BO), shown);
-            events
-                .next()
-                .into_iter()
-                .for_each(|event| model.apply(event));
+            events.next().into_iter().for_each(|event| model.apply(event));
         }
     }
 
@@ -354,13 +304,7 @@ mod tests {
     fn a_picture_with_the_wrong_number_of_bytes_is_not_shown() {
         let (mut tiles, frames) = (Tiles::default(), FrameSlots::default());
         let model = samples::meeting(ANA);
-        frames.put(
-            BO,
-            Picture {
-                width: 17,
-                ..picture()
-            },
-        );
+        frames.put(BO, Picture { width: 17, ..picture() });
         tiles.update(&Context::default(), model.meeting().unwrap(), &frames);
         assert!(tiles.0.is_empty());
     }

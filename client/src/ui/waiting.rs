@@ -32,10 +32,7 @@ pub fn waiting_ui(ui: &mut Ui, code: RoomCode, commands: &mut Vec<Command>) {
         ui.add(Spinner::new().size(36.0));
         ui.add_space(12.0);
         ui.heading("Waiting for the host to let you in");
-        wrapped(
-            ui,
-            "The host has been told that you are here. Nobody sees or hears you yet.",
-        );
+        wrapped(ui, "The host has been told that you are here. Nobody sees or hears you yet.");
         ui.add_space(8.0);
         ui.label(RichText::new(spoken(code)).monospace().size(34.0));
         theme::weak(ui, "Meeting code");
@@ -100,10 +97,8 @@ mod tests {
     #[test]
     fn a_guest_sees_the_code_and_can_stop_waiting() {
         let code = RoomCode::new(42_917).unwrap();
-        let mut harness = Harness::new_ui_state(
-            move |ui, commands: &mut Vec<Command>| waiting_ui(ui, code, commands),
-            Vec::new(),
-        );
+        let mut harness =
+            Harness::new_ui_state(move |ui, commands: &mut Vec<Command>| waiting_ui(ui, code, commands), Vec::new());
         harness.run_steps(2);
         harness.get_by_label("042 917");
         harness.get_by_label("Cancel").click();

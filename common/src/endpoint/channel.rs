@@ -55,11 +55,7 @@ impl Channel {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if self
-            .reno
-            .poll_timeout()
-            .is_some_and(|timeout| now >= timeout)
-        {
+        if self.reno.poll_timeout().is_some_and(|timeout| now >= timeout) {
             self.reno.handle_timeout(now);
             self.handle_reno_events();
         }
@@ -89,8 +85,7 @@ impl Channel {
 
     pub(super) fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
         let stream = self.reno.open()?;
-        self.reno
-            .write(stream, &FileStreamHeader { peer: to, transfer }.to_bytes());
+        self.reno.write(stream, &FileStreamHeader { peer: to, transfer }.to_bytes());
         Some(stream)
     }
 
@@ -101,23 +96,13 @@ impl Channel {
                 connection::Event::Opened(stream) => {
                     self.unnamed.insert(stream);
                 }
-                connection::Event::Readable(stream) if self.unnamed.contains(&stream) => {
-                    self.read_header(stream)
-                }
-                connection::Event::Readable(stream) => {
-                    self.events.push_back(Event::FileReadable(stream))
-                }
+                connection::Event::Readable(stream) if self.unnamed.contains(&stream) => self.read_header(stream),
+                connection::Event::Readable(stream) => self.events.push_back(Event::FileReadable(stream)),
                 connection::Event::Reset(stream) if self.unnamed.remove(&stream) => {}
                 connection::Event::Reset(stream) => self.events.push_back(Event::FileReset(stream)),
-                connection::Event::Stopped(stream) => {
-                    self.events.push_back(Event::FileStopped(stream))
-                }
-                connection::Event::Writable(stream) => {
-                    self.events.push_back(Event::FileWritable(stream))
-                }
-                connection::Event::Acknowledged(stream) => {
-                    self.events.push_back(Event::FileAcknowledged(stream))
-                }
+                connection::Event::Stopped(stream) => self.events.push_back(Event::FileStopped(stream)),
+                connection::Event::Writable(stream) => self.events.push_back(Event::FileWritable(stream)),
+                connection::Event::Acknowledged(stream) => self.events.push_back(Event::FileAcknowledged(stream)),
                 connection::Event::Stalled => self.events.push_back(Event::ChannelFailed),
             }
         }
@@ -131,11 +116,7 @@ impl Channel {
         let mut header = [0; FileStreamHeader::BYTES];
         self.reno.read(stream, &mut header);
         let header = FileStreamHeader::parse(&header);
-        self.events.push_back(Event::FileOpened {
-            stream,
-            from: header.peer,
-            transfer: header.transfer,
-        });
+        self.events.push_back(Event::FileOpened { stream, from: header.peer, transfer: header.transfer });
         self.events.push_back(Event::FileReadable(stream));
     }
 

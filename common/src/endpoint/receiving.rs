@@ -64,19 +64,10 @@ impl Receiving {
             StreamKind::Audio => self.audio.contains_key(&member) || self.audio.len() < STREAMS_MAX,
             StreamKind::Video => self.video.contains_key(&member) || self.video.len() < STREAMS_MAX,
         };
-        if known && ssrc.kind() == kind && member != self.you {
-            Ok(member)
-        } else {
-            Err(Malformed)
-        }
+        if known && ssrc.kind() == kind && member != self.you { Ok(member) } else { Err(Malformed) }
     }
 
-    pub(super) fn handle_audio(
-        &mut self,
-        now: Instant,
-        body: &[u8],
-        bytes: usize,
-    ) -> Result<(), Malformed> {
+    pub(super) fn handle_audio(&mut self, now: Instant, body: &[u8], bytes: usize) -> Result<(), Malformed> {
         let (header, samples) = AudioHeader::parse(body)?;
         let member = self.sender(header.media.ssrc, StreamKind::Audio)?;
         let stream = self.audio.entry(member).or_insert_with(|| AudioStream {
@@ -84,24 +75,15 @@ impl Receiving {
             playout: PlayoutBuffer::new(),
         });
         let media = header.media;
-        stream
-            .reception
-            .handle_packet(now, media.sequence, media.timestamp, bytes);
+        stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
         let mut block = [0; AUDIO_BLOCK_SAMPLES];
         pcm::decode(samples, &mut block);
-        stream
-            .playout
-            .handle_block(now, media.sequence, media.timestamp, &block);
+        stream.playout.handle_block(now, media.sequence, media.timestamp, &block);
         self.hear(now, member, header.level);
         Ok(())
     }
 
-    pub(super) fn handle_video(
-        &mut self,
-        now: Instant,
-        body: &[u8],
-        bytes: usize,
-    ) -> Result<(), Malformed> {
+    pub(super) fn handle_video(&mut self, now: Instant, body: &[u8], bytes: usize) -> Result<(), Malformed> {
         let (header, runs, scan) = VideoHeader::parse(body)?;
         let member = self.sender(header.media.ssrc, StreamKind::Video)?;
         let stream = self.video.entry(member).or_insert_with(|| VideoStream {
@@ -109,9 +91,7 @@ impl Receiving {
             assembler: FrameAssembler::new(header.media.ssrc),
         });
         let media = header.media;
-        stream
-            .reception
-            .handle_packet(now, media.sequence, media.timestamp, bytes);
+        stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
         stream.assembler.handle_packet(now, &header, runs, scan);
         Ok(())
     }
@@ -132,23 +112,17 @@ impl Receiving {
     }
 
     fn update_speaking(&mut self, now: Instant) {
-        self.levels
-            .retain(|_, (_, heard)| now.saturating_duration_since(*heard) < SPEAKING_HANGOVER);
+        self.levels.retain(|_, (_, heard)| now.saturating_duration_since(*heard) < SPEAKING_HANGOVER);
         // The same people in another order of loudness are no news.
-        let same = self.levels.len() == self.speaking.len()
-            && self.speaking.iter().all(|id| self.levels.contains_key(id));
+        let same =
+            self.levels.len() == self.speaking.len() && self.speaking.iter().all(|id| self.levels.contains_key(id));
         if same {
             return;
         }
-        let mut speaking: Vec<_> = self
-            .levels
-            .iter()
-            .map(|(member, (level, _))| (*level, *member))
-            .collect();
+        let mut speaking: Vec<_> = self.levels.iter().map(|(member, (level, _))| (*level, *member)).collect();
         speaking.sort_unstable();
         self.speaking = speaking.into_iter().map(|(_, member)| member).collect();
-        self.events
-            .push_back(Event::Speaking(self.speaking.clone()));
+        self.events.push_back(Event::Speaking(self.speaking.clone()));
     }
 
     pub(super) fn pull_audio(&mut self, now: Instant, block: &mut Block) {
@@ -161,34 +135,20 @@ impl Receiving {
     }
 
     pub(super) fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        let frame = self
-            .video
-            .values_mut()
-            .find_map(|stream| stream.assembler.poll_frame(now));
+        let frame = self.video.values_mut().find_map(|stream| stream.assembler.poll_frame(now));
         frame.map(Event::Frame).or_else(|| self.events.pop_front())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.video
-            .values()
-            .filter_map(|stream| stream.assembler.poll_timeout())
-            .min()
+        self.video.values().filter_map(|stream| stream.assembler.poll_timeout()).min()
     }
 
     /// Adds a block for each stream to a report.
     pub(super) fn report(&mut self, now: Instant, blocks: &mut Vec<ReportBlock>) {
         self.update_speaking(now);
         blocks.clear();
-        blocks.extend(
-            self.audio
-                .values_mut()
-                .map(|stream| stream.reception.report(now)),
-        );
-        blocks.extend(
-            self.video
-                .values_mut()
-                .map(|stream| stream.reception.report(now)),
-        );
+        blocks.extend(self.audio.values_mut().map(|stream| stream.reception.report(now)));
+        blocks.extend(self.video.values_mut().map(|stream| stream.reception.report(now)));
     }
 
     pub(super) fn remove_member(&mut self, member: MemberId) {
@@ -206,12 +166,7 @@ impl Receiving {
                 packets_discarded: playout.packets_discarded,
                 playout_delay: stream.playout.playout_delay(),
             };
-            inbound(
-                now,
-                ssrc(*member, StreamKind::Audio),
-                &stream.reception,
-                media,
-            )
+            inbound(now, ssrc(*member, StreamKind::Audio), &stream.reception, media)
         });
         let video = self.video.iter().map(|(member, stream)| {
             let frames = stream.assembler.statistics();
@@ -223,23 +178,13 @@ impl Receiving {
                 rung: shown.map_or(0, |(rung, _)| rung.index),
                 quality: shown.map_or(0, |(_, quality)| quality),
             };
-            inbound(
-                now,
-                ssrc(*member, StreamKind::Video),
-                &stream.reception,
-                media,
-            )
+            inbound(now, ssrc(*member, StreamKind::Video), &stream.reception, media)
         });
         audio.chain(video).collect()
     }
 }
 
-fn inbound(
-    now: Instant,
-    ssrc: Ssrc,
-    reception: &ReceptionStatistics,
-    media: InboundMedia,
-) -> InboundStream {
+fn inbound(now: Instant, ssrc: Ssrc, reception: &ReceptionStatistics, media: InboundMedia) -> InboundStream {
     InboundStream {
         ssrc,
         packets_received: reception.packets_received(),

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::ssrc;
 use crate::ids::{MemberId, Ssrc, StreamKind};
-use crate::limits::{
-    AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ,
-};
+use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
 use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, Packetizer};
@@ -43,10 +41,7 @@ struct Counters {
 impl Counters {
     fn count(&mut self, now: Instant, plaintext_bytes: usize) {
         self.packets_sent += 1;
-        self.meter.add(
-            now,
-            plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + IP_UDP_HEADER_BYTES,
-        );
+        self.meter.add(now, plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + IP_UDP_HEADER_BYTES);
     }
 }
 
@@ -88,20 +83,11 @@ impl Sending {
             self.audio_queue.pop_front();
         }
         let level = pcm::level(block);
-        self.audio_queue.push_back(AudioBlock {
-            timestamp,
-            level,
-            samples: *block,
-        });
+        self.audio_queue.push_back(AudioBlock { timestamp, level, samples: *block });
         Some(level)
     }
 
-    pub(super) fn poll_audio(
-        &mut self,
-        now: Instant,
-        send_time: SendTime,
-        plaintext: &mut [u8],
-    ) -> Option<usize> {
+    pub(super) fn poll_audio(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
         let block = self.audio_queue.pop_front()?;
         let media = MediaHeader {
             ssrc: ssrc(self.you, StreamKind::Audio),
@@ -111,11 +97,7 @@ impl Sending {
         };
         self.sequence = self.sequence.next();
         plaintext[0] = Kind::Audio as u8;
-        let header = AudioHeader {
-            media,
-            format: AudioFormat::L16,
-            level: block.level,
-        };
+        let header = AudioHeader { media, format: AudioFormat::L16, level: block.level };
         let samples = 1 + header.write(&mut plaintext[1..]);
         pcm::encode(&block.samples, &mut plaintext[samples..]);
         let length = samples + 2 * AUDIO_BLOCK_SAMPLES;
@@ -125,22 +107,14 @@ impl Sending {
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
         let rate = self.ladder.target().frames_per_second.max(1);
-        self.pacer
-            .push(now, frame, Duration::from_secs(1) / u32::from(rate));
+        self.pacer.push(now, frame, Duration::from_secs(1) / u32::from(rate));
     }
 
-    pub(super) fn poll_video(
-        &mut self,
-        now: Instant,
-        send_time: SendTime,
-        plaintext: &mut [u8],
-    ) -> Option<usize> {
+    pub(super) fn poll_video(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
         loop {
             let paced = self.pacer.poll(now)?;
             let packet = &mut plaintext[1..];
-            let bytes = self
-                .packetizer
-                .write_part(paced.frame, paced.index, send_time, packet);
+            let bytes = self.packetizer.write_part(paced.frame, paced.index, send_time, packet);
             // A part that fits no packet was counted; the next one may.
             if bytes > 0 {
                 plaintext[0] = Kind::Video as u8;
@@ -168,10 +142,7 @@ impl Sending {
 
     /// A receiver, or the server, tells how our streams arrive.
     pub(super) fn handle_report(&mut self, now: Instant, report: Report<'_>) {
-        for block in report
-            .blocks()
-            .filter(|block| block.ssrc.member() == self.you)
-        {
+        for block in report.blocks().filter(|block| block.ssrc.member() == self.you) {
             let key = (block.ssrc, report.reporter);
             if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
                 continue;
@@ -208,27 +179,24 @@ impl Sending {
     }
 
     pub(super) fn statistics(&self, now: Instant) -> Vec<OutboundStream> {
-        [
-            (StreamKind::Audio, &self.audio),
-            (StreamKind::Video, &self.video),
-        ]
-        .into_iter()
-        .filter(|(_, counters)| counters.packets_sent > 0)
-        .map(|(kind, counters)| {
-            let ssrc = ssrc(self.you, kind);
-            OutboundStream {
-                ssrc,
-                packets_sent: counters.packets_sent,
-                bitrate_bps: counters.meter.bits_per_second(now),
-                remote: self
-                    .remote
-                    .iter()
-                    .filter(|((id, _), _)| *id == ssrc)
-                    .map(|(_, remote)| remote.clone())
-                    .collect(),
-            }
-        })
-        .collect()
+        [(StreamKind::Audio, &self.audio), (StreamKind::Video, &self.video)]
+            .into_iter()
+            .filter(|(_, counters)| counters.packets_sent > 0)
+            .map(|(kind, counters)| {
+                let ssrc = ssrc(self.you, kind);
+                OutboundStream {
+                    ssrc,
+                    packets_sent: counters.packets_sent,
+                    bitrate_bps: counters.meter.bits_per_second(now),
+                    remote: self
+                        .remote
+                        .iter()
+                        .filter(|((id, _), _)| *id == ssrc)
+                        .map(|(_, remote)| remote.clone())
+                        .collect(),
+                }
+            })
+            .collect()
     }
 }
 

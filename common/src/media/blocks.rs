@@ -7,10 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
-use crate::limits::{
-    BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX,
-    PLAINTEXT_MAX_BYTES,
-};
+use crate::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_MAX_BYTES};
 use crate::media::bandwidth::LastSecond;
 use crate::media::jpeg;
 use crate::media::ladder::Rung;
@@ -70,12 +67,7 @@ impl Packetizer {
 
     /// A stream that begins with packet 0 of frame 1.
     pub fn new(ssrc: Ssrc) -> Self {
-        Self {
-            ssrc,
-            next_sequence: SequenceNumber(0),
-            frame: FrameId(0),
-            parts_dropped: 0,
-        }
+        Self { ssrc, next_sequence: SequenceNumber(0), frame: FrameId(0), parts_dropped: 0 }
     }
 
     /// Writes the packet (what follows [`crate::wire::datagram::Kind::Video`]) for one part to the front of `buffer`,
@@ -94,8 +86,7 @@ impl Packetizer {
             self.frame = self.frame.next();
         }
         let part = frame.parts.get(part_index);
-        let Some(part) = part.filter(|part| part_index < FRAME_PARTS_MAX && fits(part, frame))
-        else {
+        let Some(part) = part.filter(|part| part_index < FRAME_PARTS_MAX && fits(part, frame)) else {
             self.parts_dropped += 1;
             return 0;
         };
@@ -119,12 +110,7 @@ impl Packetizer {
 
     fn header(&self, frame: &CodedFrame, part_index: usize, send_time: SendTime) -> VideoHeader {
         VideoHeader {
-            media: MediaHeader {
-                ssrc: self.ssrc,
-                sequence: self.next_sequence,
-                send_time,
-                timestamp: frame.timestamp,
-            },
+            media: MediaHeader { ssrc: self.ssrc, sequence: self.next_sequence, send_time, timestamp: frame.timestamp },
             frame: self.frame,
             part: part_index as u8,
             parts: frame.parts.len().min(FRAME_PARTS_MAX) as u8,
@@ -254,13 +240,7 @@ impl FrameAssembler {
     }
 
     /// Takes the parts of a packet that [`VideoHeader::parse`] found well-formed.
-    pub fn handle_packet(
-        &mut self,
-        now: Instant,
-        header: &VideoHeader,
-        runs: BlockRuns<'_>,
-        scan: &[u8],
-    ) {
+    pub fn handle_packet(&mut self, now: Instant, header: &VideoHeader, runs: BlockRuns<'_>, scan: &[u8]) {
         let rung = Rung::from_index(header.rung);
         let Some(rung) = rung.filter(|rung| runs.iter().all(|run| inside(run, *rung))) else {
             self.statistics.parts_malformed += 1;
@@ -284,12 +264,7 @@ impl FrameAssembler {
         let frame = self.pending.pop_front()?;
         self.release(now, frame.id);
         self.count_shown(now, &frame);
-        Some(ReceivedFrame {
-            ssrc: self.ssrc,
-            frame: frame.id,
-            complete: frame.complete(),
-            picture: frame.picture,
-        })
+        Some(ReceivedFrame { ssrc: self.ssrc, frame: frame.id, complete: frame.complete(), picture: frame.picture })
     }
 
     /// When [`Self::poll_frame`] has something to give even if nothing more arrives.
@@ -300,8 +275,7 @@ impl FrameAssembler {
     /// Takes a frame back after it was shown, so that its memory serves the next ones.
     pub fn recycle(&mut self, frame: ReceivedFrame) {
         let room = SPARE_PARTS - self.spare.len();
-        self.spare
-            .extend(frame.picture.parts.into_iter().take(room));
+        self.spare.extend(frame.picture.parts.into_iter().take(room));
     }
 
     /// What became of frames and parts so far.
@@ -327,16 +301,8 @@ impl FrameAssembler {
             return None;
         }
         let behind = |frame: &PendingFrame| frame.id.distance(header.frame) < 0;
-        let place = self
-            .pending
-            .iter()
-            .take_while(|frame| behind(frame))
-            .count();
-        match self
-            .pending
-            .get(place)
-            .filter(|frame| frame.id == header.frame)
-        {
+        let place = self.pending.iter().take_while(|frame| behind(frame)).count();
+        match self.pending.get(place).filter(|frame| frame.id == header.frame) {
             Some(frame) if frame.agrees_with(header) => Some(place),
             Some(_) => {
                 self.statistics.parts_malformed += 1;
@@ -353,8 +319,7 @@ impl FrameAssembler {
         if frame.distance(newest) > 0 {
             return false;
         }
-        let restarted =
-            self.pending.is_empty() && now.saturating_duration_since(at) >= RESTART_AFTER;
+        let restarted = self.pending.is_empty() && now.saturating_duration_since(at) >= RESTART_AFTER;
         if restarted {
             self.released = None;
         }
@@ -362,13 +327,7 @@ impl FrameAssembler {
     }
 
     /// Makes room by giving up the oldest frame, which only happens to a caller who does not poll.
-    fn begin_frame(
-        &mut self,
-        now: Instant,
-        place: usize,
-        header: &VideoHeader,
-        rung: Rung,
-    ) -> Option<usize> {
+    fn begin_frame(&mut self, now: Instant, place: usize, header: &VideoHeader, rung: Rung) -> Option<usize> {
         let mut place = place;
         if self.pending.len() >= FRAMES_ASSEMBLED_MAX {
             // Older than everything there is: the frame to give up is this one.
@@ -377,8 +336,7 @@ impl FrameAssembler {
             self.statistics.frames_dropped += 1;
             self.release(now, oldest.id);
         }
-        self.pending
-            .insert(place, PendingFrame::new(now, header, rung));
+        self.pending.insert(place, PendingFrame::new(now, header, rung));
         Some(place)
     }
 
@@ -439,11 +397,7 @@ mod tests {
 
     fn frame(number: u32, parts: u8) -> CodedFrame {
         let part = |row| CodedPart {
-            runs: vec![BlockRun {
-                row,
-                column: 0,
-                blocks: 40,
-            }],
+            runs: vec![BlockRun { row, column: 0, blocks: 40 }],
             scan: vec![number as u8 & 0x7f, row, 1, 2],
         };
         CodedFrame {
@@ -472,10 +426,7 @@ mod tests {
     fn stream(frames: u32, parts: u8) -> (FrameAssembler, Vec<Vec<Vec<u8>>>) {
         let mut packetizer = Packetizer::new(ssrc());
         let packets = |number| packets(&mut packetizer, &frame(number, parts));
-        (
-            FrameAssembler::new(ssrc()),
-            (1..=frames).map(packets).collect(),
-        )
+        (FrameAssembler::new(ssrc()), (1..=frames).map(packets).collect())
     }
 
     #[test]
@@ -499,79 +450,33 @@ mod tests {
         let (_, sent) = stream(2, 3);
         let numbers = |packet: &Vec<u8>| {
             let (header, ..) = VideoHeader::parse(packet).unwrap();
-            (
-                header.media.sequence.0,
-                header.frame.0,
-                header.part,
-                header.parts,
-            )
+            (header.media.sequence.0, header.frame.0, header.part, header.parts)
         };
         let numbers: Vec<_> = sent.iter().flatten().map(numbers).collect();
-        let expected = [
-            (0, 1, 0, 3),
-            (1, 1, 1, 3),
-            (2, 1, 2, 3),
-            (3, 2, 0, 3),
-            (4, 2, 1, 3),
-            (5, 2, 2, 3),
-        ];
+        let expected = [(0, 1, 0, 3), (1, 1, 1, 3), (2, 1, 2, 3), (3, 2, 0, 3), (4, 2, 1, 3), (5, 2, 2, 3)];
         assert_eq!(numbers, expected);
     }
 
     #[test]
     fn a_part_that_no_packet_can_carry_is_dropped_and_counted() {
-        let run = BlockRun {
-            row: 0,
-            column: 0,
-            blocks: 1,
-        };
+        let run = BlockRun { row: 0, column: 0, blocks: 1 };
         let most = VideoHeader::scan_max_bytes(1);
         let wrong = [
-            CodedPart {
-                runs: vec![run],
-                scan: vec![1; most + 1],
-            },
-            CodedPart {
-                runs: vec![run],
-                scan: vec![],
-            },
-            CodedPart {
-                runs: vec![],
-                scan: vec![1],
-            },
-            CodedPart {
-                runs: vec![run; 2_000],
-                scan: vec![1],
-            },
-            CodedPart {
-                runs: vec![BlockRun { blocks: 41, ..run }],
-                scan: vec![1],
-            },
-            CodedPart {
-                runs: vec![BlockRun { row: 23, ..run }],
-                scan: vec![1],
-            },
+            CodedPart { runs: vec![run], scan: vec![1; most + 1] },
+            CodedPart { runs: vec![run], scan: vec![] },
+            CodedPart { runs: vec![], scan: vec![1] },
+            CodedPart { runs: vec![run; 2_000], scan: vec![1] },
+            CodedPart { runs: vec![BlockRun { blocks: 41, ..run }], scan: vec![1] },
+            CodedPart { runs: vec![BlockRun { row: 23, ..run }], scan: vec![1] },
         ];
         let mut packetizer = Packetizer::new(ssrc());
         let mut buffer = [0; Packetizer::PACKET_MAX_BYTES];
-        let good = CodedPart {
-            runs: vec![run],
-            scan: vec![1; most],
-        };
-        let with = |part: &CodedPart| CodedFrame {
-            parts: vec![part.clone()],
-            ..frame(1, 0)
-        };
+        let good = CodedPart { runs: vec![run], scan: vec![1; most] };
+        let with = |part: &CodedPart| CodedFrame { parts: vec![part.clone()], ..frame(1, 0) };
         for part in &wrong {
-            assert_eq!(
-                packetizer.write_part(&with(part), 0, SendTime(0), &mut buffer),
-                0
-            );
+            assert_eq!(packetizer.write_part(&with(part), 0, SendTime(0), &mut buffer), 0);
         }
-        assert_eq!(
-            packetizer.write_part(&with(&good), 1, SendTime(0), &mut buffer),
-            0
-        );
+        assert_eq!(packetizer.write_part(&with(&good), 1, SendTime(0), &mut buffer), 0);
         assert_eq!(packetizer.parts_dropped(), 7);
         let length = packetizer.write_part(&with(&good), 0, SendTime(0), &mut buffer);
         assert_eq!(length, Packetizer::PACKET_MAX_BYTES);
@@ -588,23 +493,13 @@ mod tests {
             handle(&mut assembler, now, packet);
         }
         let first = assembler.poll_frame(now).unwrap();
-        assert_eq!(
-            (first.frame, first.complete, first.picture.parts.len()),
-            (FrameId(1), false, 2)
-        );
+        assert_eq!((first.frame, first.complete, first.picture.parts.len()), (FrameId(1), false, 2));
         let second = assembler.poll_frame(now).unwrap();
         assert_eq!((second.frame, second.complete), (FrameId(2), true));
         handle(&mut assembler, now, &sent[0][1]);
         assert_eq!(assembler.poll_frame(now), None);
         let counted = assembler.statistics();
-        assert_eq!(
-            (
-                counted.frames_received,
-                counted.frames_incomplete,
-                counted.parts_late
-            ),
-            (2, 1, 1)
-        );
+        assert_eq!((counted.frames_received, counted.frames_incomplete, counted.parts_late), (2, 1, 1));
     }
 
     #[test]
@@ -638,43 +533,14 @@ mod tests {
         let (mut assembler, sent) = stream(1, 2);
         handle(&mut assembler, now, &sent[0][0]);
         let (good, ..) = VideoHeader::parse(&sent[0][1]).unwrap();
-        let later = MediaHeader {
-            timestamp: MediaTime(1),
-            ..good.media
-        };
-        let run = BlockRun {
-            row: 1,
-            column: 0,
-            blocks: 1,
-        };
+        let later = MediaHeader { timestamp: MediaTime(1), ..good.media };
+        let run = BlockRun { row: 1, column: 0, blocks: 1 };
         let wrong = [
-            (
-                VideoHeader {
-                    quality: 51,
-                    ..good
-                },
-                run,
-                1,
-            ),
+            (VideoHeader { quality: 51, ..good }, run, 1),
             (VideoHeader { rung: 3, ..good }, run, 1),
             (VideoHeader { parts: 3, ..good }, run, 1),
-            (
-                VideoHeader {
-                    media: later,
-                    ..good
-                },
-                run,
-                1,
-            ),
-            (
-                VideoHeader {
-                    rung: 4,
-                    frame: FrameId(9),
-                    ..good
-                },
-                run,
-                1,
-            ),
+            (VideoHeader { media: later, ..good }, run, 1),
+            (VideoHeader { rung: 4, frame: FrameId(9), ..good }, run, 1),
             (good, BlockRun { row: 23, ..run }, 1),
             (good, BlockRun { column: 40, ..run }, 1),
             (good, BlockRun { column: 255, ..run }, 1),
@@ -695,16 +561,8 @@ mod tests {
         let (mut assembler, sent) = stream(1, 1);
         let (header, ..) = VideoHeader::parse(&sent[0][0]).unwrap();
         for part in 0..=254 {
-            let header = VideoHeader {
-                part,
-                parts: 255,
-                ..header
-            };
-            let run = BlockRun {
-                row: 0,
-                column: 0,
-                blocks: 1,
-            };
+            let header = VideoHeader { part, parts: 255, ..header };
+            let run = BlockRun { row: 0, column: 0, blocks: 1 };
             let mut packet = [1; Packetizer::PACKET_MAX_BYTES];
             header.write(&[run], &mut packet);
             handle(&mut assembler, now, &packet);
@@ -737,10 +595,7 @@ mod tests {
         handle(&mut assembler, now + 999 * MILLI, &sent[0][0]);
         assert_eq!(assembler.poll_frame(now + 999 * MILLI), None);
         handle(&mut assembler, now + 1_000 * MILLI, &sent[1][0]);
-        assert_eq!(
-            assembler.poll_frame(now + 1_000 * MILLI).unwrap().frame,
-            FrameId(2)
-        );
+        assert_eq!(assembler.poll_frame(now + 1_000 * MILLI).unwrap().frame, FrameId(2));
     }
 
     #[test]
@@ -764,11 +619,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(7);
         let (mut assembler, sent) = stream(300, 10);
         let mut arrivals = Vec::new();
-        for (number, packet) in sent
-            .iter()
-            .enumerate()
-            .flat_map(|(n, p)| p.iter().map(move |p| (n, p)))
-        {
+        for (number, packet) in sent.iter().enumerate().flat_map(|(n, p)| p.iter().map(move |p| (n, p))) {
             for _ in 0..random.random_range(0..20).min(1) + u32::from(random.random_ratio(1, 50)) {
                 arrivals.push((66 * number as u32 + random.random_range(0..90), packet));
             }

@@ -48,14 +48,7 @@ const _: () = assert!(HISTORY >= WINDOW + LAG_MAX && (WINDOW / COARSE).is_multip
 
 impl Default for Concealer {
     fn default() -> Self {
-        Self {
-            history: [0.0; HISTORY],
-            cycle: [0.0; LAG_MAX],
-            lag: LAG_MIN,
-            phase: 0,
-            step: 0.0,
-            made_up: 0,
-        }
+        Self { history: [0.0; HISTORY], cycle: [0.0; LAG_MAX], lag: LAG_MIN, phase: 0, step: 0.0, made_up: 0 }
     }
 }
 
@@ -132,12 +125,7 @@ fn pitch_lag(history: &[f32; HISTORY]) -> usize {
     for (sample, group) in coarse.iter_mut().zip(groups) {
         *sample = group.iter().sum();
     }
-    let rough = COARSE
-        * most_alike(
-            &coarse,
-            LAG_MIN / COARSE..=LAG_MAX / COARSE,
-            WINDOW / COARSE,
-        );
+    let rough = COARSE * most_alike(&coarse, LAG_MIN / COARSE..=LAG_MAX / COARSE, WINDOW / COARSE);
     let near = (rough - COARSE).max(LAG_MIN)..=(rough + COARSE).min(LAG_MAX);
     most_alike(history, near, WINDOW)
 }
@@ -211,10 +199,7 @@ mod tests {
             let missing = voice(10, pitch_hz);
             let error: Block = std::array::from_fn(|i| made_up[i] - missing[i]);
             let (error, signal) = (pcm::level(&error), pcm::level(&missing));
-            assert!(
-                error >= signal + 10,
-                "{pitch_hz} Hz: error -{error}, signal -{signal}"
-            );
+            assert!(error >= signal + 10, "{pitch_hz} Hz: error -{error}, signal -{signal}");
         }
     }
 

@@ -133,9 +133,7 @@ impl ReceptionStatistics {
 
     /// RFC 3550 appendix A.3.
     fn expected(&self) -> u64 {
-        let span = self
-            .sequence
-            .map_or(0, |span| span.highest - span.first + 1);
+        let span = self.sequence.map_or(0, |span| span.highest - span.first + 1);
         self.expected_before + span
     }
 
@@ -183,11 +181,7 @@ impl ReceptionStatistics {
     fn begin_span(&mut self, now: Instant, sequence: SequenceNumber) -> u64 {
         // A round ahead of zero, so that there is room for packets from before the first.
         let extended = (1 << 16) + u64::from(sequence.0);
-        self.sequence = Some(Span {
-            first: extended,
-            highest: extended,
-            after_jump: None,
-        });
+        self.sequence = Some(Span { first: extended, highest: extended, after_jump: None });
         self.expected_last_second.add(now, 1);
         extended
     }
@@ -214,11 +208,7 @@ struct Jitter {
 
 impl Jitter {
     fn new(clock_rate_hz: u32) -> Self {
-        Self {
-            clock_rate_hz: f64::from(clock_rate_hz),
-            newest: None,
-            units: 0.0,
-        }
+        Self { clock_rate_hz: f64::from(clock_rate_hz), newest: None, units: 0.0 }
     }
 
     fn handle_packet(&mut self, now: Instant, timestamp: MediaTime) {
@@ -262,18 +252,14 @@ mod tests {
     impl Stream {
         fn audio() -> Self {
             let ssrc = Ssrc::new(MemberId(1), StreamKind::Audio);
-            Self {
-                start: virtual_time(),
-                statistics: ReceptionStatistics::new(ssrc),
-            }
+            Self { start: virtual_time(), statistics: ReceptionStatistics::new(ssrc) }
         }
 
         /// Block `number` of 10 ms arrives `late_ms` after it was sent.
         fn arrive(&mut self, number: u32, late_ms: u32) -> Option<u64> {
             let now = self.at(10 * number + late_ms);
             let sequence = SequenceNumber(number.wrapping_add(65_500) as u16);
-            self.statistics
-                .handle_packet(now, sequence, MediaTime(number * 480), 1_000)
+            self.statistics.handle_packet(now, sequence, MediaTime(number * 480), 1_000)
         }
 
         fn expect(&mut self, number: u32, late_ms: u32) {
@@ -289,51 +275,26 @@ mod tests {
     fn a_clean_stream_has_no_loss_and_no_jitter() {
         let mut stream = Stream::audio();
         for number in 0..500 {
-            assert_eq!(
-                stream.arrive(number, 5),
-                Some(u64::from(65_536 + 65_500 + number))
-            );
+            assert_eq!(stream.arrive(number, 5), Some(u64::from(65_536 + 65_500 + number)));
         }
         let now = stream.at(5_000);
         let statistics = &stream.statistics;
-        assert_eq!(
-            (statistics.packets_received(), statistics.packets_lost()),
-            (500, 0)
-        );
-        assert_eq!(
-            (statistics.fraction_lost(now), statistics.jitter()),
-            (0.0, Duration::ZERO)
-        );
+        assert_eq!((statistics.packets_received(), statistics.packets_lost()), (500, 0));
+        assert_eq!((statistics.fraction_lost(now), statistics.jitter()), (0.0, Duration::ZERO));
         assert!((795_000..=805_000).contains(&statistics.bitrate_bps(now)));
     }
 
     #[test]
     fn a_tenth_lost_is_reported_as_a_tenth() {
         let mut stream = Stream::audio();
-        (0..200)
-            .filter(|n| n % 10 != 5)
-            .for_each(|n| stream.expect(n, 0));
+        (0..200).filter(|n| n % 10 != 5).for_each(|n| stream.expect(n, 0));
         let first = stream.statistics.report(stream.at(2_000));
-        assert_eq!(
-            (
-                first.fraction_lost,
-                first.packets_lost,
-                first.packets_received
-            ),
-            (25, 20, 180)
-        );
+        assert_eq!((first.fraction_lost, first.packets_lost, first.packets_received), (25, 20, 180));
         assert_eq!(first.bitrate_bps, 720_000);
         assert!((stream.statistics.fraction_lost(stream.at(2_000)) - 0.1).abs() < 0.01);
         (200..300).for_each(|n| stream.expect(n, 0));
         let second = stream.statistics.report(stream.at(3_000));
-        assert_eq!(
-            (
-                second.fraction_lost,
-                second.packets_lost,
-                second.bitrate_bps
-            ),
-            (0, 20, 800_000)
-        );
+        assert_eq!((second.fraction_lost, second.packets_lost, second.bitrate_bps), (0, 20, 800_000));
         assert_eq!(stream.statistics.fraction_lost(stream.at(3_010)), 0.0);
     }
 
@@ -341,14 +302,7 @@ mod tests {
     fn a_report_without_packets_is_empty() {
         let mut stream = Stream::audio();
         let report = stream.statistics.report(stream.at(10));
-        assert_eq!(
-            (
-                report.fraction_lost,
-                report.packets_lost,
-                report.bitrate_bps
-            ),
-            (0, 0, 0)
-        );
+        assert_eq!((report.fraction_lost, report.packets_lost, report.bitrate_bps), (0, 0, 0));
     }
 
     #[test]
@@ -406,9 +360,7 @@ mod tests {
         let mut sequence = SequenceNumber(0);
         for number in (0..100).chain(800..900_u32) {
             let now = stream.at(10 * number);
-            stream
-                .statistics
-                .handle_packet(now, sequence, MediaTime(480 * number), 1_000);
+            stream.statistics.handle_packet(now, sequence, MediaTime(480 * number), 1_000);
             sequence = sequence.next();
         }
         assert_eq!(stream.statistics.packets_lost(), 0);

@@ -127,9 +127,7 @@ const DRI: u8 = 0xdd;
 const COMPONENTS: u8 = 3;
 
 /// SOS: luminance with the Huffman tables 0, both chrominances with the tables 1, all coefficients.
-const SCAN_HEADER: [u8; 14] = [
-    MARKER, SOS, 0, 12, COMPONENTS, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0,
-];
+const SCAN_HEADER: [u8; 14] = [MARKER, SOS, 0, 12, COMPONENTS, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0];
 
 /// T.81 Table K.1, in zigzag order.
 #[rustfmt::skip]
@@ -229,8 +227,7 @@ mod tests {
 
     fn picture() -> Vec<u8> {
         let digits: Vec<u8> = PICTURE.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let byte =
-            |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         digits.as_chunks::<2>().0.iter().map(byte).collect()
     }
 
@@ -241,10 +238,7 @@ mod tests {
         assemble(32, 16, 50, scan(&original).unwrap(), &mut rebuilt);
         assert_eq!(rebuilt[..2], original[..2]);
         assert_eq!(rebuilt[2..], original[2 + JFIF_BYTES..]);
-        assert_eq!(
-            rebuilt.len(),
-            HEADERS_BYTES + scan(&original).unwrap().len() + 2
-        );
+        assert_eq!(rebuilt.len(), HEADERS_BYTES + scan(&original).unwrap().len() + 2);
     }
 
     #[test]

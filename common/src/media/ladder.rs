@@ -18,30 +18,10 @@ pub struct Rung {
 impl Rung {
     /// All rungs from the smallest to the largest.
     pub const ALL: [Self; 4] = [
-        Self {
-            index: 0,
-            name: "144p",
-            width: 256,
-            height: 144,
-        },
-        Self {
-            index: 1,
-            name: "240p",
-            width: 432,
-            height: 240,
-        },
-        Self {
-            index: 2,
-            name: "360p",
-            width: 640,
-            height: 360,
-        },
-        Self {
-            index: 3,
-            name: "480p",
-            width: 864,
-            height: 480,
-        },
+        Self { index: 0, name: "144p", width: 256, height: 144 },
+        Self { index: 1, name: "240p", width: 432, height: 240 },
+        Self { index: 2, name: "360p", width: 640, height: 360 },
+        Self { index: 3, name: "480p", width: 864, height: 480 },
     ];
 
     /// The rung with this index, as it stands in a header.
@@ -74,11 +54,7 @@ pub struct VideoTarget {
 impl Default for VideoTarget {
     /// Where a meeting starts: 360p at quality 50, 15 frames a second.
     fn default() -> Self {
-        Self {
-            rung: Rung::ALL[2],
-            quality: 50,
-            frames_per_second: 15,
-        }
+        Self { rung: Rung::ALL[2], quality: 50, frames_per_second: 15 }
     }
 }
 
@@ -102,11 +78,7 @@ const STEPS: [VideoTarget; 12] = [
 ];
 
 const fn step(rung: usize, quality: u8, frames_per_second: u8) -> VideoTarget {
-    VideoTarget {
-        rung: Rung::ALL[rung],
-        quality,
-        frames_per_second,
-    }
+    VideoTarget { rung: Rung::ALL[rung], quality, frames_per_second }
 }
 
 /// Where [`VideoTarget::default`] stands in [`STEPS`].
@@ -214,10 +186,7 @@ impl Ladder {
 
     fn go_down(&mut self, now: Instant, steps: usize) {
         self.clean_since = None;
-        if self
-            .last_down
-            .is_some_and(|at| elapsed(at, now) < DOWN_INTERVAL)
-        {
+        if self.last_down.is_some_and(|at| elapsed(at, now) < DOWN_INTERVAL) {
             return;
         }
         self.note_failure(now);
@@ -233,10 +202,7 @@ impl Ladder {
         }
         let again = self.failed.filter(|failed| failed.step == self.step);
         let wait = again.map_or(UP_INTERVAL, |failed| failed.wait) * 2;
-        self.failed = Some(FailedStep {
-            step: self.step,
-            wait: wait.min(FAILED_WAIT_MAX),
-        });
+        self.failed = Some(FailedStep { step: self.step, wait: wait.min(FAILED_WAIT_MAX) });
     }
 
     fn go_up(&mut self, now: Instant) {
@@ -385,17 +351,13 @@ mod tests {
             self.queued_ms = grown.clamp(0.0, self.queue_ms);
             let packets = (rate * 250_000.0 / 8.0 / 1_100.0) as u32;
             let chance = overflow + (1.0 - overflow) * self.random_loss;
-            let lost = (0..packets)
-                .filter(|_| self.random.random_bool(chance))
-                .count();
-            self.ladder
-                .handle_report(self.now, lost as f32 / packets as f32);
+            let lost = (0..packets).filter(|_| self.random.random_bool(chance)).count();
+            self.ladder.handle_report(self.now, lost as f32 / packets as f32);
             let reports_per_ping = PING_INTERVAL.div_duration_f32(REPORT_INTERVAL) as usize;
             if self.steps.len().is_multiple_of(reports_per_ping) {
                 let jitter = self.random.random_range(0.0..10.0);
                 let round_trip = (50.0 + jitter + self.queued_ms) / 1_000.0;
-                self.ladder
-                    .handle_round_trip(self.now, Duration::from_secs_f64(round_trip));
+                self.ladder.handle_round_trip(self.now, Duration::from_secs_f64(round_trip));
             }
             self.steps.push(self.ladder.step);
         }
@@ -464,16 +426,8 @@ mod tests {
         for capacity_mbps in [0.6, 1.0, 1.7, 2.7, 5.0] {
             let mut path = Path::new(capacity_mbps, 300.0);
             path.run(180 * SECOND);
-            assert!(
-                path.moves(240) <= 6,
-                "{capacity_mbps}: {:?}",
-                &path.steps[480..]
-            );
-            assert!(
-                path.rate() > 0.45 * capacity_mbps,
-                "{capacity_mbps}: {}",
-                path.rate()
-            );
+            assert!(path.moves(240) <= 6, "{capacity_mbps}: {:?}", &path.steps[480..]);
+            assert!(path.rate() > 0.45 * capacity_mbps, "{capacity_mbps}: {}", path.rate());
         }
     }
 
@@ -528,12 +482,7 @@ mod tests {
     fn senseless_reports_do_no_harm() {
         let start = virtual_time();
         let mut ladder = Ladder::new(start);
-        for (i, loss) in [f32::NAN, -1.0, 7.0, f32::INFINITY]
-            .into_iter()
-            .cycle()
-            .take(40)
-            .enumerate()
-        {
+        for (i, loss) in [f32::NAN, -1.0, 7.0, f32::INFINITY].into_iter().cycle().take(40).enumerate() {
             ladder.handle_report(start + i as u32 * SECOND, loss);
             ladder.handle_round_trip(start, Duration::MAX);
         }

@@ -23,10 +23,7 @@ const RELEASE: f32 = 0.1;
 
 impl Default for Mixer {
     fn default() -> Self {
-        Self {
-            sum: [0; AUDIO_BLOCK_SAMPLES],
-            gain: 1.0,
-        }
+        Self { sum: [0; AUDIO_BLOCK_SAMPLES], gain: 1.0 }
     }
 }
 
@@ -53,12 +50,7 @@ impl Mixer {
 
     /// Down to where the peak just fits, or part of the way up again.
     fn gain_for_peak(&self) -> f32 {
-        let peak = self
-            .sum
-            .iter()
-            .map(|sum| sum.unsigned_abs())
-            .max()
-            .unwrap_or(0);
+        let peak = self.sum.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0);
         let released = self.gain + RELEASE * (1.0 - self.gain);
         // Close enough to whole that nobody hears the step, and a single voice is exact from then on.
         let released = if released > 0.999 { 1.0 } else { released };
@@ -67,11 +59,7 @@ impl Mixer {
 }
 
 fn ramp_samples(from: f32, goal: f32) -> f32 {
-    if goal < from {
-        ATTACK_SAMPLES as f32
-    } else {
-        AUDIO_BLOCK_SAMPLES as f32
-    }
+    if goal < from { ATTACK_SAMPLES as f32 } else { AUDIO_BLOCK_SAMPLES as f32 }
 }
 
 #[cfg(test)]
@@ -119,13 +107,7 @@ mod tests {
         let expected = ramp(136);
         let off = |(a, b): (&i16, &i16)| (i32::from(*a) - i32::from(*b)).abs();
         assert!(block.iter().zip(&expected).map(off).max().unwrap() < 140);
-        assert!(
-            block
-                .iter()
-                .filter(|sample| sample.unsigned_abs() >= 32_767)
-                .count()
-                <= 1
-        );
+        assert!(block.iter().filter(|sample| sample.unsigned_abs() >= 32_767).count() <= 1);
     }
 
     #[test]
@@ -142,10 +124,6 @@ mod tests {
     fn no_number_of_voices_overflows() {
         let mut mixer = Mixer::default();
         let loudest = [[i16::MIN; AUDIO_BLOCK_SAMPLES]; 70];
-        assert!(
-            mixed(&mut mixer, &loudest)
-                .iter()
-                .all(|sample| *sample < -30_000)
-        );
+        assert!(mixed(&mut mixer, &loudest).iter().all(|sample| *sample < -30_000));
     }
 }

@@ -65,11 +65,7 @@ impl Default for Pacer {
 impl Pacer {
     /// A pacer with nothing to send.
     pub fn new() -> Self {
-        Self {
-            rate_bps: RATE_START_BPS,
-            leaving: None,
-            statistics: PacerStatistics::default(),
-        }
+        Self { rate_bps: RATE_START_BPS, leaving: None, statistics: PacerStatistics::default() }
     }
 
     /// Sets the pace: what the path carries, or a multiple of what the camera gives.
@@ -87,12 +83,8 @@ impl Pacer {
             self.count_dropped(frame.parts.len());
             return;
         }
-        self.leaving = Some(Leaving {
-            nanos_per_byte: self.nanos_per_byte(&frame, interval),
-            frame,
-            next_part: 0,
-            due: now,
-        });
+        self.leaving =
+            Some(Leaving { nanos_per_byte: self.nanos_per_byte(&frame, interval), frame, next_part: 0, due: now });
     }
 
     /// The next part whose time has come; asked until it answers `None`.
@@ -102,18 +94,13 @@ impl Pacer {
         let bytes = bytes_on_line(leaving.frame.parts.get(index)?.scan.len());
         leaving.next_part += 1;
         leaving.due += Duration::from_nanos((bytes as f64 * leaving.nanos_per_byte) as u64);
-        Some(PacedPart {
-            frame: &leaving.frame,
-            index,
-        })
+        Some(PacedPart { frame: &leaving.frame, index })
     }
 
     /// When [`Self::poll`] has something to give.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref();
-        leaving
-            .filter(|leaving| leaving.parts_left() > 0)
-            .map(|leaving| leaving.due)
+        leaving.filter(|leaving| leaving.parts_left() > 0).map(|leaving| leaving.due)
     }
 
     /// Datagrams that wait.
@@ -145,11 +132,7 @@ impl Pacer {
     }
 
     fn nanos_per_byte(&self, frame: &CodedFrame, interval: Duration) -> f64 {
-        let bytes: usize = frame
-            .parts
-            .iter()
-            .map(|part| bytes_on_line(part.scan.len()))
-            .sum();
+        let bytes: usize = frame.parts.iter().map(|part| bytes_on_line(part.scan.len())).sum();
         let at_pace = 8e9 / self.rate_bps as f64;
         let at_latest = (interval / INTERVAL_SHARE).as_nanos() as f64 / bytes.max(1) as f64;
         at_pace.min(at_latest)
@@ -178,16 +161,8 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     fn frame(parts: usize) -> CodedFrame {
-        let part = CodedPart {
-            runs: Vec::new(),
-            scan: vec![1; 915],
-        };
-        CodedFrame {
-            rung: Rung::ALL[2],
-            quality: 50,
-            timestamp: MediaTime(0),
-            parts: vec![part; parts],
-        }
+        let part = CodedPart { runs: Vec::new(), scan: vec![1; 915] };
+        CodedFrame { rung: Rung::ALL[2], quality: 50, timestamp: MediaTime(0), parts: vec![part; parts] }
     }
 
     /// When each part leaves if the pacer is woken exactly when it asks for it.
@@ -249,11 +224,7 @@ mod tests {
         pacer.push(start, frame(5), INTERVAL);
         assert!(pacer.poll(start).is_some());
         pacer.push(start + MILLI, frame(3), INTERVAL);
-        let dropped = PacerStatistics {
-            frames_dropped: 1,
-            parts_dropped: 4,
-            ..PacerStatistics::default()
-        };
+        let dropped = PacerStatistics { frames_dropped: 1, parts_dropped: 4, ..PacerStatistics::default() };
         assert_eq!(pacer.statistics(), dropped);
         assert_eq!(departures(&mut pacer, start).len(), 3);
         pacer.clear();

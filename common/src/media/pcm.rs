@@ -35,9 +35,7 @@ pub fn decode(bytes: &[u8], block: &mut Block) {
 /// Loudness in -dBov, 0 (a square wave at full scale) to 127 (silence), by the root of the mean square
 /// (RFC 6464 §3, RFC 6465 appendix A.1).
 pub fn level(samples: &[i16]) -> u8 {
-    (-level_dbov(samples))
-        .round()
-        .clamp(0.0, f32::from(LEVEL_SILENCE)) as u8
+    (-level_dbov(samples)).round().clamp(0.0, f32::from(LEVEL_SILENCE)) as u8
 }
 
 /// Loudness in dBov, from -127 to 0.
@@ -79,10 +77,7 @@ const HANGOVER_BLOCKS: u32 = 30;
 
 impl Default for SilenceGate {
     fn default() -> Self {
-        Self {
-            floor: FLOOR_START,
-            hangover: 0,
-        }
+        Self { floor: FLOOR_START, hangover: 0 }
     }
 }
 
@@ -93,11 +88,7 @@ impl SilenceGate {
         let stands_out = level > self.floor + SPEECH_MARGIN;
         self.follow(level);
         let speaks = stands_out || self.hangover > 0;
-        self.hangover = if stands_out {
-            HANGOVER_BLOCKS
-        } else {
-            self.hangover.saturating_sub(1)
-        };
+        self.hangover = if stands_out { HANGOVER_BLOCKS } else { self.hangover.saturating_sub(1) };
         speaks
     }
 
@@ -118,13 +109,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     fn square(amplitude: i16) -> Block {
-        std::array::from_fn(|i| {
-            if i / 24 % 2 == 0 {
-                amplitude
-            } else {
-                -amplitude
-            }
-        })
+        std::array::from_fn(|i| if i / 24 % 2 == 0 { amplitude } else { -amplitude })
     }
 
     fn noise(random: &mut StdRng, amplitude: i16) -> Block {
@@ -170,9 +155,7 @@ mod tests {
     fn the_noise_of_a_room_stops_being_sent() {
         let mut random = StdRng::seed_from_u64(1);
         let mut gate = SilenceGate::default();
-        let sent = (0..1_000)
-            .filter(|_| gate.speaks(&noise(&mut random, 150)))
-            .count();
+        let sent = (0..1_000).filter(|_| gate.speaks(&noise(&mut random, 150))).count();
         assert!(sent < 400, "{sent}");
         assert!((0..500).all(|_| !gate.speaks(&noise(&mut random, 150))));
     }
@@ -185,9 +168,7 @@ mod tests {
             gate.speaks(&noise(&mut random, 100));
         }
         assert!((0..50).all(|_| gate.speaks(&noise(&mut random, 2_000))));
-        let tail = (0..100)
-            .take_while(|_| gate.speaks(&noise(&mut random, 100)))
-            .count();
+        let tail = (0..100).take_while(|_| gate.speaks(&noise(&mut random, 100))).count();
         assert_eq!(tail, 30);
     }
 

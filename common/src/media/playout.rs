@@ -143,13 +143,7 @@ impl PlayoutBuffer {
     }
 
     /// Takes a block as it arrives.
-    pub fn handle_block(
-        &mut self,
-        now: Instant,
-        sequence: SequenceNumber,
-        timestamp: MediaTime,
-        block: &Block,
-    ) {
+    pub fn handle_block(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime, block: &Block) {
         let (place, number) = self.locate(now, sequence, timestamp);
         if place < self.next {
             self.discard_late(number);
@@ -162,11 +156,7 @@ impl PlayoutBuffer {
         }
         self.hole.late = 0;
         self.make_room(place);
-        let key = Key {
-            place,
-            number,
-            arrival: now,
-        };
+        let key = Key { place, number, arrival: now };
         if !self.slots.put(key, block) {
             self.statistics.packets_discarded += 1;
         }
@@ -218,12 +208,7 @@ impl PlayoutBuffer {
     }
 
     /// The place and the number of a block; begins anew when they make no sense.
-    fn locate(
-        &mut self,
-        now: Instant,
-        sequence: SequenceNumber,
-        timestamp: MediaTime,
-    ) -> (i64, i64) {
+    fn locate(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) -> (i64, i64) {
         let known = self.timeline.map(|line| line.locate(sequence, timestamp));
         if let (Some(line), Some((samples, number))) = (self.timeline, known) {
             let transit = micros(line.epoch, now) - samples_to_micros(samples);
@@ -240,13 +225,7 @@ impl PlayoutBuffer {
     }
 
     fn begin_timeline(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) {
-        self.timeline = Some(Timeline {
-            epoch: now,
-            timestamp,
-            samples: 0,
-            sequence,
-            number: 1,
-        });
+        self.timeline = Some(Timeline { epoch: now, timestamp, samples: 0, sequence, number: 1 });
         self.statistics.packets_discarded += self.slots.clear_below(i64::MAX);
         self.estimator.restart(now);
         self.next = 0;
@@ -285,11 +264,7 @@ impl PlayoutBuffer {
             self.next = self.next.max(lowest);
         }
         // A silent speaker has no next place, but may hold later blocks than this one.
-        if self
-            .slots
-            .last()
-            .is_some_and(|last| last.place - place >= PLAYOUT_MAX_BLOCKS as i64)
-        {
+        if self.slots.last().is_some_and(|last| last.place - place >= PLAYOUT_MAX_BLOCKS as i64) {
             self.statistics.packets_discarded += self.slots.clear_below(i64::MAX);
         }
     }
@@ -353,10 +328,7 @@ impl PlayoutBuffer {
     /// Takes the block that is at the next place.
     fn take(&mut self, now: Instant, block: &mut Block) {
         if let Some(key) = self.slots.take(self.next, block) {
-            self.hole = Hole {
-                number: key.number,
-                ..Hole::default()
-            };
+            self.hole = Hole { number: key.number, ..Hole::default() };
             let waited = now.saturating_duration_since(key.arrival).as_micros() as f64;
             self.waited_micros += (waited - self.waited_micros) / 16.0;
         }
@@ -365,11 +337,7 @@ impl PlayoutBuffer {
 
     /// The delay is too long, and this block and the next one are there to be made one.
     fn may_merge(&self, block: &Block) -> bool {
-        let interval = if pcm::level(block) > QUIET_LEVEL {
-            MERGE_INTERVAL_QUIET
-        } else {
-            MERGE_INTERVAL
-        };
+        let interval = if pcm::level(block) > QUIET_LEVEL { MERGE_INTERVAL_QUIET } else { MERGE_INTERVAL };
         self.corrections.since_merge >= interval
             && self.corrections.shortest() >= self.estimator.target_micros() + EXCESS_MICROS
             && self.slots.holds(self.next)
@@ -431,9 +399,7 @@ impl Corrections {
     }
 
     fn moved(&mut self, micros: i64) {
-        self.shortest = self
-            .shortest
-            .map(|shortest| shortest.map(|shortest| shortest + micros));
+        self.shortest = self.shortest.map(|shortest| shortest.map(|shortest| shortest + micros));
     }
 }
 
@@ -446,23 +412,11 @@ impl Timeline {
     }
 
     /// By media time, not by number: a relay may leave out more packets than half the numbers there are.
-    fn advanced(
-        self,
-        sequence: SequenceNumber,
-        timestamp: MediaTime,
-        samples: i64,
-        number: i64,
-    ) -> Self {
+    fn advanced(self, sequence: SequenceNumber, timestamp: MediaTime, samples: i64, number: i64) -> Self {
         if samples <= self.samples {
             return self;
         }
-        Self {
-            timestamp,
-            samples,
-            sequence,
-            number,
-            ..self
-        }
+        Self { timestamp, samples, sequence, number, ..self }
     }
 }
 
@@ -485,8 +439,7 @@ fn merge(block: &mut Block, following: &Block) {
     for (i, (sample, other)) in block.iter_mut().zip(following).enumerate() {
         let share = (i + 1) as i32;
         let whole = AUDIO_BLOCK_SAMPLES as i32;
-        *sample =
-            ((i32::from(*sample) * (whole - share) + i32::from(*other) * share) / whole) as i16;
+        *sample = ((i32::from(*sample) * (whole - share) + i32::from(*other) * share) / whole) as i16;
     }
 }
 

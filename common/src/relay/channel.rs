@@ -63,10 +63,7 @@ impl Relay {
 
     pub(super) fn handle_channel_timeouts(&mut self, now: Instant) {
         let due = |timeout: Option<Instant>| timeout.is_some_and(|timeout| now >= timeout);
-        let members = self
-            .members
-            .iter()
-            .filter(|(_, member)| due(member.reno.poll_timeout()));
+        let members = self.members.iter().filter(|(_, member)| due(member.reno.poll_timeout()));
         let members: Vec<_> = members.map(|(id, _)| *id).collect();
         for connection in members {
             if let Some(member) = self.members.get_mut(&connection) {
@@ -75,11 +72,7 @@ impl Relay {
                 self.mark_ready(connection);
             }
         }
-        let next = self
-            .members
-            .values()
-            .filter_map(|member| member.reno.poll_timeout())
-            .min();
+        let next = self.members.values().filter_map(|member| member.reno.poll_timeout()).min();
         self.note_channel_timeout(next);
     }
 
@@ -91,17 +84,11 @@ impl Relay {
                 throttled.push(*id);
             }
         }
-        throttled
-            .into_iter()
-            .for_each(|connection| self.read_messages(now, connection));
+        throttled.into_iter().for_each(|connection| self.read_messages(now, connection));
     }
 
     fn handle_channel_events(&mut self, now: Instant, connection: ConnectionId) {
-        while let Some(event) = self
-            .members
-            .get_mut(&connection)
-            .and_then(|member| member.reno.poll_event())
-        {
+        while let Some(event) = self.members.get_mut(&connection).and_then(|member| member.reno.poll_event()) {
             match event {
                 Event::Readable(StreamId::MESSAGES) => self.read_messages(now, connection),
                 Event::Readable(stream) => self.pump((connection, stream)),
@@ -149,11 +136,7 @@ impl Relay {
     fn route(&mut self, from: (RoomId, MemberId), sender: ConnectionId, message: Message) {
         let (room, from) = from;
         let to = message.recipients();
-        let receivers = if within_limits(&message) {
-            self.receivers(room, sender, to)
-        } else {
-            Vec::new()
-        };
+        let receivers = if within_limits(&message) { self.receivers(room, sender, to) } else { Vec::new() };
         if receivers.is_empty() {
             self.statistics.messages_dropped += 1;
             return;
@@ -165,19 +148,10 @@ impl Relay {
     }
 
     fn receivers(&self, room: RoomId, sender: ConnectionId, to: Recipients) -> Vec<ConnectionId> {
-        let others = self
-            .rooms
-            .get(&room)
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|id| *id != sender);
+        let others = self.rooms.get(&room).into_iter().flatten().copied().filter(|id| *id != sender);
         let wanted = |id: &ConnectionId| match to {
             Recipients::Everyone => true,
-            Recipients::Member(wanted) => self
-                .members
-                .get(id)
-                .is_some_and(|member| member.member == wanted),
+            Recipients::Member(wanted) => self.members.get(id).is_some_and(|member| member.member == wanted),
         };
         others.filter(wanted).collect()
     }
@@ -208,11 +182,7 @@ impl Relay {
         };
         let mut buffer = [0; 16 * 1_024];
         loop {
-            let room = self
-                .members
-                .get(&sink.0)
-                .map_or(0, |member| member.reno.writable(sink.1))
-                .min(buffer.len());
+            let room = self.members.get(&sink.0).map_or(0, |member| member.reno.writable(sink.1)).min(buffer.len());
             let Some(sender) = self.members.get_mut(&source.0) else {
                 return;
             };
@@ -242,22 +212,13 @@ impl Relay {
         sender.reno.read(source.1, &mut header);
         let header = FileStreamHeader::parse(&header);
         let (room, from) = (sender.room, sender.member);
-        let sink = self
-            .receivers(room, source.0, Recipients::Member(header.peer))
-            .first()
-            .copied();
+        let sink = self.receivers(room, source.0, Recipients::Member(header.peer)).first().copied();
         let Some(sink) = sink.and_then(|receiver| self.open_stream(receiver)) else {
             self.stop_source(source);
             return None;
         };
-        let header = FileStreamHeader {
-            peer: from,
-            transfer: header.transfer,
-        };
-        self.members
-            .get_mut(&sink.0)?
-            .reno
-            .write(sink.1, &header.to_bytes());
+        let header = FileStreamHeader { peer: from, transfer: header.transfer };
+        self.members.get_mut(&sink.0)?.reno.write(sink.1, &header.to_bytes());
         self.pipes.connect(source, sink);
         Some(sink)
     }
@@ -319,9 +280,7 @@ impl Relay {
 fn within_limits(message: &Message) -> bool {
     match message {
         Message::Chat { text, .. } => (1..=CHAT_MAX_BYTES).contains(&text.len()),
-        Message::FileOffer(offer) => {
-            offer.name.len() <= FILE_NAME_MAX_BYTES && offer.size <= FILE_MAX_BYTES
-        }
+        Message::FileOffer(offer) => offer.name.len() <= FILE_NAME_MAX_BYTES && offer.size <= FILE_MAX_BYTES,
         Message::ChatDelivered { .. }
         | Message::FileAccept { .. }
         | Message::FileProgress { .. }

@@ -59,8 +59,7 @@ impl Forwards {
             length: 0,
             bytes: Box::new([0; PLAINTEXT_MAX_BYTES]),
         });
-        (slot.sender, slot.room, slot.ssrc, slot.next, slot.length) =
-            (sender, room, ssrc, 0, plaintext.len());
+        (slot.sender, slot.room, slot.ssrc, slot.next, slot.length) = (sender, room, ssrc, 0, plaintext.len());
         slot.bytes[..plaintext.len()].copy_from_slice(plaintext);
         match kind {
             StreamKind::Audio => self.audio.push_back(slot),
@@ -71,11 +70,7 @@ impl Forwards {
 
     /// The packet to send next.
     pub(super) fn front(&mut self) -> Option<&mut Slot> {
-        if self.audio.is_empty() {
-            self.video.front_mut()
-        } else {
-            self.audio.front_mut()
-        }
+        if self.audio.is_empty() { self.video.front_mut() } else { self.audio.front_mut() }
     }
 
     /// Everybody has the packet that [`Forwards::front`] gives.

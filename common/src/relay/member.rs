@@ -102,8 +102,7 @@ impl Member {
     /// The next report, answer or segment to this member.
     pub(super) fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         self.address?;
-        let plaintext =
-            &mut buffer[Sealer::PLAINTEXT_OFFSET..][..crate::limits::PLAINTEXT_MAX_BYTES];
+        let plaintext = &mut buffer[Sealer::PLAINTEXT_OFFSET..][..crate::limits::PLAINTEXT_MAX_BYTES];
         let length = match self.plaintexts.pop_front() {
             Some(short) => short.write(plaintext),
             None => {
@@ -142,10 +141,7 @@ impl ShortPlaintext {
         let mut bytes = [0; Self::MAX_BYTES];
         bytes[0] = kind as u8;
         bytes[1..=body.len()].copy_from_slice(body);
-        Self {
-            bytes,
-            length: 1 + body.len(),
-        }
+        Self { bytes, length: 1 + body.len() }
     }
 
     fn write(self, plaintext: &mut [u8]) -> usize {

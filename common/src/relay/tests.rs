@@ -1,7 +1,4 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some origin of time"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
 use std::time::Duration;
 
@@ -22,10 +19,7 @@ struct Bench {
 }
 
 fn secrets(seed: u8) -> Secrets {
-    Secrets {
-        up: Secret([seed; Secret::BYTES]),
-        down: Secret([seed ^ 0x80; Secret::BYTES]),
-    }
+    Secrets { up: Secret([seed; Secret::BYTES]), down: Secret([seed ^ 0x80; Secret::BYTES]) }
 }
 
 fn address(index: usize) -> SocketAddr {
@@ -40,11 +34,7 @@ impl Bench {
     /// One member for each room number, with member ids from 1 in each room.
     fn new(rooms: &[u32]) -> Self {
         let now = Instant::now();
-        let mut bench = Self {
-            now,
-            relay: Relay::new(now),
-            members: Vec::new(),
-        };
+        let mut bench = Self { now, relay: Relay::new(now), members: Vec::new() };
         for (index, room) in rooms.iter().enumerate() {
             let member = rooms[..index].iter().filter(|other| *other == room).count() as u16 + 1;
             let grant = Grant {
@@ -56,13 +46,7 @@ impl Bench {
             };
             let secrets = secrets(index as u8);
             bench.relay.admit(now, grant, &secrets);
-            let endpoint = Endpoint::new(
-                now,
-                grant.member,
-                grant.connection_id,
-                grant.suite,
-                &secrets,
-            );
+            let endpoint = Endpoint::new(now, grant.member, grant.connection_id, grant.suite, &secrets);
             bench.members.push((address(index), endpoint));
         }
         // Everybody's first ping tells the relay an address.
@@ -79,20 +63,13 @@ impl Bench {
             let mut moved = false;
             for (from, endpoint) in &mut self.members {
                 while let Some(bytes) = endpoint.poll_transmit(self.now, &mut buffer) {
-                    self.relay
-                        .handle_datagram(self.now, *from, &mut buffer[..bytes]);
+                    self.relay.handle_datagram(self.now, *from, &mut buffer[..bytes]);
                     moved = true;
                 }
             }
             while let Some(transmit) = self.relay.poll_transmit(self.now, &mut buffer) {
-                let index = self
-                    .members
-                    .iter()
-                    .position(|(at, _)| *at == transmit.to)
-                    .expect("a member's address");
-                self.members[index]
-                    .1
-                    .handle_datagram(self.now, &mut buffer[..transmit.bytes]);
+                let index = self.members.iter().position(|(at, _)| *at == transmit.to).expect("a member's address");
+                self.members[index].1.handle_datagram(self.now, &mut buffer[..transmit.bytes]);
                 got[index] += 1;
                 moved = true;
             }
@@ -114,10 +91,7 @@ fn everybody_else_in_the_room_gets_a_block_of_audio() {
     bench.members[0].1.push_audio(now, &loud());
     assert_eq!(bench.exchange(), [0, 1, 1]);
     let speakers = bench.events(1);
-    assert!(
-        speakers.contains(&Event::Speaking(vec![MemberId(1)])),
-        "{speakers:?}"
-    );
+    assert!(speakers.contains(&Event::Speaking(vec![MemberId(1)])), "{speakers:?}");
 }
 
 #[test]
@@ -135,27 +109,15 @@ fn seed_hole_media_from_an_unknown_source_is_not_relayed() {
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
     // A stranger who knows a member's connection id, and one who knows nothing.
     for connection in [ConnectionId(100), ConnectionId(999)] {
-        let mut stranger = Endpoint::new(
-            now,
-            MemberId(1),
-            connection,
-            CipherSuite::Aes256Gcm,
-            &strange,
-        );
+        let mut stranger = Endpoint::new(now, MemberId(1), connection, CipherSuite::Aes256Gcm, &strange);
         stranger.push_audio(now, &loud());
         stranger.handle_timeout(now);
         while let Some(bytes) = stranger.poll_transmit(now, &mut buffer) {
-            bench
-                .relay
-                .handle_datagram(now, address(9), &mut buffer[..bytes]);
+            bench.relay.handle_datagram(now, address(9), &mut buffer[..bytes]);
         }
     }
     assert_eq!(bench.relay.statistics().datagrams_discarded, 4);
-    assert_eq!(
-        bench.relay.poll_transmit(now, &mut buffer),
-        None,
-        "nobody hears of it, and nobody is answered"
-    );
+    assert_eq!(bench.relay.poll_transmit(now, &mut buffer), None, "nobody hears of it, and nobody is answered");
 }
 
 #[test]
@@ -164,19 +126,11 @@ fn seed_hole_no_media_address_is_registered_before_admission() {
     let now = bench.now;
     // The keys a guest is going to get do nothing before the relay was told to admit.
     let (secrets, connection) = (secrets(50), ConnectionId(500));
-    let mut early = Endpoint::new(
-        now,
-        MemberId(3),
-        connection,
-        CipherSuite::Aes256Gcm,
-        &secrets,
-    );
+    let mut early = Endpoint::new(now, MemberId(3), connection, CipherSuite::Aes256Gcm, &secrets);
     early.handle_timeout(now);
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
     while let Some(bytes) = early.poll_transmit(now, &mut buffer) {
-        bench
-            .relay
-            .handle_datagram(now, address(7), &mut buffer[..bytes]);
+        bench.relay.handle_datagram(now, address(7), &mut buffer[..bytes]);
     }
     let grant = Grant {
         control: ControlId(50),
@@ -206,47 +160,25 @@ fn a_member_cannot_speak_as_another() {
     let now = Instant::now();
     let mut bench = Bench::new(&[1, 1, 1]);
     // Member 2 with the data plane of member 2, who says to be member 3.
-    let liar = Endpoint::new(
-        now,
-        MemberId(3),
-        ConnectionId(101),
-        CipherSuite::Aes256Gcm,
-        &secrets(1),
-    );
+    let liar = Endpoint::new(now, MemberId(3), ConnectionId(101), CipherSuite::Aes256Gcm, &secrets(1));
     bench.members[1] = (address(1), liar);
     let now = bench.now;
     bench.members[1].1.push_audio(now, &loud());
     // The first packet number was used up by the real one's ping.
     bench.members[1].1.push_audio(now, &loud());
     assert_eq!(bench.exchange()[0], 1);
-    assert!(
-        bench
-            .events(0)
-            .contains(&Event::Speaking(vec![MemberId(2)]))
-    );
+    assert!(bench.events(0).contains(&Event::Speaking(vec![MemberId(2)])));
 }
 
 #[test]
 fn a_private_message_reaches_one_and_is_stamped_with_its_sender() {
     let mut bench = Bench::new(&[1, 1, 1]);
-    let chat = Message::Chat {
-        id: ChatId(1),
-        to: Recipients::Member(MemberId(3)),
-        text: "psst".into(),
-    };
+    let chat = Message::Chat { id: ChatId(1), to: Recipients::Member(MemberId(3)), text: "psst".into() };
     bench.members[1].1.send_message(&chat).unwrap();
     bench.exchange();
     let heard: Vec<_> = (0..3).map(|index| bench.events(index)).collect();
-    let of = |events: &[Event]| {
-        events
-            .iter()
-            .filter(|event| matches!(event, Event::Message(_)))
-            .count()
-    };
-    assert_eq!(
-        heard.iter().map(|events| of(events)).collect::<Vec<_>>(),
-        [0, 0, 1]
-    );
+    let of = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Message(_))).count();
+    assert_eq!(heard.iter().map(|events| of(events)).collect::<Vec<_>>(), [0, 0, 1]);
     assert!(
         matches!(&heard[2][0], Event::Message(delivery) if delivery.from == MemberId(2) && delivery.message == chat)
     );
@@ -255,19 +187,9 @@ fn a_private_message_reaches_one_and_is_stamped_with_its_sender() {
 #[test]
 fn a_message_above_the_limit_is_dropped_and_the_channel_lives_on() {
     let mut bench = Bench::new(&[1, 1]);
-    let chat = |text: String| Message::Chat {
-        id: ChatId(1),
-        to: Recipients::Everyone,
-        text,
-    };
-    bench.members[0]
-        .1
-        .send_message(&chat("x".repeat(crate::limits::CHAT_MAX_BYTES + 1)))
-        .unwrap();
-    bench.members[0]
-        .1
-        .send_message(&chat("short".into()))
-        .unwrap();
+    let chat = |text: String| Message::Chat { id: ChatId(1), to: Recipients::Everyone, text };
+    bench.members[0].1.send_message(&chat("x".repeat(crate::limits::CHAT_MAX_BYTES + 1))).unwrap();
+    bench.members[0].1.send_message(&chat("short".into())).unwrap();
     // Acknowledgements may be delayed, so the window opens in a few rounds.
     for _ in 0..10 {
         bench.exchange();
@@ -278,15 +200,8 @@ fn a_message_above_the_limit_is_dropped_and_the_channel_lives_on() {
         }
         bench.relay.handle_timeout(bench.now);
     }
-    let messages = bench
-        .events(1)
-        .into_iter()
-        .filter(|event| matches!(event, Event::Message(_)))
-        .count();
-    assert_eq!(
-        (messages, bench.relay.statistics().messages_dropped),
-        (1, 1)
-    );
+    let messages = bench.events(1).into_iter().filter(|event| matches!(event, Event::Message(_))).count();
+    assert_eq!((messages, bench.relay.statistics().messages_dropped), (1, 1));
 }
 
 #[test]
@@ -295,24 +210,11 @@ fn what_waits_is_bounded_and_the_oldest_video_goes_first() {
     let ssrc = Ssrc::new(MemberId(1), StreamKind::Video);
     let mut push = |kind, byte| forwards.push(kind, ConnectionId(1), RoomId(1), ssrc, &[byte; 8]);
     let most = crate::limits::RELAY_QUEUE_DATAGRAMS;
-    assert_eq!(
-        (0..most)
-            .map(|n| push(StreamKind::Video, n as u8))
-            .sum::<u64>(),
-        0
-    );
+    assert_eq!((0..most).map(|n| push(StreamKind::Video, n as u8)).sum::<u64>(), 0);
     assert_eq!(push(StreamKind::Audio, 200), 1);
-    assert_eq!(
-        forwards.front().unwrap().plaintext()[0],
-        200,
-        "audio goes before video"
-    );
+    assert_eq!(forwards.front().unwrap().plaintext()[0], 200, "audio goes before video");
     forwards.pop();
-    assert_eq!(
-        forwards.front().unwrap().plaintext()[0],
-        1,
-        "the oldest video was shed"
-    );
+    assert_eq!(forwards.front().unwrap().plaintext()[0], 1, "the oldest video was shed");
 }
 
 #[test]
@@ -323,9 +225,7 @@ fn random_bytes_are_dropped_without_an_answer() {
     for length in 0..2_000 {
         let mut datagram = vec![0; length];
         rng.fill_bytes(&mut datagram);
-        bench
-            .relay
-            .handle_datagram(bench.now, address(0), &mut datagram);
+        bench.relay.handle_datagram(bench.now, address(0), &mut datagram);
     }
     assert_eq!(bench.relay.statistics().datagrams_discarded, 2_000);
     assert_eq!(bench.exchange(), [0, 0]);

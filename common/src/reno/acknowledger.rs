@@ -40,11 +40,7 @@ impl Acknowledger {
         }
         self.untold += 1;
         let out_of_order = number != expected;
-        let wait = if out_of_order || self.untold >= SEGMENTS_PER_ACK {
-            Duration::ZERO
-        } else {
-            ACK_DELAY_MAX
-        };
+        let wait = if out_of_order || self.untold >= SEGMENTS_PER_ACK { Duration::ZERO } else { ACK_DELAY_MAX };
         let due = now + wait;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
@@ -64,9 +60,7 @@ impl Acknowledger {
             return;
         }
         self.untold = 0;
-        let delay = self
-            .newest_at
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let delay = self.newest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         segment.acknowledgement(delay, self.received.iter().rev());
     }
 }
@@ -90,10 +84,7 @@ mod tests {
         ack.ranges().collect()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test takes any instant as its zero"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the test takes any instant as its zero")]
     fn zero() -> Instant {
         Instant::now()
     }
@@ -129,10 +120,7 @@ mod tests {
             acknowledger.on_received(now, number * 2, 0);
         }
         let ranges = told(&mut acknowledger, now);
-        assert_eq!(
-            (ranges.len(), ranges[0].clone()),
-            (ACK_RANGES_MAX, 198..199)
-        );
+        assert_eq!((ranges.len(), ranges[0].clone()), (ACK_RANGES_MAX, 198..199));
         acknowledger.on_received(now, 199, 196);
         assert_eq!(told(&mut acknowledger, now), [198..200, 196..197]);
     }

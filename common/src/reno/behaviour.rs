@@ -102,21 +102,14 @@ proptest! {
 
 #[test]
 fn slow_start_doubles_the_window_each_round_trip() {
-    let link = Link {
-        rate_bps: 1_000_000_000,
-        queue_bytes: 10_000_000,
-        ..Link::BASE
-    };
+    let link = Link { rate_bps: 1_000_000_000, queue_bytes: 10_000_000, ..Link::BASE };
     let mut pair = Pair::new(link, 1);
     let stream = pair.sides[0].open().unwrap();
     pair.sides[0].write(stream, &pattern(0..STREAM_SEND_BUFFER_BYTES));
     for rounds in 0..6 {
         pair.idle(ms(25));
         let cwnd = pair.sender().cwnd_bytes;
-        assert!(
-            cwnd.abs_diff((10 * SMSS) << rounds) <= 2 * SMSS,
-            "round {rounds}: {cwnd}"
-        );
+        assert!(cwnd.abs_diff((10 * SMSS) << rounds) <= 2 * SMSS, "round {rounds}: {cwnd}");
         pair.idle(ms(26));
     }
     assert_eq!(pair.sender().phase, Phase::SlowStart);
@@ -131,12 +124,7 @@ fn one_lost_segment_halves_once_and_is_repaired_in_a_round_trip() {
     let sender = pair.sender();
     assert_eq!((sender.loss_events, sender.timeouts), (1, 0));
     assert_eq!(sender.segments_retransmitted, 1);
-    assert!(
-        sender
-            .ssthresh_bytes
-            .is_some_and(|s| (10 * SMSS..40 * SMSS).contains(&s)),
-        "{sender:?}"
-    );
+    assert!(sender.ssthresh_bytes.is_some_and(|s| (10 * SMSS..40 * SMSS).contains(&s)), "{sender:?}");
     assert!(took < clean + ms(150), "{took:?} against {clean:?}");
 }
 
@@ -217,13 +205,7 @@ fn a_sender_that_has_little_to_say_does_not_grow_its_window() {
 
 #[test]
 fn a_message_does_not_wait_behind_a_file() {
-    let mut pair = Pair::new(
-        Link {
-            loss: 0.01,
-            ..Link::BASE
-        },
-        3,
-    );
+    let mut pair = Pair::new(Link { loss: 0.01, ..Link::BASE }, 3);
     let file = pair.sides[0].open().unwrap();
     let (mut alone, mut waited) = (Duration::ZERO, Vec::new());
     for round in 0..60 {
@@ -248,22 +230,13 @@ fn a_message_does_not_wait_behind_a_file() {
 
 #[test]
 fn a_slow_reader_bounds_what_is_held_and_the_window_opens_again() {
-    let mut pair = Pair::new(
-        Link {
-            rate_bps: 100_000_000,
-            ..Link::BASE
-        },
-        1,
-    );
+    let mut pair = Pair::new(Link { rate_bps: 100_000_000, ..Link::BASE }, 1);
     let file = pair.sides[0].open().unwrap();
     let mut written = 0;
     pair.run(ms(5_000), |pair| {
         written += pair.sides[0].write(file, &pattern(written..written + 10_000));
     });
-    assert_eq!(
-        written,
-        STREAM_SEND_BUFFER_BYTES + STREAM_RECEIVE_WINDOW_BYTES
-    );
+    assert_eq!(written, STREAM_SEND_BUFFER_BYTES + STREAM_RECEIVE_WINDOW_BYTES);
     assert_eq!(pair.sides[1].readable(file), STREAM_RECEIVE_WINDOW_BYTES);
     assert_eq!(pair.sender().flight_size_bytes, 0);
     pair.sides[0].finish(file);
@@ -277,13 +250,7 @@ fn a_slow_reader_bounds_what_is_held_and_the_window_opens_again() {
 
 #[test]
 fn a_closed_window_is_asked_about_and_does_not_kill_the_channel() {
-    let mut pair = Pair::new(
-        Link {
-            rate_bps: 100_000_000,
-            ..Link::BASE
-        },
-        1,
-    );
+    let mut pair = Pair::new(Link { rate_bps: 100_000_000, ..Link::BASE }, 1);
     let file = pair.sides[0].open().unwrap();
     let mut written = 0;
     pair.run(ms(4_000), |pair| {
@@ -299,21 +266,13 @@ fn a_closed_window_is_asked_about_and_does_not_kill_the_channel() {
     let (mut read, _) = pair.read(1, file);
     pair.idle(ms(20_000));
     pair.pipes[1].link.loss = 0.0;
-    pair.run(CHANNEL_STALL_TIMEOUT * 2, |pair| {
-        read.extend(pair.read(1, file).0)
-    });
+    pair.run(CHANNEL_STALL_TIMEOUT * 2, |pair| read.extend(pair.read(1, file).0));
     assert!(read == pattern(0..written));
 }
 
 #[test]
 fn a_stream_given_up_is_told_and_frees_its_place() {
-    let mut pair = Pair::new(
-        Link {
-            loss: 0.1,
-            ..Link::BASE
-        },
-        5,
-    );
+    let mut pair = Pair::new(Link { loss: 0.1, ..Link::BASE }, 5);
     for round in 0..100 {
         let stream = pair.sides[0].open().unwrap();
         assert_eq!(stream, StreamId(round + 1));
@@ -340,9 +299,7 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_channel() {
     let mut segment = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
     segment.acknowledgement(Duration::ZERO, std::iter::once(0..1));
     let length = segment.length();
-    pair.sides[0]
-        .handle_segment(pair.now, &buffer[..length])
-        .unwrap();
+    pair.sides[0].handle_segment(pair.now, &buffer[..length]).unwrap();
     assert_eq!(pair.sides[0].poll_event(), Some(Event::Stalled));
     assert_eq!(pair.sides[0].write(MESSAGES, b"x"), 0);
 }
@@ -369,11 +326,7 @@ fn a_peer_that_asks_and_never_acknowledges_gets_no_endless_answers() {
 #[test]
 fn many_streams_each_way_arrive_intact_at_once() {
     const LENGTH: usize = 60_000;
-    let link = Link {
-        loss: 0.03,
-        reordering: 0.05,
-        ..Link::BASE
-    };
+    let link = Link { loss: 0.03, reordering: 0.05, ..Link::BASE };
     let mut pair = Pair::new(link, 11);
     for side in &mut pair.sides {
         for _ in 0..5 {
@@ -405,10 +358,7 @@ fn goodput_is_that_of_a_reno() {
     let expected = [(0.0, 18.3, 20.0), (0.01, 1.9, 3.6), (0.03, 0.9, 2.1)];
     for (loss, least, most) in expected {
         let (mbits, notes) = goodput(Link { loss, ..Link::BASE }, ms(12_000));
-        assert!(
-            (least..most).contains(&mbits),
-            "loss {loss}: {mbits:.2} Mbit/s, {notes}"
-        );
+        assert!((least..most).contains(&mbits), "loss {loss}: {mbits:.2} Mbit/s, {notes}");
     }
 }
 
@@ -427,11 +377,7 @@ fn goodput(link: Link, time: Duration) -> (f64, String) {
             arrived += pair.read(1, file).0.len();
         });
         rates.push(arrived as f64 * 8.0 / time.as_secs_f64() / 1e6);
-        notes = format!(
-            "{:?}, {} dropped by the queue",
-            pair.sender(),
-            pair.pipes[0].dropped_by_queue
-        );
+        notes = format!("{:?}, {} dropped by the queue", pair.sender(), pair.pipes[0].dropped_by_queue);
     }
     rates.sort_by(f64::total_cmp);
     (rates[1], notes)
@@ -441,28 +387,14 @@ fn goodput(link: Link, time: Duration) -> (f64, String) {
 #[ignore = "prints tables for a human"]
 #[expect(clippy::print_stdout, reason = "that is its purpose")]
 fn print_goodput() {
-    for (rate_bps, rtt) in [
-        (20_000_000, 2),
-        (20_000_000, 20),
-        (20_000_000, 50),
-        (20_000_000, 100),
-        (100_000_000, 20),
-        (100_000_000, 50),
-    ] {
+    for (rate_bps, rtt) in
+        [(20_000_000, 2), (20_000_000, 20), (20_000_000, 50), (20_000_000, 100), (100_000_000, 20), (100_000_000, 50)]
+    {
         for loss in [0.0, 0.001, 0.01, 0.03] {
             let queue_bytes = (rate_bps / 8 * rtt / 1_000).max(30_000);
-            let link = Link {
-                rate_bps,
-                queue_bytes,
-                loss,
-                delay: ms(rtt) / 2,
-                ..Link::BASE
-            };
+            let link = Link { rate_bps, queue_bytes, loss, delay: ms(rtt) / 2, ..Link::BASE };
             let (mbits, notes) = goodput(link, ms(12_000));
-            println!(
-                "{} Mbit/s {rtt} ms {loss}: {mbits:.2}  {notes}",
-                rate_bps / 1_000_000
-            );
+            println!("{} Mbit/s {rtt} ms {loss}: {mbits:.2}  {notes}", rate_bps / 1_000_000);
         }
     }
 }
@@ -487,13 +419,7 @@ fn print_message_delays() {
         }
         delays.sort();
         let at = |share: f64| delays[(delays.len() as f64 * share) as usize];
-        println!(
-            "loss {loss}: p50 {:?} p99 {:?} p99.9 {:?}, {:?}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            pair.sender()
-        );
+        println!("loss {loss}: p50 {:?} p99 {:?} p99.9 {:?}, {:?}", at(0.5), at(0.99), at(0.999), pair.sender());
     }
 }
 
@@ -502,12 +428,7 @@ fn print_message_delays() {
 #[expect(clippy::print_stdout, reason = "that is its purpose")]
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
 fn print_speed() {
-    let link = Link {
-        delay: ms(1),
-        rate_bps: 100_000_000_000,
-        queue_bytes: 1 << 30,
-        ..Link::BASE
-    };
+    let link = Link { delay: ms(1), rate_bps: 100_000_000_000, queue_bytes: 1 << 30, ..Link::BASE };
     let mut pair = Pair::new(link, 1);
     let file = pair.sides[0].open().unwrap();
     let (mut arrived, block, begin) = (0, vec![5; 65_536], Instant::now());
@@ -525,9 +446,5 @@ fn print_speed() {
         }
     }
     let rate = arrived as f64 / begin.elapsed().as_secs_f64() / 1e6;
-    println!(
-        "{rate:.0} MB/s in {:?} of virtual time, {:?}",
-        pair.elapsed(),
-        pair.sender()
-    );
+    println!("{rate:.0} MB/s in {:?} of virtual time, {:?}", pair.elapsed(), pair.sender());
 }

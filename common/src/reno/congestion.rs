@@ -81,11 +81,7 @@ impl Congestion {
 
     /// RFC 5681 §3.1, equation 2, by bytes (RFC 3465 §2.2): the window doubles each round trip.
     fn start_slowly(&mut self, bytes: u64, after_timeout: bool) {
-        let limit = if after_timeout {
-            BYTE_COUNTING_LIMIT_AFTER_TIMEOUT
-        } else {
-            BYTE_COUNTING_LIMIT
-        };
+        let limit = if after_timeout { BYTE_COUNTING_LIMIT_AFTER_TIMEOUT } else { BYTE_COUNTING_LIMIT };
         self.cwnd += bytes.min(limit);
     }
 

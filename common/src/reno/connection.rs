@@ -22,9 +22,7 @@ use super::rtt::RttEstimator;
 use super::scoreboard::{News, Scoreboard, SentFrame};
 use super::timer::{Alarm, Timer};
 use crate::wire::Malformed;
-use crate::wire::segment::{
-    Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId,
-};
+use crate::wire::segment::{Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId};
 
 /// What happened on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,20 +120,12 @@ impl Connection {
 
     /// How many bytes [`Self::write`] takes right now; 0 for a stream that is over or unknown.
     pub fn writable(&self, stream: StreamId) -> usize {
-        if self.dead {
-            0
-        } else {
-            self.outbox.room(stream)
-        }
+        if self.dead { 0 } else { self.outbox.room(stream) }
     }
 
     /// Takes bytes to send and answers how many. When it is fewer than given, [`Event::Writable`] follows.
     pub fn write(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
-        if self.dead {
-            0
-        } else {
-            self.outbox.write(stream, bytes)
-        }
+        if self.dead { 0 } else { self.outbox.write(stream, bytes) }
     }
 
     /// Ends a stream behind what was written; [`StreamId::MESSAGES`] has no end.
@@ -242,8 +232,7 @@ impl Connection {
         self.counts.timeouts += 1;
         self.beyond_window = false;
         let Self { outbox, inbox, .. } = self;
-        self.scoreboard
-            .lose_all(|frame| repeat(outbox, inbox, frame));
+        self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
     }
 
     fn give_up(&mut self) {
@@ -270,31 +259,20 @@ impl Connection {
             taken &= self.handle_frame(now, frame)?;
         }
         if asks && taken {
-            self.acknowledger
-                .on_received(now, segment.number, segment.settled_below);
+            self.acknowledger.on_received(now, segment.number, segment.settled_below);
         }
         Ok(())
     }
 
     /// Answers whether the frame was taken, so that its segment may be acknowledged.
     fn handle_frame(&mut self, now: Instant, frame: Frame<'_>) -> Result<bool, Violation> {
-        let Self {
-            events,
-            inbox,
-            outbox,
-            ..
-        } = self;
+        let Self { events, inbox, outbox, .. } = self;
         let mut tell = |event| events.push_back(event);
         match frame {
-            Frame::Acknowledgement(acknowledgement) => {
-                self.handle_acknowledgement(now, &acknowledgement)?
+            Frame::Acknowledgement(acknowledgement) => self.handle_acknowledgement(now, &acknowledgement)?,
+            Frame::Data { stream, offset, bytes, last } => {
+                return inbox.on_data(stream, (offset, bytes, last), &mut tell);
             }
-            Frame::Data {
-                stream,
-                offset,
-                bytes,
-                last,
-            } => return inbox.on_data(stream, (offset, bytes, last), &mut tell),
             Frame::Probe(stream) => inbox.on_probe(stream, &mut tell)?,
             Frame::Reset(stream) => inbox.on_reset(stream, &mut tell)?,
             Frame::Stop(stream) => outbox.on_stop(stream)?.into_iter().for_each(tell),
@@ -308,11 +286,7 @@ impl Connection {
         Ok(true)
     }
 
-    fn handle_acknowledgement(
-        &mut self,
-        now: Instant,
-        acknowledgement: &Acknowledgement<'_>,
-    ) -> Result<(), Violation> {
+    fn handle_acknowledgement(&mut self, now: Instant, acknowledgement: &Acknowledgement<'_>) -> Result<(), Violation> {
         if acknowledgement.largest >= self.scoreboard.next_number() {
             return Err(Violation); // It was never sent: a peer that says so wants the window to grow for nothing.
         }
@@ -325,23 +299,16 @@ impl Connection {
             let measured = now.saturating_duration_since(sent_at);
             self.rtt.sample(measured, acknowledgement.delay);
         }
-        self.timer
-            .on_progress(now, self.scoreboard.outstanding() > 0);
+        self.timer.on_progress(now, self.scoreboard.outstanding() > 0);
         self.detect_losses(now, flight_size);
         let window_was_full = newest < self.window_full_below;
-        self.congestion
-            .on_acknowledged(news.bytes, newest, window_was_full);
+        self.congestion.on_acknowledged(news.bytes, newest, window_was_full);
         Ok(())
     }
 
     fn settle(&mut self, acknowledgement: &Acknowledgement<'_>) -> News {
         let mut news = News::default();
-        let Self {
-            outbox,
-            events,
-            counts,
-            ..
-        } = self;
+        let Self { outbox, events, counts, .. } = self;
         let mut arrived = |frame| {
             if let SentFrame::Data { length, .. } = frame {
                 counts.bytes_acknowledged += u64::from(length);
@@ -349,8 +316,7 @@ impl Connection {
             events.extend(outbox.on_acknowledged(frame));
         };
         for numbers in acknowledgement.ranges() {
-            self.scoreboard
-                .on_acknowledged(numbers, &mut news, &mut arrived);
+            self.scoreboard.on_acknowledged(numbers, &mut news, &mut arrived);
         }
         news
     }

@@ -68,11 +68,7 @@ impl Inbox {
     }
 
     /// The sender of a stream gives it up.
-    pub(super) fn on_reset(
-        &mut self,
-        id: StreamId,
-        tell: &mut impl FnMut(Event),
-    ) -> Result<(), Violation> {
+    pub(super) fn on_reset(&mut self, id: StreamId, tell: &mut impl FnMut(Event)) -> Result<(), Violation> {
         if id == StreamId::MESSAGES {
             return Err(Violation);
         }
@@ -87,11 +83,7 @@ impl Inbox {
     }
 
     /// The sender of a stream asks for its window.
-    pub(super) fn on_probe(
-        &mut self,
-        id: StreamId,
-        tell: &mut impl FnMut(Event),
-    ) -> Result<(), Violation> {
+    pub(super) fn on_probe(&mut self, id: StreamId, tell: &mut impl FnMut(Event)) -> Result<(), Violation> {
         self.open_up_to(id, tell)?;
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.window_due = true;
@@ -202,12 +194,7 @@ impl Inbox {
 
 impl Incoming {
     fn new() -> Self {
-        Self {
-            queue: RecvQueue::new(),
-            told: false,
-            window_due: false,
-            stop_due: false,
-        }
+        Self { queue: RecvQueue::new(), told: false, window_due: false, stop_due: false }
     }
 }
 
@@ -217,9 +204,7 @@ mod tests {
 
     fn data(inbox: &mut Inbox, id: u32, offset: u64, bytes: &[u8], last: bool) -> Vec<Event> {
         let mut events = Vec::new();
-        inbox
-            .on_data(StreamId(id), (offset, bytes, last), &mut |e| events.push(e))
-            .unwrap();
+        inbox.on_data(StreamId(id), (offset, bytes, last), &mut |e| events.push(e)).unwrap();
         events
     }
 
@@ -233,10 +218,7 @@ mod tests {
         assert_eq!(data(&mut inbox, 2, 1, b"b", false), []);
         assert_eq!(inbox.read(two, &mut [0; 9]).bytes, 2);
         assert_eq!(data(&mut inbox, 2, 2, b"c", true), [readable(two)]);
-        let end = Read {
-            bytes: 1,
-            finished: true,
-        };
+        let end = Read { bytes: 1, finished: true };
         assert_eq!(inbox.read(two, &mut [0; 9]), end);
         assert_eq!(data(&mut inbox, 2, 0, b"abc", true), []);
     }
@@ -245,8 +227,7 @@ mod tests {
     fn a_peer_cannot_open_more_streams_than_it_was_told() {
         let mut inbox = Inbox::new();
         let limit = STREAMS_PER_CHANNEL as u32;
-        let open =
-            |id, inbox: &mut Inbox| inbox.on_data(StreamId(id), (0, b"x", true), &mut |_| ());
+        let open = |id, inbox: &mut Inbox| inbox.on_data(StreamId(id), (0, b"x", true), &mut |_| ());
         assert_eq!(open(limit, &mut inbox), Err(Violation));
         assert_eq!(open(limit - 1, &mut inbox), Ok(true));
         assert_eq!(inbox.streams.len(), STREAMS_PER_CHANNEL);
@@ -265,11 +246,7 @@ mod tests {
         assert_eq!(data(&mut inbox, 1, 3, b"def", false), []);
         assert_eq!(inbox.readable(StreamId(1)), 0);
         assert_eq!(data(&mut inbox, 1, 6, b"", true), []);
-        assert!(
-            inbox
-                .take_control()
-                .is_some_and(|f| matches!(f, Frame::Streams(_)))
-        );
+        assert!(inbox.take_control().is_some_and(|f| matches!(f, Frame::Streams(_))));
         assert!(!inbox.streams.contains_key(&StreamId(1)));
     }
 
@@ -278,9 +255,6 @@ mod tests {
         let mut inbox = Inbox::new();
         let messages = StreamId::MESSAGES;
         assert_eq!(inbox.on_reset(messages, &mut |_| ()), Err(Violation));
-        assert_eq!(
-            inbox.on_data(messages, (0, b"", true), &mut |_| ()),
-            Err(Violation)
-        );
+        assert_eq!(inbox.on_data(messages, (0, b"", true), &mut |_| ()), Err(Violation));
     }
 }

@@ -127,12 +127,7 @@ impl Outbox {
     /// A frame that was sent arrived.
     pub(super) fn on_acknowledged(&mut self, frame: SentFrame) -> Option<Event> {
         match frame {
-            SentFrame::Data {
-                stream: id,
-                offset,
-                length,
-                last,
-            } => {
+            SentFrame::Data { stream: id, offset, length, last } => {
                 let stream = self.streams.get_mut(&id)?;
                 if stream.reset != Reset::No {
                     return None;
@@ -145,10 +140,7 @@ impl Outbox {
                 self.streams.remove(&id);
                 None
             }
-            SentFrame::Probe(_)
-            | SentFrame::Stop(_)
-            | SentFrame::Streams
-            | SentFrame::Window(_) => None,
+            SentFrame::Probe(_) | SentFrame::Stop(_) | SentFrame::Streams | SentFrame::Window(_) => None,
         }
     }
 
@@ -166,16 +158,9 @@ impl Outbox {
     /// A frame must be sent again: its segment is lost, or is repeated as a probe.
     pub(super) fn on_lost(&mut self, frame: SentFrame) {
         match frame {
-            SentFrame::Data {
-                stream,
-                offset,
-                length,
-                last,
-            } => {
+            SentFrame::Data { stream, offset, length, last } => {
                 if let Some(stream) = self.alive(stream) {
-                    stream
-                        .queue
-                        .on_lost(offset..offset + u64::from(length), last);
+                    stream.queue.on_lost(offset..offset + u64::from(length), last);
                 }
             }
             SentFrame::Probe(id) => {
@@ -239,10 +224,7 @@ impl Outbox {
 
     /// Puts the next piece of data into a segment: of the messages, else of the file whose turn it is, first of one
     /// that lost something. Answers what was put, and whether it was sent before.
-    pub(super) fn put_data(
-        &mut self,
-        segment: &mut SegmentWriter<'_>,
-    ) -> Option<(SentFrame, bool)> {
+    pub(super) fn put_data(&mut self, segment: &mut SegmentWriter<'_>) -> Option<(SentFrame, bool)> {
         let room = segment.room().checked_sub(DATA_FRAME_HEADER_BYTES)?;
         if room == 0 {
             return None;
@@ -263,33 +245,19 @@ impl Outbox {
             return Some(StreamId::MESSAGES);
         }
         let after = StreamId(self.served.0 + 1);
-        let in_turn = self
-            .streams
-            .range(after..)
-            .chain(self.streams.range(..after));
+        let in_turn = self.streams.range(after..).chain(self.streams.range(..after));
         let repeating = in_turn.clone().find(|(_, s)| s.queue.must_repeat());
-        repeating
-            .or_else(|| in_turn.clone().find(|(_, s)| s.has_data()))
-            .map(|(&id, _)| id)
+        repeating.or_else(|| in_turn.clone().find(|(_, s)| s.has_data())).map(|(&id, _)| id)
     }
 }
 
 impl Outgoing {
     fn new() -> Self {
-        Self {
-            queue: SendQueue::new(),
-            reset: Reset::No,
-            probe_due: false,
-            write_cut_short: false,
-        }
+        Self { queue: SendQueue::new(), reset: Reset::No, probe_due: false, write_cut_short: false }
     }
 
     fn room(&self) -> usize {
-        if self.reset == Reset::No {
-            self.queue.room()
-        } else {
-            0
-        }
+        if self.reset == Reset::No { self.queue.room() } else { 0 }
     }
 
     fn has_data(&self) -> bool {
@@ -299,12 +267,7 @@ impl Outgoing {
 
 impl SentFrame {
     fn data(stream: StreamId, piece: &Piece) -> Self {
-        Self::Data {
-            stream,
-            offset: piece.offset,
-            length: piece.length as u16,
-            last: piece.last,
-        }
+        Self::Data { stream, offset: piece.offset, length: piece.length as u16, last: piece.last }
     }
 }
 
@@ -369,12 +332,7 @@ mod tests {
             outbox.write(file, &[7; 10_000]);
         }
         segment(&mut outbox);
-        outbox.on_lost(SentFrame::Data {
-            stream: StreamId(1),
-            offset: 0,
-            length: 100,
-            last: false,
-        });
+        outbox.on_lost(SentFrame::Data { stream: StreamId(1), offset: 0, length: 100, last: false });
         assert_eq!(segment(&mut outbox)[0], (1, 100));
     }
 

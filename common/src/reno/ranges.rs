@@ -29,9 +29,7 @@ impl RangeSet {
     }
 
     /// The ranges upwards.
-    pub(super) fn iter(
-        &self,
-    ) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + Clone {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + Clone {
         self.ranges.iter().cloned()
     }
 
@@ -76,13 +74,11 @@ impl RangeSet {
         let held = self.ranges[from..].iter().cloned();
         let end = range.end..range.end;
         let mut reached = range.start;
-        held.take_while(move |r| r.start < range.end)
-            .chain([end])
-            .filter_map(move |r| {
-                let gap = reached..r.start;
-                reached = reached.max(r.end);
-                (!gap.is_empty()).then_some(gap)
-            })
+        held.take_while(move |r| r.start < range.end).chain([end]).filter_map(move |r| {
+            let gap = reached..r.start;
+            reached = reached.max(r.end);
+            (!gap.is_empty()).then_some(gap)
+        })
     }
 }
 

@@ -63,12 +63,7 @@ impl RecvQueue {
     ///
     /// # Errors
     /// [`Violation`] when they lie beyond the announced window or disagree with what is known of the end.
-    pub(super) fn receive(
-        &mut self,
-        offset: u64,
-        bytes: &[u8],
-        last: bool,
-    ) -> Result<Received, Violation> {
+    pub(super) fn receive(&mut self, offset: u64, bytes: &[u8], last: bool) -> Result<Received, Violation> {
         let end = offset + bytes.len() as u64;
         self.check(end, last)?;
         let was_complete = self.is_complete();
@@ -87,9 +82,7 @@ impl RecvQueue {
 
     fn check(&self, end: u64, last: bool) -> Result<(), Violation> {
         let highest = self.beyond.last().map_or(self.contiguous, |r| r.end);
-        let moved = self
-            .end
-            .is_some_and(|known| end > known || (last && end != known));
+        let moved = self.end.is_some_and(|known| end > known || (last && end != known));
         if end > self.limit || moved || (last && end < highest) {
             return Err(Violation);
         }
@@ -159,17 +152,12 @@ impl RecvQueue {
         buffer[in_front..length].copy_from_slice(&back[..length - in_front]);
         self.bytes.drain(..length);
         self.read += length as u64;
-        Read {
-            bytes: length,
-            finished: self.end == Some(self.read),
-        }
+        Read { bytes: length, finished: self.end == Some(self.read) }
     }
 
     /// Whether enough was read since the last announcement for a new one.
     pub(super) fn wants_to_announce(&self) -> bool {
-        self.end.is_none()
-            && !self.discarding
-            && self.read + WINDOW >= self.limit + WINDOW / ANNOUNCED_PART
+        self.end.is_none() && !self.discarding && self.read + WINDOW >= self.limit + WINDOW / ANNOUNCED_PART
     }
 
     /// The window to tell the peer.

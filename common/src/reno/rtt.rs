@@ -54,9 +54,7 @@ impl RttEstimator {
 
     /// The retransmission timeout after `timeouts` of them in a row (RFC 6298 §2.3 and §5.5).
     pub(super) fn rto(&self, timeouts: u32) -> Duration {
-        let rto = self.smoothed.map_or(RTO_INITIAL, |smoothed| {
-            smoothed + (self.variation * 4).max(RTO_VARIATION_MIN)
-        });
+        let rto = self.smoothed.map_or(RTO_INITIAL, |smoothed| smoothed + (self.variation * 4).max(RTO_VARIATION_MIN));
         rto.saturating_mul(1 << timeouts.min(16)).min(RTO_MAX)
     }
 
@@ -66,11 +64,7 @@ impl RttEstimator {
         let Some(smoothed) = self.smoothed else {
             return RTO_INITIAL;
         };
-        let held_back = if lone_segment {
-            ACK_DELAY_MAX
-        } else {
-            GRANULARITY
-        };
+        let held_back = if lone_segment { ACK_DELAY_MAX } else { GRANULARITY };
         (smoothed * 2 + held_back).min(self.rto(0))
     }
 

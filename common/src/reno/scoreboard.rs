@@ -46,12 +46,7 @@ enum Fate {
 /// What a segment said, as far as it must be said again when the segment is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentFrame {
-    Data {
-        stream: StreamId,
-        offset: u64,
-        length: u16,
-        last: bool,
-    },
+    Data { stream: StreamId, offset: u64, length: u16, last: bool },
     Probe(StreamId),
     Reset(StreamId),
     Stop(StreamId),
@@ -127,12 +122,7 @@ impl Scoreboard {
     }
 
     /// The peer has these segments. Each frame that it did not have before is given to `arrived`.
-    pub(super) fn on_acknowledged(
-        &mut self,
-        numbers: Range<u64>,
-        news: &mut News,
-        mut arrived: impl FnMut(SentFrame),
-    ) {
+    pub(super) fn on_acknowledged(&mut self, numbers: Range<u64>, news: &mut News, mut arrived: impl FnMut(SentFrame)) {
         for number in numbers.start.max(self.first)..numbers.end.min(self.next_number()) {
             let segment = &mut self.segments[(number - self.first) as usize];
             let before = std::mem::replace(&mut segment.fate, Fate::Acknowledged);
@@ -213,9 +203,7 @@ impl Scoreboard {
     pub(super) fn newest_frames(&self) -> impl Iterator<Item = SentFrame> {
         let outstanding = |segment: &&SentSegment| segment.fate == Fate::Outstanding;
         let newest = self.segments.iter().rev().find(outstanding);
-        newest
-            .into_iter()
-            .flat_map(|segment| self.frames_of(segment))
+        newest.into_iter().flat_map(|segment| self.frames_of(segment))
     }
 
     fn frames_of(&self, segment: &SentSegment) -> impl Iterator<Item = SentFrame> {
@@ -242,9 +230,7 @@ impl Scoreboard {
             self.first += 1;
         }
         self.oldest_outstanding = self.oldest_outstanding.max(self.first);
-        while let Some(segment) = self
-            .segments
-            .get((self.oldest_outstanding - self.first) as usize)
+        while let Some(segment) = self.segments.get((self.oldest_outstanding - self.first) as usize)
             && segment.fate != Fate::Outstanding
         {
             self.oldest_outstanding += 1;
@@ -258,10 +244,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_millis(100);
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test takes any instant as its zero"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the test takes any instant as its zero")]
     fn zero() -> Instant {
         Instant::now()
     }
@@ -316,10 +299,7 @@ mod tests {
     #[test]
     fn a_segment_is_acknowledged_once() {
         let mut board = board(zero(), 4);
-        assert_eq!(
-            acknowledge(&mut board, 0..2),
-            (200, vec![frame(0), frame(1)])
-        );
+        assert_eq!(acknowledge(&mut board, 0..2), (200, vec![frame(0), frame(1)]));
         assert_eq!(acknowledge(&mut board, 0..3), (100, vec![frame(2)]));
         assert_eq!(acknowledge(&mut board, 0..3), (0, vec![]));
     }
@@ -329,10 +309,7 @@ mod tests {
         let mut board = board(zero(), 2);
         let mut lost = 0;
         board.lose_all(|_| lost += 1);
-        assert_eq!(
-            (lost, board.flight_size(), board.settled_below()),
-            (2, 0, 0)
-        );
+        assert_eq!((lost, board.flight_size(), board.settled_below()), (2, 0, 0));
         assert_eq!(acknowledge(&mut board, 0..1), (0, vec![frame(0)]));
     }
 
@@ -342,14 +319,7 @@ mod tests {
         let mut board = board(now, 10);
         acknowledge(&mut board, 0..4);
         losses(&mut board, now);
-        assert_eq!(
-            (
-                board.settled_below(),
-                board.segments.len(),
-                board.frames.len()
-            ),
-            (4, 6, 6)
-        );
+        assert_eq!((board.settled_below(), board.segments.len(), board.frames.len()), (4, 6, 6));
         board.lose_all(|_| ());
         for _ in 0..LOST_REMEMBERED {
             board.note(frame(0));

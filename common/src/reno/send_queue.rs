@@ -69,11 +69,7 @@ impl SendQueue {
 
     /// How many bytes [`Self::write`] takes.
     pub(super) fn room(&self) -> usize {
-        if self.end == End::Open {
-            STREAM_SEND_BUFFER_BYTES - self.bytes.len()
-        } else {
-            0
-        }
+        if self.end == End::Open { STREAM_SEND_BUFFER_BYTES - self.bytes.len() } else { 0 }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
@@ -101,8 +97,7 @@ impl SendQueue {
 
     /// Whether [`Self::take_piece`] has something that was never sent.
     pub(super) fn has_new(&self) -> bool {
-        self.sent < self.written().min(self.limit)
-            || (self.end == End::Due && self.sent == self.written())
+        self.sent < self.written().min(self.limit) || (self.end == End::Due && self.sent == self.written())
     }
 
     /// Whether nothing but the peer's window keeps bytes here.
@@ -129,12 +124,7 @@ impl SendQueue {
         if last && self.end == End::Due {
             self.end = End::Sent;
         }
-        Some(Piece {
-            offset: range.start,
-            length: (range.end - range.start) as usize,
-            last,
-            again,
-        })
+        Some(Piece { offset: range.start, length: (range.end - range.start) as usize, last, again })
     }
 
     /// The bytes of a piece that was taken and not acknowledged, in the two parts of the ring.
@@ -143,10 +133,7 @@ impl SendQueue {
         let to = from + piece.length;
         let (front, back) = self.bytes.as_slices();
         let split = front.len();
-        (
-            &front[from.min(split)..to.min(split)],
-            &back[from.saturating_sub(split)..to.saturating_sub(split)],
-        )
+        (&front[from.min(split)..to.min(split)], &back[from.saturating_sub(split)..to.saturating_sub(split)])
     }
 
     /// The peer has these bytes, and knows the end when `last`.
@@ -160,11 +147,7 @@ impl SendQueue {
             return;
         }
         let mut reached = self.acknowledged.max(range.end);
-        while let Some(next) = self
-            .acknowledged_beyond
-            .first()
-            .filter(|r| r.start <= reached)
-        {
+        while let Some(next) = self.acknowledged_beyond.first().filter(|r| r.start <= reached) {
             self.acknowledged_beyond.pop_first();
             reached = reached.max(next.end);
         }
@@ -175,10 +158,7 @@ impl SendQueue {
     /// The segment with these bytes was lost.
     pub(super) fn on_lost(&mut self, range: Range<u64>, last: bool) {
         let start = range.start.max(self.acknowledged);
-        for missing in self
-            .acknowledged_beyond
-            .missing(start..range.end.max(start))
-        {
+        for missing in self.acknowledged_beyond.missing(start..range.end.max(start)) {
             self.lost.insert(missing);
         }
         if last && self.end == End::Sent {
@@ -201,12 +181,7 @@ mod tests {
     use super::*;
 
     fn piece(offset: u64, length: usize, last: bool, again: bool) -> Option<Piece> {
-        Some(Piece {
-            offset,
-            length,
-            last,
-            again,
-        })
+        Some(Piece { offset, length, last, again })
     }
 
     #[test]
@@ -273,9 +248,7 @@ mod tests {
             written += queue.write(&bytes) as u64;
             while let Some(piece) = queue.take_piece(300) {
                 let (front, back) = queue.parts(&piece);
-                let expected: Vec<u8> = (0..piece.length as u64)
-                    .map(|n| (piece.offset + n) as u8)
-                    .collect();
+                let expected: Vec<u8> = (0..piece.length as u64).map(|n| (piece.offset + n) as u8).collect();
                 assert_eq!([front, back].concat(), expected);
                 let most = piece.length as u64 * 2 / 3;
                 queue.on_acknowledged(piece.offset..piece.offset + most, false);

@@ -91,20 +91,11 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "virtual time begins at any instant"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "virtual time begins at any instant")]
     pub(super) fn new(link: Link, seed: u64) -> Self {
         let now = Instant::now();
-        let pipe = || Pipe {
-            link,
-            free_at: now,
-            on_the_way: BTreeMap::new(),
-            sent: 0,
-            drop: Vec::new(),
-            dropped_by_queue: 0,
-        };
+        let pipe =
+            || Pipe { link, free_at: now, on_the_way: BTreeMap::new(), sent: 0, drop: Vec::new(), dropped_by_queue: 0 };
         Self {
             now,
             start: now,
@@ -133,10 +124,7 @@ impl Pair {
     }
 
     fn next_event(&self) -> Option<Instant> {
-        let arrivals = self
-            .pipes
-            .iter()
-            .filter_map(|pipe| Some(pipe.on_the_way.first_key_value()?.0.0));
+        let arrivals = self.pipes.iter().filter_map(|pipe| Some(pipe.on_the_way.first_key_value()?.0.0));
         let timers = self.sides.iter().filter_map(Connection::poll_timeout);
         arrivals.chain(timers).min()
     }
@@ -158,10 +146,7 @@ impl Pair {
                 let segment = entry.remove();
                 self.sides[side].handle_segment(self.now, &segment).unwrap();
             }
-            if self.sides[side]
-                .poll_timeout()
-                .is_some_and(|at| at <= self.now)
-            {
+            if self.sides[side].poll_timeout().is_some_and(|at| at <= self.now) {
                 self.sides[side].handle_timeout(self.now);
             }
         }
@@ -211,10 +196,7 @@ impl Pair {
             if written == length {
                 self.sides[0].finish(stream);
             }
-            assert!(
-                self.step(until),
-                "{checked} of {length} bytes after {limit:?}"
-            );
+            assert!(self.step(until), "{checked} of {length} bytes after {limit:?}");
             let (bytes, finished) = self.read(1, stream);
             assert!(bytes == pattern(checked..checked + bytes.len()));
             checked += bytes.len();

@@ -133,7 +133,6 @@ impl Timer {
 
     /// When the channel is given up.
     pub(super) fn stall_at(&self) -> Option<Instant> {
-        self.waiting_since
-            .map(|since| since + CHANNEL_STALL_TIMEOUT)
+        self.waiting_since.map(|since| since + CHANNEL_STALL_TIMEOUT)
     }
 }

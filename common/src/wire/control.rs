@@ -205,16 +205,23 @@ impl fmt::Display for Refusal {
         match self {
             Self::Denied => f.write_str("The host did not let you in."),
             Self::NameInvalid => f.write_str("Please choose a name of 1 to 32 visible characters."),
-            Self::NameTaken => f.write_str("Somebody in this meeting has that name, or one that looks like it. Please choose another."),
+            Self::NameTaken => {
+                f.write_str("Somebody in this meeting has that name, or one that looks like it. Please choose another.")
+            }
             Self::NoAnswer => f.write_str("Nobody answered the door. The host may be away."),
             Self::RoomFull => f.write_str("This meeting is full."),
             Self::RoomLocked => f.write_str("This meeting is locked. Ask the host to unlock it."),
             Self::RoomEnded => f.write_str("This meeting has ended."),
             Self::ServerFull => f.write_str("This server has no room for another meeting."),
-            Self::TooManyKnocks => f.write_str("Too many people are waiting at this door. Please try again in a minute."),
+            Self::TooManyKnocks => {
+                f.write_str("Too many people are waiting at this door. Please try again in a minute.")
+            }
             Self::TryLater { secs } => write!(f, "Too many wrong codes. Codes are taken again in {}.", Minutes(*secs)),
             Self::VersionMismatch { server } => {
-                write!(f, "This program and the server speak different versions ({PROTOCOL_VERSION} and {server}). Please update the older one.")
+                write!(
+                    f,
+                    "This program and the server speak different versions ({PROTOCOL_VERSION} and {server}). Please update the older one."
+                )
             }
             Self::WrongCode => f.write_str("No meeting has this code. Please check the six digits."),
         }
@@ -275,8 +282,7 @@ pub fn encode<M: Encode>(message: &M) -> Vec<u8> {
 
 /// The bytes of a message alone.
 pub(crate) fn encode_body<M: Encode>(message: &M) -> Vec<u8> {
-    bincode::encode_to_vec(message, CONFIG)
-        .expect("a Vec takes every message, and no message type can refuse")
+    bincode::encode_to_vec(message, CONFIG).expect("a Vec takes every message, and no message type can refuse")
 }
 
 /// Reads one message that must be exactly these bytes.
@@ -285,11 +291,7 @@ pub(crate) fn encode_body<M: Encode>(message: &M) -> Vec<u8> {
 /// [`Malformed`] when the bytes are no message, or more than one.
 pub(crate) fn decode_body<M: Decode<()>>(bytes: &[u8]) -> Result<M, Malformed> {
     let (message, used) = bincode::decode_from_slice(bytes, CONFIG).map_err(|_| Malformed)?;
-    if used == bytes.len() {
-        Ok(message)
-    } else {
-        Err(Malformed)
-    }
+    if used == bytes.len() { Ok(message) } else { Err(Malformed) }
 }
 
 const CONFIG: bincode::config::Configuration<
@@ -359,12 +361,7 @@ mod tests {
             you: MemberId(2),
             connection_id: ConnectionId(0x0123_4567_89ab_cdef),
             suite: CipherSuite::Aes256Gcm,
-            members: vec![Member {
-                id: MemberId(1),
-                name: "Ada".into(),
-                host: true,
-                media: MediaState::default(),
-            }],
+            members: vec![Member { id: MemberId(1), name: "Ada".into(), host: true, media: MediaState::default() }],
             locked: false,
         })
     }
@@ -386,10 +383,7 @@ mod tests {
     fn every_short_body_is_malformed() {
         let body = encode_body(&admission());
         for length in 0..body.len() {
-            assert_eq!(
-                decode_body::<ServerMessage>(&body[..length]),
-                Err(Malformed)
-            );
+            assert_eq!(decode_body::<ServerMessage>(&body[..length]), Err(Malformed));
         }
     }
 
@@ -410,10 +404,7 @@ mod tests {
     #[test]
     fn a_framer_never_holds_more_than_one_message_of_the_largest_size() {
         let mut framer = Framer::new();
-        assert_eq!(
-            framer.push(&vec![0; 1 << 20]),
-            LENGTH_BYTES + CONTROL_MESSAGE_MAX_BYTES
-        );
+        assert_eq!(framer.push(&vec![0; 1 << 20]), LENGTH_BYTES + CONTROL_MESSAGE_MAX_BYTES);
         assert_eq!(framer.push(&[0]), 0);
     }
 

@@ -123,25 +123,15 @@ mod tests {
 
     #[test]
     fn a_header_reads_as_it_was_written() {
-        assert_eq!(
-            HEADER.to_bytes(),
-            [0x60, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]
-        );
+        assert_eq!(HEADER.to_bytes(), [0x60, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]);
         assert_eq!(DatagramHeader::parse(&datagram(32)), Ok(HEADER));
-        assert_eq!(
-            DatagramHeader::parse(&datagram(DATAGRAM_MAX_BYTES)),
-            Ok(HEADER)
-        );
+        assert_eq!(DatagramHeader::parse(&datagram(DATAGRAM_MAX_BYTES)), Ok(HEADER));
     }
 
     #[test]
     fn a_datagram_of_impossible_length_or_version_is_malformed() {
         for length in (0..32).chain([DATAGRAM_MAX_BYTES + 1]) {
-            assert_eq!(
-                DatagramHeader::parse(&datagram(length)),
-                Err(Malformed),
-                "{length}"
-            );
+            assert_eq!(DatagramHeader::parse(&datagram(length)), Err(Malformed), "{length}");
         }
         for first in [0x00, 0x41, 0x80, 0xff] {
             let mut bytes = datagram(32);

@@ -112,14 +112,7 @@ impl AudioHeader {
         if level > 127 || samples.len() != 2 * AUDIO_BLOCK_SAMPLES {
             return Err(Malformed);
         }
-        Ok((
-            Self {
-                media,
-                format,
-                level,
-            },
-            samples,
-        ))
+        Ok((Self { media, format, level }, samples))
     }
 
     /// Writes the header to the front of `buffer`, at least [`AudioHeader::BYTES`] long; answers its length.
@@ -168,11 +161,7 @@ impl<'a> BlockRuns<'a> {
     /// The runs one after another.
     pub fn iter(self) -> impl Iterator<Item = BlockRun> + 'a {
         let (runs, _) = self.0.as_chunks::<RUN_BYTES>();
-        runs.iter().map(|&[row, column, blocks]| BlockRun {
-            row,
-            column,
-            blocks,
-        })
+        runs.iter().map(|&[row, column, blocks]| BlockRun { row, column, blocks })
     }
 
     /// How many blocks the part has, 1..=[`BLOCKS_PER_PART_MAX`].
@@ -210,11 +199,7 @@ impl VideoHeader {
             && runs.iter().all(|run| run.blocks > 0)
             && (1..=BLOCKS_PER_PART_MAX).contains(&runs.blocks())
             && !scan.is_empty();
-        if fits {
-            Ok((header, runs, scan))
-        } else {
-            Err(Malformed)
-        }
+        if fits { Ok((header, runs, scan)) } else { Err(Malformed) }
     }
 
     /// Writes header and runs to the front of `buffer`, which must be [`VideoHeader::BYTES`] and 3 bytes for each
@@ -223,13 +208,7 @@ impl VideoHeader {
         let mut writer = Writer::new(buffer);
         self.media.write(&mut writer);
         writer.u16(self.frame.0);
-        writer.bytes(&[
-            self.part,
-            self.parts,
-            self.rung,
-            self.quality,
-            runs.len() as u8,
-        ]);
+        writer.bytes(&[self.part, self.parts, self.rung, self.quality, runs.len() as u8]);
         for run in runs {
             writer.bytes(&[run.row, run.column, run.blocks]);
         }
@@ -273,8 +252,7 @@ impl<'a> Report<'a> {
     /// Bytes before the first block.
     pub const HEADER_BYTES: usize = 2;
     /// Blocks that fit one datagram.
-    pub const BLOCKS_MAX: usize =
-        (crate::limits::PLAINTEXT_MAX_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
+    pub const BLOCKS_MAX: usize = (crate::limits::PLAINTEXT_MAX_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
 
     /// Reads a report.
     ///
@@ -285,10 +263,7 @@ impl<'a> Report<'a> {
         let reporter = MemberId(reader.u16()?);
         let blocks = reader.rest();
         let (whole, rest) = blocks.as_chunks::<REPORT_BLOCK_BYTES>();
-        if !rest.is_empty()
-            || whole.len() > STREAMS_MAX
-            || whole.iter().any(|block| parse_block(block).is_err())
-        {
+        if !rest.is_empty() || whole.len() > STREAMS_MAX || whole.iter().any(|block| parse_block(block).is_err()) {
             return Err(Malformed);
         }
         Ok(Self { reporter, blocks })
@@ -345,35 +320,19 @@ mod tests {
     }
 
     fn video() -> VideoHeader {
-        VideoHeader {
-            media: media(StreamKind::Video),
-            frame: FrameId(9),
-            part: 1,
-            parts: 2,
-            rung: 3,
-            quality: 60,
-        }
+        VideoHeader { media: media(StreamKind::Video), frame: FrameId(9), part: 1, parts: 2, rung: 3, quality: 60 }
     }
 
     #[test]
     fn an_audio_header_reads_as_it_was_written() {
-        let header = AudioHeader {
-            media: media(StreamKind::Audio),
-            format: AudioFormat::L16,
-            level: 30,
-        };
+        let header = AudioHeader { media: media(StreamKind::Audio), format: AudioFormat::L16, level: 30 };
         let mut body = [0; AudioHeader::BYTES + 960];
         assert_eq!(header.write(&mut body), AudioHeader::BYTES);
         assert_eq!(
             body[..AudioHeader::BYTES],
-            [
-                0, 0, 3, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 1, 30
-            ]
+            [0, 0, 3, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 1, 30]
         );
-        assert_eq!(
-            AudioHeader::parse(&body),
-            Ok((header, &body[AudioHeader::BYTES..]))
-        );
+        assert_eq!(AudioHeader::parse(&body), Ok((header, &body[AudioHeader::BYTES..])));
         for length in 0..body.len() {
             assert_eq!(AudioHeader::parse(&body[..length]), Err(Malformed));
         }
@@ -381,26 +340,12 @@ mod tests {
 
     #[test]
     fn a_video_header_reads_as_it_was_written() {
-        let runs = [
-            BlockRun {
-                row: 4,
-                column: 0,
-                blocks: 20,
-            },
-            BlockRun {
-                row: 5,
-                column: 7,
-                blocks: 2,
-            },
-        ];
+        let runs = [BlockRun { row: 4, column: 0, blocks: 20 }, BlockRun { row: 5, column: 7, blocks: 2 }];
         let mut body = [7; 40];
         let length = video().write(&runs, &mut body);
         assert_eq!(length, VideoHeader::BYTES + 6);
         let (header, places, scan) = VideoHeader::parse(&body).unwrap();
-        assert_eq!(
-            (header, places.blocks(), scan.len()),
-            (video(), 22, 40 - length)
-        );
+        assert_eq!((header, places.blocks(), scan.len()), (video(), 22, 40 - length));
         assert!(places.iter().eq(runs));
         for short in 0..=length {
             assert_eq!(VideoHeader::parse(&body[..short]), Err(Malformed));
@@ -409,27 +354,11 @@ mod tests {
 
     #[test]
     fn a_video_field_out_of_range_is_malformed() {
-        let run = BlockRun {
-            row: 0,
-            column: 0,
-            blocks: 1,
-        };
+        let run = BlockRun { row: 0, column: 0, blocks: 1 };
         let wrong = [
             (VideoHeader { part: 2, ..video() }, vec![run]),
-            (
-                VideoHeader {
-                    quality: 0,
-                    ..video()
-                },
-                vec![run],
-            ),
-            (
-                VideoHeader {
-                    quality: 101,
-                    ..video()
-                },
-                vec![run],
-            ),
+            (VideoHeader { quality: 0, ..video() }, vec![run]),
+            (VideoHeader { quality: 101, ..video() }, vec![run]),
             (video(), vec![]),
             (video(), vec![BlockRun { blocks: 0, ..run }]),
             (video(), vec![BlockRun { blocks: 65, ..run }]),
@@ -437,30 +366,15 @@ mod tests {
         for (header, runs) in wrong {
             let mut body = [7; 64];
             header.write(&runs, &mut body);
-            assert_eq!(
-                VideoHeader::parse(&body),
-                Err(Malformed),
-                "{header:?} {runs:?}"
-            );
+            assert_eq!(VideoHeader::parse(&body), Err(Malformed), "{header:?} {runs:?}");
         }
     }
 
     #[test]
     fn the_stamp_replaces_what_the_sender_claimed() {
         let mut body = [7; 64];
-        video().write(
-            &[BlockRun {
-                row: 0,
-                column: 0,
-                blocks: 1,
-            }],
-            &mut body,
-        );
-        MediaHeader::stamp(
-            &mut body,
-            Ssrc::new(MemberId(8), StreamKind::Video),
-            SendTime(77),
-        );
+        video().write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut body);
+        MediaHeader::stamp(&mut body, Ssrc::new(MemberId(8), StreamKind::Video), SendTime(77));
         let (header, ..) = VideoHeader::parse(&body).unwrap();
         assert_eq!(header.media.ssrc.member(), MemberId(8));
         assert_eq!(header.media.send_time, SendTime(77));

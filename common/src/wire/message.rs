@@ -73,9 +73,9 @@ impl Message {
         match self {
             Self::Chat { to, .. } | Self::FileWithdraw { to, .. } => *to,
             Self::FileOffer(offer) => offer.to,
-            Self::ChatDelivered { to, .. }
-            | Self::FileAccept { to, .. }
-            | Self::FileProgress { to, .. } => Recipients::Member(*to),
+            Self::ChatDelivered { to, .. } | Self::FileAccept { to, .. } | Self::FileProgress { to, .. } => {
+                Recipients::Member(*to)
+            }
         }
     }
 }
@@ -122,8 +122,7 @@ pub struct Delivery {
 /// Writes a message or delivery with its length in front.
 pub fn encode<M: Encode>(message: &M) -> Vec<u8> {
     let body = encode_body(message);
-    let length =
-        u16::try_from(body.len()).expect("texts are bounded far below 64 KiB before they get here");
+    let length = u16::try_from(body.len()).expect("texts are bounded far below 64 KiB before they get here");
     [&length.to_be_bytes()[..], &body].concat()
 }
 
@@ -193,10 +192,7 @@ impl FileStreamHeader {
     pub fn parse(bytes: &[u8; Self::BYTES]) -> Self {
         let mut reader = Reader::new(bytes);
         let peer = MemberId(reader.u16().unwrap_or_default());
-        Self {
-            peer,
-            transfer: TransferId(reader.u32().unwrap_or_default()),
-        }
+        Self { peer, transfer: TransferId(reader.u32().unwrap_or_default()) }
     }
 
     /// The header as it stands in the stream.
@@ -215,15 +211,8 @@ mod tests {
 
     #[test]
     fn messages_survive_any_split_of_their_bytes() {
-        let chat = Message::Chat {
-            id: ChatId(7),
-            to: Recipients::Member(MemberId(2)),
-            text: "Grüße".into(),
-        };
-        let delivery = Delivery {
-            from: MemberId(9),
-            message: chat,
-        };
+        let chat = Message::Chat { id: ChatId(7), to: Recipients::Member(MemberId(2)), text: "Grüße".into() };
+        let delivery = Delivery { from: MemberId(9), message: chat };
         let bytes = [encode(&delivery), encode(&delivery)].concat();
         for cut in 0..bytes.len() {
             let mut framer = MessageFramer::new();
@@ -247,10 +236,7 @@ mod tests {
 
     #[test]
     fn a_file_stream_header_reads_as_it_was_written() {
-        let header = FileStreamHeader {
-            peer: MemberId(0x0102),
-            transfer: TransferId(0x0304_0506),
-        };
+        let header = FileStreamHeader { peer: MemberId(0x0102), transfer: TransferId(0x0304_0506) };
         assert_eq!(header.to_bytes(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(FileStreamHeader::parse(&header.to_bytes()), header);
     }

@@ -75,9 +75,7 @@ impl<'a> Segment<'a> {
         }
         let mut reader = Reader::new(bytes);
         let number = reader.u48()?;
-        let settled_below = number
-            .checked_sub(u64::from(reader.u16()?))
-            .ok_or(Malformed)?;
+        let settled_below = number.checked_sub(u64::from(reader.u16()?)).ok_or(Malformed)?;
         let count = reader.u8()?;
         for _ in 0..count {
             Frame::read(&mut reader)?;
@@ -85,11 +83,7 @@ impl<'a> Segment<'a> {
         if count == 0 || !reader.is_empty() {
             return Err(Malformed);
         }
-        Ok(Self {
-            number,
-            settled_below,
-            frames: &bytes[HEADER_BYTES..],
-        })
+        Ok(Self { number, settled_below, frames: &bytes[HEADER_BYTES..] })
     }
 
     /// What it says, in the order it was written.
@@ -147,10 +141,7 @@ impl<'a> Frame<'a> {
             RESET => Self::Reset(StreamId(reader.u32()?)),
             STOP => Self::Stop(StreamId(reader.u32()?)),
             STREAMS => Self::Streams(reader.u32()?),
-            WINDOW => Self::Window {
-                stream: StreamId(reader.u32()?),
-                limit: reader.u48()?,
-            },
+            WINDOW => Self::Window { stream: StreamId(reader.u32()?), limit: reader.u48()? },
             _ => return Err(Malformed),
         })
     }
@@ -164,12 +155,7 @@ impl<'a> Frame<'a> {
         if empty || offset + u64::from(length) >= OFFSETS {
             return Err(Malformed);
         }
-        Ok(Self::Data {
-            stream,
-            offset,
-            bytes,
-            last,
-        })
+        Ok(Self::Data { stream, offset, bytes, last })
     }
 }
 
@@ -203,11 +189,7 @@ impl<'a> Acknowledgement<'a> {
             return Err(Malformed);
         }
         let ranges = reader.bytes(count * RANGE_BYTES)?;
-        let parsed = Self {
-            largest,
-            delay,
-            ranges,
-        };
+        let parsed = Self { largest, delay, ranges };
         let mut above = largest + 1;
         let mut each = Reader::new(ranges);
         for index in 0..count {
@@ -223,9 +205,7 @@ impl<'a> Acknowledgement<'a> {
 }
 
 fn read_range(reader: &mut Reader<'_>, above: u64) -> Result<Range<u64>, Malformed> {
-    let end = above
-        .checked_sub(u64::from(reader.u16()?))
-        .ok_or(Malformed)?;
+    let end = above.checked_sub(u64::from(reader.u16()?)).ok_or(Malformed)?;
     let start = end.checked_sub(u64::from(reader.u16()?)).ok_or(Malformed)?;
     Ok(start..end)
 }
@@ -241,16 +221,13 @@ impl<'a> SegmentWriter<'a> {
     /// Begins a segment, or `None` when the buffer holds less than [`SEGMENT_MAX_BYTES`].
     pub fn new(buffer: &'a mut [u8], number: u64, settled_below: u64) -> Option<Self> {
         let buffer = buffer.get_mut(..SEGMENT_MAX_BYTES)?;
-        let distance = u16::try_from(number - settled_below)
-            .expect("a sender holds its span of open numbers far below 2^16");
+        let distance =
+            u16::try_from(number - settled_below).expect("a sender holds its span of open numbers far below 2^16");
         let mut writer = Writer::new(buffer);
         writer.u48(number);
         writer.u16(distance);
         writer.u8(0);
-        Some(Self {
-            buffer,
-            length: HEADER_BYTES,
-        })
+        Some(Self { buffer, length: HEADER_BYTES })
     }
 
     /// Bytes left for frames; none when the count of frames is at its end.
@@ -268,11 +245,7 @@ impl<'a> SegmentWriter<'a> {
 
     /// Puts an acknowledgement of `ranges`, given downwards; at most [`ACK_RANGES_MAX`] of them are told, and they
     /// must lie within 2^16 numbers.
-    pub fn acknowledgement(
-        &mut self,
-        delay: Duration,
-        ranges: impl ExactSizeIterator<Item = Range<u64>> + Clone,
-    ) {
+    pub fn acknowledgement(&mut self, delay: Duration, ranges: impl ExactSizeIterator<Item = Range<u64>> + Clone) {
         let Some(first) = ranges.clone().next() else {
             return;
         };
@@ -388,18 +361,10 @@ mod tests {
         assert_eq!(acknowledgement.largest, 500);
         assert_eq!(acknowledgement.delay, Duration::from_micros(800));
         assert!(acknowledgement.ranges().eq([500..501, 400..480, 0..399]));
-        let data = |stream, offset, bytes, last| Frame::Data {
-            stream: StreamId(stream),
-            offset,
-            bytes,
-            last,
-        };
+        let data = |stream, offset, bytes, last| Frame::Data { stream: StreamId(stream), offset, bytes, last };
         let limit = 1 << 40;
         let rest = [
-            Frame::Window {
-                stream: StreamId(3),
-                limit,
-            },
+            Frame::Window { stream: StreamId(3), limit },
             Frame::Streams(40),
             Frame::Probe(StreamId(4)),
             Frame::Reset(StreamId(5)),
@@ -413,8 +378,7 @@ mod tests {
     #[test]
     fn the_bytes_are_where_the_drawing_has_them() {
         let mut buffer = [0; 1_300];
-        let mut segment =
-            SegmentWriter::new(&mut buffer, 0x0102_0304_0506, 0x0102_0304_0503).unwrap();
+        let mut segment = SegmentWriter::new(&mut buffer, 0x0102_0304_0506, 0x0102_0304_0503).unwrap();
         segment.acknowledgement(Duration::from_micros(24), [9..10, 2..4].into_iter());
         segment.data(StreamId(0x0708_090a), 0x0b0c, (b"x", b""), true);
         let length = segment.length();
@@ -440,39 +404,16 @@ mod tests {
     fn fields_out_of_range_are_malformed() {
         let wrong: [(&str, &[u8]); 8] = [
             ("no frames", &[0, 0, 0, 0, 0, 1, 0, 0, 0]),
-            (
-                "settled before 0",
-                &[0, 0, 0, 0, 0, 1, 0, 2, 1, 5, 0, 0, 0, 1],
-            ),
+            ("settled before 0", &[0, 0, 0, 0, 0, 1, 0, 2, 1, 5, 0, 0, 0, 1]),
             ("unknown frame", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 9, 0, 0, 0, 1]),
-            (
-                "no bytes",
-                &[
-                    0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
-                ],
-            ),
+            ("no bytes", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
             (
                 "beyond the last offset",
-                &[
-                    0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 255, 255, 255, 255, 255, 255, 0, 1, 7,
-                ],
+                &[0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 255, 255, 255, 255, 255, 255, 0, 1, 7],
             ),
-            (
-                "no ranges",
-                &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0],
-            ),
-            (
-                "an empty range",
-                &[
-                    0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0,
-                ],
-            ),
-            (
-                "below 0",
-                &[
-                    0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 7,
-                ],
-            ),
+            ("no ranges", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0]),
+            ("an empty range", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0]),
+            ("below 0", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 7]),
         ];
         for (what, bytes) in wrong {
             assert!(Segment::parse(bytes).is_err(), "{what}");

@@ -1,9 +1,5 @@
 //! A client for tests, and a state directory that removes itself.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test program uses a part of this"
-)]
+#![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,9 +9,7 @@ use std::time::Duration;
 
 use common::ids::{ConnectionId, RoomCode};
 use common::seal::{EXPORTER_LABEL, Secret, Secrets};
-use common::wire::control::{
-    ALPN, Admission, ClientMessage, Framer, PROTOCOL_VERSION, ServerMessage, encode,
-};
+use common::wire::control::{ALPN, Admission, ClientMessage, Framer, PROTOCOL_VERSION, ServerMessage, encode};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -67,30 +61,20 @@ impl Client {
     /// Connects and says hello.
     pub async fn connect(server: SocketAddr) -> Self {
         let mut client = Self::connect_silently(server).await;
-        client
-            .send(&ClientMessage::Hello {
-                version: PROTOCOL_VERSION,
-                aes: true,
-            })
-            .await;
+        client.send(&ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true }).await;
         client
     }
 
     /// Connects and says nothing.
     pub async fn connect_silently(server: SocketAddr) -> Self {
         let stream = try_connect(server, ALPN).await.expect("the server answers");
-        Self {
-            stream,
-            framer: Framer::new(),
-        }
+        Self { stream, framer: Framer::new() }
     }
 
     /// Opens a room.
     pub async fn create(server: SocketAddr, name: &str) -> (Self, Admission) {
         let mut client = Self::connect(server).await;
-        client
-            .send(&ClientMessage::Create { name: name.into() })
-            .await;
+        client.send(&ClientMessage::Create { name: name.into() }).await;
         let admission = client.admitted().await;
         (client, admission)
     }
@@ -98,12 +82,7 @@ impl Client {
     /// Knocks, and waits until that is confirmed.
     pub async fn knock(server: SocketAddr, code: RoomCode, name: &str) -> Self {
         let mut client = Self::connect(server).await;
-        client
-            .send(&ClientMessage::Knock {
-                code,
-                name: name.into(),
-            })
-            .await;
+        client.send(&ClientMessage::Knock { code, name: name.into() }).await;
         assert_eq!(client.next().await, Some(ServerMessage::Knocking));
         client
     }
@@ -130,18 +109,12 @@ impl Client {
 
     /// The next message, or `None` when the server has closed.
     pub async fn next(&mut self) -> Option<ServerMessage> {
-        tokio::time::timeout(PATIENCE, self.next_patiently())
-            .await
-            .expect("the server neither sent nor closed")
+        tokio::time::timeout(PATIENCE, self.next_patiently()).await.expect("the server neither sent nor closed")
     }
 
     async fn next_patiently(&mut self) -> Option<ServerMessage> {
         loop {
-            if let Some(message) = self
-                .framer
-                .next_message()
-                .expect("the server sends messages")
-            {
+            if let Some(message) = self.framer.next_message().expect("the server sends messages") {
                 return Some(message);
             }
             let mut buffer = [0; 1_024];
@@ -182,9 +155,7 @@ pub async fn try_connect(server: SocketAddr, alpn: &[u8]) -> std::io::Result<Tls
     }
     let tcp = TcpStream::connect(server).await?;
     let name = ServerName::try_from("conclave").expect("a name");
-    TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// Takes any certificate whose key signed the handshake.
@@ -218,12 +189,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -43,11 +43,7 @@ impl PartDecoder {
     /// When the frame has another size, the picture so far is scaled to it first.
     pub fn decode(&mut self, frame: &CodedFrame) -> usize {
         self.resize(frame.rung);
-        let discarded = frame
-            .parts
-            .iter()
-            .filter(|part| self.draw(part, frame.rung, frame.quality).is_err())
-            .count();
+        let discarded = frame.parts.iter().filter(|part| self.draw(part, frame.rung, frame.quality).is_err()).count();
         self.parts_discarded += discarded as u64;
         discarded
     }
@@ -76,18 +72,11 @@ impl PartDecoder {
         }
         let width = blocks(&part.runs) * BLOCK_PIXELS;
         self.jpeg.clear();
-        jpeg::assemble(
-            width as u16,
-            BLOCK_PIXELS as u16,
-            quality,
-            &part.scan,
-            &mut self.jpeg,
-        );
+        jpeg::assemble(width as u16, BLOCK_PIXELS as u16, quality, &part.scan, &mut self.jpeg);
         // The codec reads the size again from the headers and refuses a picture larger than the strip. Whatever it
         // complains about, a scan that ends early included, leaves the strip unused.
         self.strip.reshape(width, BLOCK_PIXELS);
-        self.decompressor
-            .decompress(&self.jpeg, pixels_mut(&mut self.strip))?;
+        self.decompressor.decompress(&self.jpeg, pixels_mut(&mut self.strip))?;
         self.place(part);
         Ok(())
     }
@@ -101,8 +90,7 @@ impl PartDecoder {
             let top = usize::from(run.row) * BLOCK_PIXELS;
             for line in 0..BLOCK_PIXELS.min(self.picture.height - top) {
                 let to = (top + line) * stride + usize::from(run.column) * BLOCK_BYTES;
-                self.picture.rgba[to..to + bytes]
-                    .copy_from_slice(&self.strip.rgba[line * strip_stride + x..][..bytes]);
+                self.picture.rgba[to..to + bytes].copy_from_slice(&self.strip.rgba[line * strip_stride + x..][..bytes]);
             }
             x += bytes;
         }
@@ -113,8 +101,7 @@ impl PartDecoder {
 fn fits(part: &CodedPart, rung: Rung) -> bool {
     let inside = part.runs.iter().all(|run| {
         run.row < rung.block_rows()
-            && usize::from(run.column) + usize::from(run.blocks)
-                <= usize::from(rung.block_columns())
+            && usize::from(run.column) + usize::from(run.blocks) <= usize::from(rung.block_columns())
     });
     inside && (1..=BLOCKS_PER_PART_MAX).contains(&blocks(&part.runs))
 }
@@ -129,25 +116,13 @@ mod tests {
     use common::wire::media::BlockRun;
 
     fn encode(picture: &Picture, rung: usize, quality: u8) -> CodedFrame {
-        let target = VideoTarget {
-            rung: Rung::ALL[rung],
-            quality,
-            frames_per_second: 30,
-        };
-        PartEncoder::new()
-            .unwrap()
-            .encode(picture, &target, MediaTime(0))
-            .unwrap()
+        let target = VideoTarget { rung: Rung::ALL[rung], quality, frames_per_second: 30 };
+        PartEncoder::new().unwrap().encode(picture, &target, MediaTime(0)).unwrap()
     }
 
     fn scaled(picture: &Picture, rung: Rung) -> Picture {
         let mut target = Picture::default();
-        Scaler::default().scale(
-            picture,
-            usize::from(rung.width),
-            usize::from(rung.height),
-            &mut target,
-        );
+        Scaler::default().scale(picture, usize::from(rung.width), usize::from(rung.height), &mut target);
         target
     }
 
@@ -178,13 +153,7 @@ mod tests {
         let after = &decoder.picture().rgba;
         assert_eq!(after[..top], before.rgba[..top]);
         assert_eq!(after[bottom..], before.rgba[bottom..]);
-        assert!(
-            after[top..bottom]
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .all(|pixel| pixel[1] < 3)
-        );
+        assert!(after[top..bottom].as_chunks::<4>().0.iter().all(|pixel| pixel[1] < 3));
     }
 
     #[test]
@@ -211,10 +180,7 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let length = (random >> 8) as usize % part.scan.len() / 2;
             part.scan.truncate(length);
-            let cut = CodedFrame {
-                parts: vec![part],
-                ..frame.clone()
-            };
+            let cut = CodedFrame { parts: vec![part], ..frame.clone() };
             assert_eq!(decoder.decode(&cut), 1, "{length} bytes");
         }
         assert_eq!(decoder.picture(), &before);
@@ -242,10 +208,7 @@ mod tests {
                 _ => part.scan[from..length.min(from + 2)]
                     .copy_from_slice(&[0xff, 0xc0 | next() & 0x3f][..length.min(from + 2) - from]),
             }
-            decoder.decode(&CodedFrame {
-                parts: vec![part],
-                ..frame.clone()
-            });
+            decoder.decode(&CodedFrame { parts: vec![part], ..frame.clone() });
             assert!(decoder.picture().is_whole());
         }
         assert!(decoder.parts_discarded() > 0);
@@ -255,11 +218,7 @@ mod tests {
     fn a_part_outside_the_picture_is_left_out() {
         let original = face_frames(1).remove(0);
         let frame = encode(&original, 0, 60);
-        let run = |row, column, blocks| BlockRun {
-            row,
-            column,
-            blocks,
-        };
+        let run = |row, column, blocks| BlockRun { row, column, blocks };
         let wrong = [
             vec![],
             vec![run(9, 0, 1)],
@@ -273,10 +232,7 @@ mod tests {
         for runs in wrong {
             let scan = frame.parts[0].scan.clone();
             let part = CodedPart { runs, scan };
-            let frame = CodedFrame {
-                parts: vec![part],
-                ..frame.clone()
-            };
+            let frame = CodedFrame { parts: vec![part], ..frame.clone() };
             assert_eq!(decoder.decode(&frame), 1, "{:?}", frame.parts[0].runs);
         }
     }

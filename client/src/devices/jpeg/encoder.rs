@@ -69,12 +69,7 @@ impl PartEncoder {
         let mut quality = target.quality.clamp(1, 100);
         loop {
             if let Some(parts) = self.encode_parts(quality)? {
-                return Ok(CodedFrame {
-                    rung: target.rung,
-                    quality,
-                    timestamp,
-                    parts,
-                });
+                return Ok(CodedFrame { rung: target.rung, quality, timestamp, parts });
             }
             if quality == 1 {
                 return Err(JpegError::TooLarge);
@@ -94,8 +89,7 @@ impl PartEncoder {
         let (width, height) = (usize::from(rung.width), usize::from(rung.height));
         let padded = usize::from(rung.block_rows()) * BLOCK_PIXELS;
         self.canvas.resize(width * padded * 4, 255);
-        self.scaler
-            .scale_into(picture, width, height, &mut self.canvas);
+        self.scaler.scale_into(picture, width, height, &mut self.canvas);
         // Repeating the last row costs the fewest bits for pixels that nobody sees.
         let last = (height - 1) * width * 4..height * width * 4;
         for row in height..padded {
@@ -110,16 +104,13 @@ impl PartEncoder {
         if self.quality != quality {
             self.quality = quality;
             self.row_bytes.clear();
-            self.row_bytes
-                .resize(usize::from(self.rung.block_rows()), 0);
+            self.row_bytes.resize(usize::from(self.rung.block_rows()), 0);
         }
         let mut parts = Vec::with_capacity(self.row_bytes.len());
         let mut row = 0;
         while row < self.row_bytes.len() {
             let (rows, pieces) = plan(&self.row_bytes[row..], self.rung.block_columns());
-            let runs: Vec<_> = (row..row + rows)
-                .map(|row| whole_row(self.rung, row))
-                .collect();
+            let runs: Vec<_> = (row..row + rows).map(|row| whole_row(self.rung, row)).collect();
             if !self.encode_pieces(&runs, pieces, &mut parts)? {
                 return Ok(None);
             }
@@ -150,11 +141,7 @@ impl PartEncoder {
     }
 
     /// Codes these blocks as one part, or as several when one would not fit a datagram.
-    fn encode_part(
-        &mut self,
-        runs: Vec<BlockRun>,
-        parts: &mut Vec<CodedPart>,
-    ) -> Result<bool, JpegError> {
+    fn encode_part(&mut self, runs: Vec<BlockRun>, parts: &mut Vec<CodedPart>) -> Result<bool, JpegError> {
         let limit = VideoHeader::scan_max_bytes(runs.len());
         let length = self.compress(&runs)?;
         let scan = jpeg::scan(&self.jpeg[..length]).ok_or(JpegError::Malformed)?;
@@ -177,8 +164,7 @@ impl PartEncoder {
         let mut x = 0;
         for run in runs {
             let bytes = usize::from(run.blocks) * BLOCK_BYTES;
-            let from = usize::from(run.row) * BLOCK_PIXELS * stride
-                + usize::from(run.column) * BLOCK_BYTES;
+            let from = usize::from(run.row) * BLOCK_PIXELS * stride + usize::from(run.column) * BLOCK_BYTES;
             for line in 0..BLOCK_PIXELS {
                 self.strip[line * width * 4 + x..][..bytes]
                     .copy_from_slice(&self.canvas[from + line * stride..][..bytes]);
@@ -194,8 +180,7 @@ impl PartEncoder {
         for part in parts {
             let all = blocks(&part.runs);
             for run in &part.runs {
-                self.row_bytes[usize::from(run.row)] +=
-                    part.scan.len() * usize::from(run.blocks) / all;
+                self.row_bytes[usize::from(run.row)] += part.scan.len() * usize::from(run.blocks) / all;
             }
         }
     }
@@ -221,11 +206,7 @@ fn plan(row_bytes: &[usize], columns: u8) -> (usize, usize) {
 }
 
 fn whole_row(rung: Rung, row: usize) -> BlockRun {
-    BlockRun {
-        row: row as u8,
-        column: 0,
-        blocks: rung.block_columns(),
-    }
+    BlockRun { row: row as u8, column: 0, blocks: rung.block_columns() }
 }
 
 /// How many blocks these runs have together.
@@ -241,17 +222,10 @@ fn cut(runs: &[BlockRun], count: usize) -> (Vec<BlockRun>, Vec<BlockRun>) {
         let taken = usize::from(run.blocks).min(wanted) as u8;
         wanted -= usize::from(taken);
         if taken > 0 {
-            first.push(BlockRun {
-                blocks: taken,
-                ..run
-            });
+            first.push(BlockRun { blocks: taken, ..run });
         }
         if taken < run.blocks {
-            rest.push(BlockRun {
-                row: run.row,
-                column: run.column + taken,
-                blocks: run.blocks - taken,
-            });
+            rest.push(BlockRun { row: run.row, column: run.column + taken, blocks: run.blocks - taken });
         }
     }
     (first, rest)
@@ -263,11 +237,7 @@ mod tests {
     use crate::devices::jpeg::tests::face_frames;
 
     fn target(rung: usize, quality: u8) -> VideoTarget {
-        VideoTarget {
-            rung: Rung::ALL[rung],
-            quality,
-            frames_per_second: 30,
-        }
+        VideoTarget { rung: Rung::ALL[rung], quality, frames_per_second: 30 }
     }
 
     fn noise() -> Picture {
@@ -310,9 +280,7 @@ mod tests {
         for rung in 0..Rung::ALL.len() {
             for quality in [1, 25, 50, 90, 100] {
                 for picture in &frames {
-                    let frame = encoder
-                        .encode(picture, &target(rung, quality), MediaTime(7))
-                        .unwrap();
+                    let frame = encoder.encode(picture, &target(rung, quality), MediaTime(7)).unwrap();
                     assert!(frame.quality == quality || quality == 100);
                     assert_eq!(frame.timestamp, MediaTime(7));
                     check(&frame);
@@ -323,10 +291,7 @@ mod tests {
 
     #[test]
     fn noise_lowers_the_quality_until_it_fits() {
-        let frame = PartEncoder::new()
-            .unwrap()
-            .encode(&noise(), &target(3, 100), MediaTime(0))
-            .unwrap();
+        let frame = PartEncoder::new().unwrap().encode(&noise(), &target(3, 100), MediaTime(0)).unwrap();
         assert!(frame.quality < 100);
         check(&frame);
     }
@@ -335,18 +300,10 @@ mod tests {
     fn a_small_picture_takes_fewer_parts_than_it_has_rows() {
         let frames = face_frames(2);
         let mut encoder = PartEncoder::new().unwrap();
-        let counts = frames.iter().map(|picture| {
-            encoder
-                .encode(picture, &target(0, 50), MediaTime(0))
-                .unwrap()
-                .parts
-                .len()
-        });
+        let counts =
+            frames.iter().map(|picture| encoder.encode(picture, &target(0, 50), MediaTime(0)).unwrap().parts.len());
         let counts: Vec<_> = counts.collect();
-        assert!(
-            counts[1] < usize::from(Rung::ALL[0].block_rows()),
-            "{counts:?}"
-        );
+        assert!(counts[1] < usize::from(Rung::ALL[0].block_rows()), "{counts:?}");
     }
 
     #[test]
@@ -358,15 +315,8 @@ mod tests {
 
     #[test]
     fn runs_are_cut_at_any_block() {
-        let run = |row, column, blocks| BlockRun {
-            row,
-            column,
-            blocks,
-        };
-        assert_eq!(
-            cut(&[run(3, 0, 16), run(4, 0, 16)], 20),
-            (vec![run(3, 0, 16), run(4, 0, 4)], vec![run(4, 4, 12)])
-        );
+        let run = |row, column, blocks| BlockRun { row, column, blocks };
+        assert_eq!(cut(&[run(3, 0, 16), run(4, 0, 16)], 20), (vec![run(3, 0, 16), run(4, 0, 4)], vec![run(4, 4, 12)]));
         assert_eq!(cut(&[run(0, 0, 5)], 9), (vec![run(0, 0, 5)], vec![]));
     }
 }

@@ -87,10 +87,7 @@ impl JpegDecoder {
     pub fn decode(&mut self, jpeg: &[u8], picture: &mut Picture) -> Result<(), JpegError> {
         let jpeg = &jpeg[..jpeg_length(jpeg).unwrap_or(jpeg.len())];
         let header = self.decompressor.read_header(jpeg)?;
-        let (long, short) = (
-            header.width.max(header.height),
-            header.width.min(header.height),
-        );
+        let (long, short) = (header.width.max(header.height), header.width.min(header.height));
         if long > LONG_SIDE_MAX || short > SHORT_SIDE_MAX {
             return Err(JpegError::TooLarge);
         }
@@ -150,13 +147,7 @@ pub fn jpeg_length(bytes: &[u8]) -> Option<usize> {
 const END_OF_IMAGE: u8 = 0xd9;
 
 fn pixels(rgba: &[u8], width: usize, height: usize) -> Image<&[u8]> {
-    Image {
-        pixels: rgba,
-        width,
-        pitch: width * 4,
-        height,
-        format: PixelFormat::RGBA,
-    }
+    Image { pixels: rgba, width, pitch: width * 4, height, format: PixelFormat::RGBA }
 }
 
 fn pixels_mut(picture: &mut Picture) -> Image<&mut [u8]> {
@@ -187,20 +178,12 @@ pub(super) mod tests {
         frames
     }
 
-    pub(crate) const FACE: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../assets/face_864x480_30fps.mjpeg"
-    );
+    pub(crate) const FACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/face_864x480_30fps.mjpeg");
 
     /// Peak signal to noise ratio in dB over red, green and blue.
     pub(crate) fn psnr(a: &Picture, b: &Picture) -> f64 {
         assert_eq!((a.width, a.height), (b.width, b.height));
-        let squares: u64 = a
-            .rgba
-            .iter()
-            .zip(&b.rgba)
-            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
-            .sum();
+        let squares: u64 = a.rgba.iter().zip(&b.rgba).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
         let mean = squares as f64 / (a.width * a.height * 3) as f64;
         10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()
     }
@@ -219,10 +202,8 @@ pub(super) mod tests {
 
     #[test]
     fn the_end_marker_of_a_thumbnail_is_not_the_end() {
-        let jpeg = [
-            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2,
-            0xff, 0xd9, 0, 0,
-        ];
+        let jpeg =
+            [0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2, 0xff, 0xd9, 0, 0];
         assert_eq!(jpeg_length(&jpeg), Some(20));
         for short in 0..20 {
             assert_eq!(jpeg_length(&jpeg[..short]), None, "{short}");
@@ -235,10 +216,7 @@ pub(super) mod tests {
             let mut large = Picture::default();
             large.reshape(width, height);
             let jpeg = encode_jpeg(&large, 50).unwrap();
-            assert!(matches!(
-                decode_jpeg(&jpeg, &mut Picture::default()),
-                Err(JpegError::TooLarge)
-            ));
+            assert!(matches!(decode_jpeg(&jpeg, &mut Picture::default()), Err(JpegError::TooLarge)));
         }
     }
 
@@ -246,18 +224,12 @@ pub(super) mod tests {
     fn a_broken_jpeg_is_an_error() {
         let jpeg = encode_jpeg(&face_frames(1)[0], 50).unwrap();
         for length in [0, 1, 2, 100, 600, jpeg.len() / 2] {
-            assert!(
-                decode_jpeg(&jpeg[..length], &mut Picture::default()).is_err(),
-                "{length}"
-            );
+            assert!(decode_jpeg(&jpeg[..length], &mut Picture::default()).is_err(), "{length}");
         }
     }
 
     #[test]
     fn a_picture_that_is_not_whole_is_not_encoded() {
-        assert!(matches!(
-            encode_jpeg(&Picture::default(), 50),
-            Err(JpegError::Empty)
-        ));
+        assert!(matches!(encode_jpeg(&Picture::default(), 50), Err(JpegError::Empty)));
     }
 }

@@ -72,16 +72,10 @@ impl Disk {
         Self { news, jobs: 0 }
     }
 
-    fn start(
-        &mut self,
-        work: impl FnOnce(&Reporter) -> io::Result<News> + Send + 'static,
-    ) -> JobId {
+    fn start(&mut self, work: impl FnOnce(&Reporter) -> io::Result<News> + Send + 'static) -> JobId {
         self.jobs += 1;
         let job = JobId(self.jobs);
-        let reporter = Reporter {
-            job,
-            news: self.news.clone(),
-        };
+        let reporter = Reporter { job, news: self.news.clone() };
         tokio::task::spawn_blocking(move || {
             let last = work(&reporter).unwrap_or_else(|error| News::Failed(error.to_string()));
             // A meeting that is over does not want to know.
@@ -99,12 +93,7 @@ impl Disk {
     }
 
     /// Reads a file from `offset` to `size`, a piece for each permit. The piece behind the last one is empty.
-    pub(super) fn read(
-        &mut self,
-        path: PathBuf,
-        offset: u64,
-        size: u64,
-    ) -> (JobId, mpsc::Sender<()>) {
+    pub(super) fn read(&mut self, path: PathBuf, offset: u64, size: u64) -> (JobId, mpsc::Sender<()>) {
         let (permit, mut permits) = mpsc::channel(PIECES_AHEAD);
         let job = self.start(move |reporter| {
             let mut file = File::open(&path)?;
@@ -121,11 +110,7 @@ impl Disk {
     }
 
     /// Writes a file that arrives. Dropping the sender before the last chunk gives the file up.
-    pub(super) fn write(
-        &mut self,
-        folder: PathBuf,
-        expected: Expected,
-    ) -> (JobId, mpsc::Sender<Chunk>) {
+    pub(super) fn write(&mut self, folder: PathBuf, expected: Expected) -> (JobId, mpsc::Sender<Chunk>) {
         let (sender, mut chunks) = mpsc::channel::<Chunk>(PIECES_AHEAD);
         let job = self.start(move |reporter| {
             let mut part = Part::create(&folder, &expected)?;
@@ -136,9 +121,7 @@ impl Disk {
                 part.write(&chunk.bytes)?;
                 reporter.tell(News::Written(part.written))?;
                 if chunk.last {
-                    return part
-                        .finish()
-                        .map(|kept| kept.map_or(News::Corrupt, News::Kept));
+                    return part.finish().map(|kept| kept.map_or(News::Corrupt, News::Kept));
                 }
             }
         });
@@ -153,10 +136,7 @@ struct Reporter {
 
 impl Reporter {
     fn tell(&self, news: News) -> io::Result<()> {
-        let told = self.news.blocking_send(FromDisk {
-            job: self.job,
-            news,
-        });
+        let told = self.news.blocking_send(FromDisk { job: self.job, news });
         told.map_err(|_| io::Error::other("the meeting is over"))
     }
 }
@@ -215,10 +195,7 @@ impl Part {
         let (file, path) = create_free(folder, &name, ".part")?;
         Ok(Self {
             folder: folder.to_owned(),
-            expected: Expected {
-                name,
-                ..expected.clone()
-            },
+            expected: Expected { name, ..expected.clone() },
             path,
             file,
             hasher: blake3::Hasher::new(),
@@ -287,11 +264,7 @@ mod tests {
     use crate::engine::scratch::Scratch;
 
     fn expected(name: &str, content: &[u8]) -> Expected {
-        Expected {
-            name: name.into(),
-            size: content.len() as u64,
-            hash: *blake3::hash(content).as_bytes(),
-        }
+        Expected { name: name.into(), size: content.len() as u64, hash: *blake3::hash(content).as_bytes() }
     }
 
     fn receive(folder: &Path, expected: &Expected, content: &[u8]) -> io::Result<Option<PathBuf>> {
@@ -302,9 +275,7 @@ mod tests {
 
     fn listing(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -314,9 +285,7 @@ mod tests {
         let folder = Scratch::new("twice");
         fs::write(folder.0.join("a.tar"), b"precious").unwrap();
         for _ in 0..2 {
-            receive(&folder.0, &expected("a.tar", b"new"), b"new")
-                .unwrap()
-                .unwrap();
+            receive(&folder.0, &expected("a.tar", b"new"), b"new").unwrap().unwrap();
         }
         assert_eq!(listing(&folder.0), ["a (1).tar", "a (2).tar", "a.tar"]);
         assert_eq!(fs::read(folder.0.join("a.tar")).unwrap(), b"precious");
@@ -327,9 +296,7 @@ mod tests {
     fn seed_hole_a_name_with_dots_and_slashes_stays_in_the_folder() {
         let folder = Scratch::new("dots");
         let inner = folder.0.join("downloads");
-        let path = receive(&inner, &expected("../../evil", b"x"), b"x")
-            .unwrap()
-            .unwrap();
+        let path = receive(&inner, &expected("../../evil", b"x"), b"x").unwrap().unwrap();
         assert_eq!(path, inner.join("evil"));
         assert_eq!(listing(&folder.0), ["downloads"]);
     }
@@ -347,9 +314,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_a_file() {
         let folder = Scratch::new("empty");
-        let path = receive(&folder.0, &expected("nothing", b""), b"")
-            .unwrap()
-            .unwrap();
+        let path = receive(&folder.0, &expected("nothing", b""), b"").unwrap().unwrap();
         assert_eq!(fs::read(path).unwrap(), b"");
     }
 
@@ -370,25 +335,14 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_read_hashed_and_written_through_the_threads() {
         let folder = Scratch::new("threads");
-        let content: Vec<u8> = (0..3 * PIECE_BYTES + 17)
-            .map(|index| (index * 31 % 251) as u8)
-            .collect();
+        let content: Vec<u8> = (0..3 * PIECE_BYTES + 17).map(|index| (index * 31 % 251) as u8).collect();
         let source = folder.0.join("source.bin");
         fs::write(&source, &content).unwrap();
         let (sender, mut news) = mpsc::channel(DISK_CHANNEL);
         let mut disk = Disk::new(sender);
         disk.hash(source.clone());
-        let News::Hashed(size, hash) = news.recv().await.unwrap().news else {
-            panic!("not hashed")
-        };
-        let (_, chunks) = disk.write(
-            folder.0.join("in"),
-            Expected {
-                name: "source.bin".into(),
-                size,
-                hash,
-            },
-        );
+        let News::Hashed(size, hash) = news.recv().await.unwrap().news else { panic!("not hashed") };
+        let (_, chunks) = disk.write(folder.0.join("in"), Expected { name: "source.bin".into(), size, hash });
         let (_, permits) = disk.read(source, 0, size);
         permits.send(()).await.unwrap();
         let path = loop {

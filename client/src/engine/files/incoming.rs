@@ -72,47 +72,23 @@ impl Incoming {
     }
 
     /// A doubled offer, one for others, or one more than a member may have is ignored.
-    pub(super) fn handle_offer(
-        &mut self,
-        from: MemberId,
-        mut offer: FileOffer,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_offer(&mut self, from: MemberId, mut offer: FileOffer, tools: &mut Tools<'_>) {
         let key = (from, offer.transfer);
         let for_us = offer.to == Recipients::Everyone || offer.to == Recipients::Member(self.you);
-        if from == self.you
-            || !for_us
-            || offer.size > FILE_MAX_BYTES
-            || self.offers.contains_key(&key)
-        {
+        if from == self.you || !for_us || offer.size > FILE_MAX_BYTES || self.offers.contains_key(&key) {
             return;
         }
-        let of_member: Vec<_> = self
-            .offers
-            .iter()
-            .filter(|((member, _), _)| *member == from)
-            .collect();
-        if of_member
-            .iter()
-            .filter(|(_, offer)| offer.is_open())
-            .count()
-            >= OFFERS_PER_MEMBER
-        {
+        let of_member: Vec<_> = self.offers.iter().filter(|((member, _), _)| *member == from).collect();
+        if of_member.iter().filter(|(_, offer)| offer.is_open()).count() >= OFFERS_PER_MEMBER {
             return;
         }
         if of_member.len() >= OFFERS_REMEMBERED
-            && let Some(oldest) = of_member
-                .iter()
-                .find(|(_, offer)| !offer.is_open())
-                .map(|(key, _)| **key)
+            && let Some(oldest) = of_member.iter().find(|(_, offer)| !offer.is_open()).map(|(key, _)| **key)
         {
             self.offers.remove(&oldest);
         }
         offer.name = safe_file_name(&offer.name);
-        tools.outlet.send(Event::FileOffered {
-            from,
-            offer: offer.clone(),
-        });
+        tools.outlet.send(Event::FileOffered { from, offer: offer.clone() });
         self.offers.insert(key, Offer { offer, state: None });
     }
 
@@ -121,36 +97,17 @@ impl Incoming {
         let Some(offer) = self.offers.get_mut(&(from, transfer)) else {
             return;
         };
-        if matches!(
-            offer.state,
-            Some(FileState::Receiving(_) | FileState::Verified)
-        ) {
+        if matches!(offer.state, Some(FileState::Receiving(_) | FileState::Verified)) {
             return;
         }
-        if tools
-            .post
-            .send(Message::FileAccept {
-                to: from,
-                transfer,
-                offset: 0,
-            })
-            .is_err()
-        {
-            return tools
-                .outlet
-                .notice("The file was not asked for: too much waits for the network.");
+        if tools.post.send(Message::FileAccept { to: from, transfer, offset: 0 }).is_err() {
+            return tools.outlet.notice("The file was not asked for: too much waits for the network.");
         }
         self.change((from, transfer), FileState::Receiving(0), None, tools);
     }
 
     /// Turns a file down, or stops it.
-    pub(super) fn stop(
-        &mut self,
-        from: MemberId,
-        transfer: TransferId,
-        state: FileState,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn stop(&mut self, from: MemberId, transfer: TransferId, state: FileState, tools: &mut Tools<'_>) {
         let key = (from, transfer);
         if self.offers.get(&key).is_some_and(Offer::is_open) {
             self.close_stream(key, tools);
@@ -158,12 +115,7 @@ impl Incoming {
         }
     }
 
-    pub(super) fn handle_withdraw(
-        &mut self,
-        from: MemberId,
-        transfer: TransferId,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
         let key = (from, transfer);
         if self.offers.remove(&key).is_some() {
             self.close_stream(key, tools);
@@ -183,38 +135,19 @@ impl Incoming {
         let key = (from, transfer);
         let arriving = self.downloads.values().any(|download| download.key == key)
             || self.finishing.values().any(|finishing| *finishing == key);
-        let asked = self
-            .offers
-            .get(&key)
-            .filter(|offer| matches!(offer.state, Some(FileState::Receiving(_))));
+        let asked = self.offers.get(&key).filter(|offer| matches!(offer.state, Some(FileState::Receiving(_))));
         let Some(offer) = asked.filter(|_| !arriving) else {
             return tools.endpoint.stop_file(stream);
         };
-        let FileOffer {
-            name, size, hash, ..
-        } = offer.offer.clone();
+        let FileOffer { name, size, hash, .. } = offer.offer.clone();
         let (job, chunks) = disk.write(self.folder.clone(), Expected { name, size, hash });
-        self.downloads.insert(
-            stream,
-            Download {
-                key,
-                job,
-                chunks,
-                written: 0,
-                told: 0,
-                orphaned: None,
-            },
-        );
+        self.downloads.insert(stream, Download { key, job, chunks, written: 0, told: 0, orphaned: None });
         self.read(stream, tools);
     }
 
     /// Reads what the disk has room for.
     pub(super) fn read(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
-        let Some(chunks) = self
-            .downloads
-            .get(&stream)
-            .map(|download| download.chunks.clone())
-        else {
+        let Some(chunks) = self.downloads.get(&stream).map(|download| download.chunks.clone()) else {
             return;
         };
         // A disk that has failed says so itself.
@@ -223,10 +156,7 @@ impl Incoming {
             if read.bytes == 0 && !read.finished {
                 return;
             }
-            room.send(Chunk {
-                bytes: self.scratch[..read.bytes].to_vec(),
-                last: read.finished,
-            });
+            room.send(Chunk { bytes: self.scratch[..read.bytes].to_vec(), last: read.finished });
             if read.finished {
                 return self.await_disk(stream);
             }
@@ -252,8 +182,7 @@ impl Incoming {
                 News::Written(bytes) => {
                     if let Some(download) = self.downloads.get_mut(&stream) {
                         download.written = bytes;
-                        download.orphaned =
-                            download.orphaned.map(|_| Instant::now() + ORPHAN_TIMEOUT);
+                        download.orphaned = download.orphaned.map(|_| Instant::now() + ORPHAN_TIMEOUT);
                     }
                     self.read(stream, tools);
                 }
@@ -291,35 +220,22 @@ impl Incoming {
     fn notice_failure(&self, key: Key, error: &str, tools: &mut Tools<'_>) {
         if let Some(offer) = self.offers.get(&key) {
             let name = &offer.offer.name;
-            tools
-                .outlet
-                .notice(format!("{name} could not be received: {error}."));
+            tools.outlet.notice(format!("{name} could not be received: {error}."));
         }
     }
 
     /// What is not under way is withdrawn with its sender; of what is, the rest may be with the server.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
         let give_up = Instant::now() + ORPHAN_TIMEOUT;
-        for download in self
-            .downloads
-            .values_mut()
-            .filter(|download| download.key.0 == member)
-        {
+        for download in self.downloads.values_mut().filter(|download| download.key.0 == member) {
             download.orphaned = Some(give_up);
         }
-        let under_way: Vec<Key> = self
-            .downloads
-            .values()
-            .map(|download| download.key)
-            .chain(self.finishing.values().copied())
-            .collect();
+        let under_way: Vec<Key> =
+            self.downloads.values().map(|download| download.key).chain(self.finishing.values().copied()).collect();
         self.offers.retain(|key, offer| {
             let gone = key.0 == member && !under_way.contains(key);
             if gone && offer.is_open() {
-                tools.outlet.send(Event::FileWithdrawn {
-                    from: key.0,
-                    transfer: key.1,
-                });
+                tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1 });
             }
             !gone
         });
@@ -341,29 +257,18 @@ impl Incoming {
             self.handle_reset(stream, tools);
         }
         let mut progress = Vec::new();
-        for download in self
-            .downloads
-            .values_mut()
-            .filter(|download| download.written > download.told)
-        {
+        for download in self.downloads.values_mut().filter(|download| download.written > download.told) {
             download.told = download.written;
             progress.push((download.key, FileState::Receiving(download.written)));
         }
         for ((to, transfer), state) in progress {
-            tools.post.send_passing(Message::FileProgress {
-                to,
-                transfer,
-                state,
-            });
+            tools.post.send_passing(Message::FileProgress { to, transfer, state });
             self.change((to, transfer), state, None, tools);
         }
     }
 
     fn stream_of(&self, job: JobId) -> Option<StreamId> {
-        self.downloads
-            .iter()
-            .find(|(_, download)| download.job == job)
-            .map(|(stream, _)| *stream)
+        self.downloads.iter().find(|(_, download)| download.job == job).map(|(stream, _)| *stream)
     }
 
     fn close_stream(&mut self, key: Key, tools: &mut Tools<'_>) {
@@ -379,11 +284,7 @@ impl Incoming {
     /// A last word, to the sender and to our own window.
     fn tell(&mut self, key: Key, state: FileState, path: Option<PathBuf>, tools: &mut Tools<'_>) {
         // A full post means a dead channel; the sender sees that too.
-        let _ = tools.post.send(Message::FileProgress {
-            to: key.0,
-            transfer: key.1,
-            state,
-        });
+        let _ = tools.post.send(Message::FileProgress { to: key.0, transfer: key.1, state });
         self.change(key, state, path, tools);
     }
 
@@ -392,13 +293,7 @@ impl Incoming {
             return;
         };
         offer.state = Some(state);
-        let event = Event::FileChanged {
-            from: key.0,
-            transfer: key.1,
-            receiver: self.you,
-            state,
-            path,
-        };
+        let event = Event::FileChanged { from: key.0, transfer: key.1, receiver: self.you, state, path };
         tools.outlet.send(event);
     }
 }

@@ -39,12 +39,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(you: MemberId, download_dir: PathBuf, news: mpsc::Sender<FromDisk>) -> Self {
-        Self {
-            you,
-            disk: Disk::new(news),
-            outgoing: Outgoing::new(you),
-            incoming: Incoming::new(you, download_dir),
-        }
+        Self { you, disk: Disk::new(news), outgoing: Outgoing::new(you), incoming: Incoming::new(you, download_dir) }
     }
 
     /// We offer a file.
@@ -59,8 +54,7 @@ impl Files {
 
     /// We do not want an offered file.
     pub(super) fn decline(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming
-            .stop(from, transfer, FileState::Declined, tools);
+        self.incoming.stop(from, transfer, FileState::Declined, tools);
     }
 
     /// We take an offer back, or stop receiving.
@@ -68,8 +62,7 @@ impl Files {
         if from == self.you {
             self.outgoing.withdraw(transfer, tools);
         } else {
-            self.incoming
-                .stop(from, transfer, FileState::Cancelled, tools);
+            self.incoming.stop(from, transfer, FileState::Cancelled, tools);
         }
     }
 
@@ -79,15 +72,8 @@ impl Files {
     }
 
     /// A member takes a file of ours.
-    pub(super) fn handle_accept(
-        &mut self,
-        from: MemberId,
-        transfer: TransferId,
-        offset: u64,
-        tools: &mut Tools<'_>,
-    ) {
-        self.outgoing
-            .handle_accept(from, transfer, offset, &mut self.disk, tools);
+    pub(super) fn handle_accept(&mut self, from: MemberId, transfer: TransferId, offset: u64, tools: &mut Tools<'_>) {
+        self.outgoing.handle_accept(from, transfer, offset, &mut self.disk, tools);
     }
 
     /// A member tells how far a file of ours is there.
@@ -102,12 +88,7 @@ impl Files {
     }
 
     /// A member takes an offer back.
-    pub(super) fn handle_withdraw(
-        &mut self,
-        from: MemberId,
-        transfer: TransferId,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
         self.incoming.handle_withdraw(from, transfer, tools);
     }
 
@@ -119,8 +100,7 @@ impl Files {
         transfer: TransferId,
         tools: &mut Tools<'_>,
     ) {
-        self.incoming
-            .handle_opened(stream, from, transfer, &mut self.disk, tools);
+        self.incoming.handle_opened(stream, from, transfer, &mut self.disk, tools);
     }
 
     /// Bytes of a file, or its end, can be read.
@@ -157,8 +137,7 @@ impl Files {
 
     /// A member is gone.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
-        self.outgoing
-            .handle_member_left(member, &mut self.disk, tools);
+        self.outgoing.handle_member_left(member, &mut self.disk, tools);
         self.incoming.handle_member_left(member, tools);
     }
 

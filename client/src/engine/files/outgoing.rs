@@ -70,22 +70,11 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn offer(
-        &mut self,
-        to: Recipients,
-        path: PathBuf,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
-        let open = self
-            .offers
-            .values()
-            .filter(|offer| !offer.is_finished())
-            .count();
+    pub(super) fn offer(&mut self, to: Recipients, path: PathBuf, disk: &mut Disk, tools: &mut Tools<'_>) {
+        let open = self.offers.values().filter(|offer| !offer.is_finished()).count();
         if open + self.hashing.len() >= OFFERS_PER_MEMBER {
-            let sentence = format!(
-                "{OFFERS_PER_MEMBER} files are on offer already. Wait for one to be taken, or take one back."
-            );
+            let sentence =
+                format!("{OFFERS_PER_MEMBER} files are on offer already. Wait for one to be taken, or take one back.");
             return tools.outlet.notice(sentence);
         }
         let job = disk.hash(path.clone());
@@ -99,14 +88,8 @@ impl Outgoing {
         self.queue.retain(|(_, queued, _)| *queued != transfer);
         self.reset_uploads(tools, |upload| upload.transfer == transfer);
         // A full post means a dead channel; the receivers see the streams end then.
-        let _ = tools.post.send(Message::FileWithdraw {
-            to: offer.offer.to,
-            transfer,
-        });
-        tools.outlet.send(Event::FileWithdrawn {
-            from: self.you,
-            transfer,
-        });
+        let _ = tools.post.send(Message::FileWithdraw { to: offer.offer.to, transfer });
+        tools.outlet.send(Event::FileWithdrawn { from: self.you, transfer });
     }
 
     pub(super) fn handle_accept(
@@ -120,19 +103,9 @@ impl Outgoing {
         let Some(offer) = self.offers.get_mut(&transfer) else {
             return;
         };
-        let sending = self
-            .uploads
-            .values()
-            .any(|upload| upload.to == from && upload.transfer == transfer)
-            || self
-                .queue
-                .iter()
-                .any(|(to, queued, _)| *to == from && *queued == transfer);
-        if sending
-            || !offer.is_for(from)
-            || offset > offer.offer.size
-            || self.queue.len() >= QUEUE_MAX
-        {
+        let sending = self.uploads.values().any(|upload| upload.to == from && upload.transfer == transfer)
+            || self.queue.iter().any(|(to, queued, _)| *to == from && *queued == transfer);
+        if sending || !offer.is_for(from) || offset > offer.offer.size || self.queue.len() >= QUEUE_MAX {
             return;
         }
         offer.receivers.insert(from, FileState::Receiving(offset));
@@ -156,18 +129,7 @@ impl Outgoing {
                 let _ = permits.try_send(());
             }
             let pieces = VecDeque::new();
-            self.uploads.insert(
-                stream,
-                Upload {
-                    to,
-                    transfer,
-                    job,
-                    permits,
-                    pieces,
-                    taken: 0,
-                    finished: false,
-                },
-            );
+            self.uploads.insert(stream, Upload { to, transfer, job, permits, pieces, taken: 0, finished: false });
         }
     }
 
@@ -193,22 +155,12 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn handle_closed(
-        &mut self,
-        stream: StreamId,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_closed(&mut self, stream: StreamId, disk: &mut Disk, tools: &mut Tools<'_>) {
         self.uploads.remove(&stream);
         self.open_next(disk, tools);
     }
 
-    pub(super) fn handle_stopped(
-        &mut self,
-        stream: StreamId,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_stopped(&mut self, stream: StreamId, disk: &mut Disk, tools: &mut Tools<'_>) {
         if let Some(Upload { to, transfer, .. }) = self.uploads.remove(&stream) {
             self.give_up(to, transfer, tools);
         }
@@ -239,68 +191,36 @@ impl Outgoing {
         state: FileState,
         tools: &mut Tools<'_>,
     ) {
-        let Some(offer) = self
-            .offers
-            .get_mut(&transfer)
-            .filter(|offer| offer.is_for(from))
-        else {
+        let Some(offer) = self.offers.get_mut(&transfer).filter(|offer| offer.is_for(from)) else {
             return;
         };
         offer.receivers.insert(from, state);
-        let event = Event::FileChanged {
-            from: self.you,
-            transfer,
-            receiver: from,
-            state,
-            path: None,
-        };
+        let event = Event::FileChanged { from: self.you, transfer, receiver: from, state, path: None };
         tools.outlet.send(event);
     }
 
-    pub(super) fn handle_member_left(
-        &mut self,
-        member: MemberId,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
+    pub(super) fn handle_member_left(&mut self, member: MemberId, disk: &mut Disk, tools: &mut Tools<'_>) {
         self.queue.retain(|(to, _, _)| *to != member);
         self.reset_uploads(tools, |upload| upload.to == member);
         for (transfer, offer) in &mut self.offers {
-            let Some(state) = offer
-                .receivers
-                .get_mut(&member)
-                .filter(|state| !is_final(**state))
-            else {
+            let Some(state) = offer.receivers.get_mut(&member).filter(|state| !is_final(**state)) else {
                 continue;
             };
             *state = FileState::Cancelled;
-            let event = Event::FileChanged {
-                from: self.you,
-                transfer: *transfer,
-                receiver: member,
-                state: *state,
-                path: None,
-            };
+            let event =
+                Event::FileChanged { from: self.you, transfer: *transfer, receiver: member, state: *state, path: None };
             tools.outlet.send(event);
         }
         self.open_next(disk, tools);
     }
 
     /// Takes the disk's news about our files; gives back what is not about them.
-    pub(super) fn handle_disk(
-        &mut self,
-        news: FromDisk,
-        tools: &mut Tools<'_>,
-    ) -> Option<FromDisk> {
+    pub(super) fn handle_disk(&mut self, news: FromDisk, tools: &mut Tools<'_>) -> Option<FromDisk> {
         if let Some((to, path)) = self.hashing.remove(&news.job) {
             self.handle_hash(to, path, news.news, tools);
             return None;
         }
-        let Some(stream) = self
-            .uploads
-            .iter()
-            .find(|(_, upload)| upload.job == news.job)
-            .map(|(stream, _)| *stream)
+        let Some(stream) = self.uploads.iter().find(|(_, upload)| upload.job == news.job).map(|(stream, _)| *stream)
         else {
             return Some(news);
         };
@@ -324,51 +244,25 @@ impl Outgoing {
         tools.endpoint.reset_file(stream);
         if let Some(offer) = self.offers.get(&upload.transfer) {
             let name = &offer.offer.name;
-            tools
-                .outlet
-                .notice(format!("{name} could not be sent: {error}."));
+            tools.outlet.notice(format!("{name} could not be sent: {error}."));
         }
     }
 
     fn handle_hash(&mut self, to: Recipients, path: PathBuf, news: News, tools: &mut Tools<'_>) {
         let News::Hashed(size, hash) = news else {
             let News::Failed(error) = news else { return };
-            return tools
-                .outlet
-                .notice(format!("{} cannot be sent: {error}.", path.display()));
+            return tools.outlet.notice(format!("{} cannot be sent: {error}.", path.display()));
         };
         let transfer = TransferId(self.last_transfer + 1);
-        let offer = FileOffer {
-            transfer,
-            to,
-            name: offered_name(&path),
-            size,
-            hash,
-        };
+        let offer = FileOffer { transfer, to, name: offered_name(&path), size, hash };
         if tools.post.send(Message::FileOffer(offer.clone())).is_err() {
-            return tools
-                .outlet
-                .notice("The file was not offered: too much waits for the network.");
+            return tools.outlet.notice("The file was not offered: too much waits for the network.");
         }
         self.last_transfer = transfer.0;
-        tools.outlet.send(Event::FileOffered {
-            from: self.you,
-            offer: offer.clone(),
-        });
-        self.offers.insert(
-            transfer,
-            Offer {
-                path,
-                offer,
-                receivers: BTreeMap::new(),
-            },
-        );
+        tools.outlet.send(Event::FileOffered { from: self.you, offer: offer.clone() });
+        self.offers.insert(transfer, Offer { path, offer, receivers: BTreeMap::new() });
         if self.offers.len() > OFFERS_REMEMBERED
-            && let Some(oldest) = self
-                .offers
-                .iter()
-                .find(|(_, offer)| offer.is_finished())
-                .map(|(id, _)| *id)
+            && let Some(oldest) = self.offers.iter().find(|(_, offer)| offer.is_finished()).map(|(id, _)| *id)
         {
             self.offers.remove(&oldest);
         }

@@ -35,8 +35,7 @@ impl Meeting<'_> {
                 self.with_files(|files, tools| files.offer(to, path, tools));
             }
             Command::SendChat { to, text } => {
-                self.chat
-                    .send(to, &text, &mut self.post, self.surroundings.outlet);
+                self.chat.send(to, &text, &mut self.post, self.surroundings.outlet);
             }
             Command::SetCamera(on) => self.set_camera(on),
             Command::SetMicrophone(on) => self.set_microphone(on),
@@ -77,10 +76,7 @@ impl Meeting<'_> {
         let target = self.endpoint.video_target();
         match CameraThread::start(choice, target, self.camera_sink.clone()) {
             Ok(camera) => self.camera = Some(camera),
-            Err(error) => self
-                .surroundings
-                .outlet
-                .notice(format!("The camera cannot be used: {error}.")),
+            Err(error) => self.surroundings.outlet.notice(format!("The camera cannot be used: {error}.")),
         }
     }
 
@@ -92,8 +88,7 @@ impl Meeting<'_> {
 
     pub(super) fn set_microphone(&mut self, on: bool) {
         if on && !self.audio.has_microphone() {
-            self.audio
-                .choose_microphone(self.surroundings.config.microphone.clone());
+            self.audio.choose_microphone(self.surroundings.config.microphone.clone());
         }
         self.media.microphone = on;
         self.announce();
@@ -103,8 +98,7 @@ impl Meeting<'_> {
         let Some(failure) = failure else {
             return;
         };
-        let (AudioFailure::Microphone(DeviceError(why)) | AudioFailure::Speaker(DeviceError(why))) =
-            &failure;
+        let (AudioFailure::Microphone(DeviceError(why)) | AudioFailure::Speaker(DeviceError(why))) = &failure;
         self.surroundings.outlet.notice(why.clone());
         if matches!(failure, AudioFailure::Microphone(_)) {
             self.media.microphone = false;

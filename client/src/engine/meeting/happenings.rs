@@ -94,24 +94,18 @@ impl Meeting<'_> {
         match message {
             Message::Chat { id, to, text } => {
                 let outlet = &mut *self.surroundings.outlet;
-                self.chat
-                    .handle_chat(from, id, to, &text, &mut self.post, outlet);
+                self.chat.handle_chat(from, id, to, &text, &mut self.post, outlet);
             }
             Message::ChatDelivered { id, .. } => {
-                self.chat
-                    .handle_delivered(from, id, self.surroundings.outlet);
+                self.chat.handle_delivered(from, id, self.surroundings.outlet);
             }
-            Message::FileAccept {
-                transfer, offset, ..
-            } => {
+            Message::FileAccept { transfer, offset, .. } => {
                 self.with_files(|files, tools| files.handle_accept(from, transfer, offset, tools));
             }
             Message::FileOffer(offer) => {
                 self.with_files(|files, tools| files.handle_offer(from, offer, tools));
             }
-            Message::FileProgress {
-                transfer, state, ..
-            } => {
+            Message::FileProgress { transfer, state, .. } => {
                 self.with_files(|files, tools| files.handle_progress(from, transfer, state, tools));
             }
             Message::FileWithdraw { transfer, .. } => {
@@ -123,9 +117,7 @@ impl Meeting<'_> {
 
 fn not_allowed(action: Action) -> &'static str {
     match action {
-        Action::Admit(_) | Action::Deny(_) => {
-            "This guest is not at the door any more, or you are not the host."
-        }
+        Action::Admit(_) | Action::Deny(_) => "This guest is not at the door any more, or you are not the host.",
         Action::AdmitAll => "Only the host can let guests in.",
         Action::End => "Only the host can end the meeting.",
         Action::Lock(_) => "Only the host can lock the meeting.",

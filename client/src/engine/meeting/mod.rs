@@ -137,20 +137,13 @@ impl<'a> Meeting<'a> {
             recorder,
             recording,
             media: MediaState::default(),
-            sources: Sources {
-                opened,
-                disk,
-                audio_tick: ticks(AUDIO_TICK),
-                slow_tick: ticks(SLOW_TICK),
-            },
+            sources: Sources { opened, disk, audio_tick: ticks(AUDIO_TICK), slow_tick: ticks(SLOW_TICK) },
             surroundings,
             ours,
             leave_at: None,
             silence_told_at: Some(now + SILENCE_TOLD_AFTER),
         };
-        meeting
-            .endpoint
-            .limit_video(meeting.surroundings.config.largest_video);
+        meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
         meeting.surroundings.outlet.send(Event::Joined(Joined {
             code: admission.code,
             you,
@@ -159,10 +152,7 @@ impl<'a> Meeting<'a> {
             addresses,
             server_is_ours: ours,
         }));
-        admission
-            .members
-            .iter()
-            .for_each(|member| meeting.name_in_recording(member));
+        admission.members.iter().for_each(|member| meeting.name_in_recording(member));
         meeting.turn_on_devices();
         Ok(meeting)
     }
@@ -192,26 +182,15 @@ impl<'a> Meeting<'a> {
             self.handle(wake);
         };
         // Ending a meeting of our own is how we leave it.
-        let over = if self.leave_at.is_some() {
-            Over::Left
-        } else {
-            over
-        };
+        let over = if self.leave_at.is_some() { Over::Left } else { over };
         self.close().await;
         over.into()
     }
 
     async fn wait(&mut self) -> Wake {
         let deadline = self.deadline();
-        let Surroundings {
-            commands, outlet, ..
-        } = &mut self.surroundings;
-        let Sources {
-            opened,
-            disk,
-            audio_tick,
-            slow_tick,
-        } = &mut self.sources;
+        let Surroundings { commands, outlet, .. } = &mut self.surroundings;
+        let Sources { opened, disk, audio_tick, slow_tick } = &mut self.sources;
         tokio::select! {
             () = self.socket.readable() => Wake::Datagrams,
             _ = audio_tick.tick() => Wake::Audio,
@@ -227,12 +206,8 @@ impl<'a> Meeting<'a> {
     }
 
     fn deadline(&self) -> Instant {
-        let timers = [
-            self.session.poll_timeout(),
-            self.endpoint.poll_timeout(),
-            self.socket.poll_timeout(),
-            self.leave_at,
-        ];
+        let timers =
+            [self.session.poll_timeout(), self.endpoint.poll_timeout(), self.socket.poll_timeout(), self.leave_at];
         let quiet = Instant::now() + SLOW_TICK;
         timers.into_iter().flatten().fold(quiet, Instant::min)
     }
@@ -286,9 +261,7 @@ impl<'a> Meeting<'a> {
                 "Nothing comes from the server over UDP, so there is no sound, picture or chat. A firewall may be in the way.",
             );
         }
-        self.surroundings
-            .outlet
-            .send(Event::Statistics(Box::new(snapshot)));
+        self.surroundings.outlet.send(Event::Statistics(Box::new(snapshot)));
         self.with_files(|files, tools| files.handle_tick(now, tools));
     }
 
@@ -306,24 +279,12 @@ impl<'a> Meeting<'a> {
     }
 
     fn with_files(&mut self, act: impl FnOnce(&mut Files, &mut Tools<'_>)) {
-        let mut tools = Tools {
-            endpoint: &mut self.endpoint,
-            post: &mut self.post,
-            outlet: self.surroundings.outlet,
-        };
+        let mut tools = Tools { endpoint: &mut self.endpoint, post: &mut self.post, outlet: self.surroundings.outlet };
         act(&mut self.files, &mut tools);
     }
 
     async fn close(self) {
-        let Self {
-            control,
-            camera,
-            decoding,
-            audio,
-            recorder,
-            recording,
-            ..
-        } = self;
+        let Self { control, camera, decoding, audio, recorder, recording, .. } = self;
         drop((camera, audio, recorder));
         decoding.stop();
         control.close().await;

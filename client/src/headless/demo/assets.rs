@@ -47,8 +47,5 @@ impl Assets {
 }
 
 fn is_complete(folder: &Path) -> bool {
-    [CLIP]
-        .iter()
-        .chain(&VOICES)
-        .all(|name| folder.join(name).is_file())
+    [CLIP].iter().chain(&VOICES).all(|name| folder.join(name).is_file())
 }

@@ -22,12 +22,7 @@ pub(super) fn write(path: &Path, played: &Played) -> std::io::Result<()> {
             played.join_times.iter().max().copied(),
             JOIN_TIME_GOAL_MS,
         ),
-        figure(
-            "Chat latency",
-            "written to read, median",
-            median(&played.chat_latencies),
-            CHAT_LATENCY_GOAL_MS,
-        ),
+        figure("Chat latency", "written to read, median", median(&played.chat_latencies), CHAT_LATENCY_GOAL_MS),
     ]);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -54,9 +49,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_ok_when_its_value_is_within_the_goal() {
-        let ok = |millis| {
-            figure("row", "what", Some(Duration::from_millis(millis)), 100.0)["ok"].clone()
-        };
+        let ok = |millis| figure("row", "what", Some(Duration::from_millis(millis)), 100.0)["ok"].clone();
         assert_eq!((ok(100), ok(101)), (Value::Bool(true), Value::Bool(false)));
         assert_eq!(figure("row", "what", None, 100.0)["ok"], false);
     }

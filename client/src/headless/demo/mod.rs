@@ -38,10 +38,7 @@ pub(super) fn run(options: &DemoOptions) -> ExitCode {
     if let Some(path) = &options.figures
         && let Err(error) = figures::write(path, &meeting)
     {
-        complain(&format!(
-            "The figures could not be written to {}: {error}.",
-            path.display()
-        ));
+        complain(&format!("The figures could not be written to {}: {error}.", path.display()));
         return ExitCode::FAILURE;
     }
     conclude(&promises)
@@ -58,10 +55,7 @@ fn conclude(promises: &promises::Promises) -> ExitCode {
     for promise in &broken {
         complain(&format!("Broken: {promise}"));
     }
-    complain(&format!(
-        "{} of {total} promises were broken.",
-        broken.len()
-    ));
+    complain(&format!("{} of {total} promises were broken.", broken.len()));
     ExitCode::FAILURE
 }
 

@@ -74,22 +74,12 @@ impl Person {
     /// # Errors
     /// A sentence.
     pub(super) fn start(name: &'static str, config: EngineConfig) -> Result<Self, String> {
-        let engine = start(config, Arc::new(|| {}))
-            .map_err(|error| format!("The engine of {name} cannot start: {error}."))?;
-        let EngineHandle {
-            commands,
-            events,
-            frames,
-            thread,
-        } = engine;
+        let engine =
+            start(config, Arc::new(|| {})).map_err(|error| format!("The engine of {name} cannot start: {error}."))?;
+        let EngineHandle { commands, events, frames, thread } = engine;
         let seen = Arc::<Mutex<Seen>>::default();
         tokio::spawn(listen(events, frames, Arc::clone(&seen)));
-        Ok(Self {
-            name,
-            commands,
-            seen,
-            thread,
-        })
+        Ok(Self { name, commands, seen, thread })
     }
 
     pub(super) async fn tell(&self, command: Command) {
@@ -103,10 +93,7 @@ impl Person {
 
     /// The own id; before admission an id that no member has.
     pub(super) fn you(&self) -> MemberId {
-        self.seen()
-            .joined
-            .as_ref()
-            .map_or(MemberId::SERVER, |joined| joined.you)
+        self.seen().joined.as_ref().map_or(MemberId::SERVER, |joined| joined.you)
     }
 
     /// Waits until what was seen fulfils a condition; `false` when it does not in time.
@@ -168,35 +155,14 @@ impl Seen {
             Event::Chat(line) => self.chats.push((now, line)),
             Event::ChatDelivered { .. } => self.delivered += 1,
             Event::Ended { reason, expected } => self.ended = Some((reason, expected)),
-            Event::FileChanged {
-                from,
-                transfer,
-                receiver,
-                state,
-                path,
-            } => {
-                let news = FileNews {
-                    began: now,
-                    changed: now,
-                    state,
-                    path,
-                };
-                let entry = self
-                    .files
-                    .entry((from, transfer, receiver))
-                    .or_insert_with(|| news.clone());
-                *entry = FileNews {
-                    began: entry.began,
-                    ..news
-                };
+            Event::FileChanged { from, transfer, receiver, state, path } => {
+                let news = FileNews { began: now, changed: now, state, path };
+                let entry = self.files.entry((from, transfer, receiver)).or_insert_with(|| news.clone());
+                *entry = FileNews { began: entry.began, ..news };
             }
             Event::FileOffered { from, offer } => self.offers.push((from, offer)),
             Event::Joined(joined) => {
-                self.members = joined
-                    .members
-                    .iter()
-                    .map(|member| (member.id, member.clone()))
-                    .collect();
+                self.members = joined.members.iter().map(|member| (member.id, member.clone())).collect();
                 self.joined = Some(joined);
             }
             Event::KnockArrived { knock, name } => self.knocks.push((knock, name)),
@@ -230,7 +196,6 @@ fn digest(rgba: &[u8]) -> u64 {
 
 /// Whether the bytes on the disk are the offered ones.
 pub(super) fn is_intact(path: &Path, offer: &FileOffer) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| {
-        bytes.len() as u64 == offer.size && *blake3::hash(&bytes).as_bytes() == offer.hash
-    })
+    std::fs::read(path)
+        .is_ok_and(|bytes| bytes.len() as u64 == offer.size && *blake3::hash(&bytes).as_bytes() == offer.hash)
 }

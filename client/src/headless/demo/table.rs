@@ -28,20 +28,12 @@ pub(super) fn print(played: &Played) {
     }
     print_files(played);
     say("");
-    say(&format!(
-        "Join time (admitted to first picture): {}",
-        list(&played.join_times)
-    ));
+    say(&format!("Join time (admitted to first picture): {}", list(&played.join_times)));
     say(&format!(
         "Chat latency (written to read), median and worst of {}: {} and {}",
         played.chat_latencies.len(),
         median(&played.chat_latencies).map_or("-".into(), millis),
-        played
-            .chat_latencies
-            .iter()
-            .max()
-            .copied()
-            .map_or("-".into(), millis)
+        played.chat_latencies.iter().max().copied().map_or("-".into(), millis)
     ));
 }
 
@@ -52,8 +44,7 @@ fn others(played: &Played, you: MemberId) -> impl Iterator<Item = &(&'static str
 fn heading(name: &str, seen: &Seen) -> String {
     let snapshot = seen.snapshot.as_deref();
     let round_trip = median(&seen.round_trips).map_or("-".into(), millis);
-    let rate =
-        |rate: Option<u64>| rate.map_or("-".into(), |rate| format!("{} kbit/s", rate / 1_000));
+    let rate = |rate: Option<u64>| rate.map_or("-".into(), |rate| format!("{} kbit/s", rate / 1_000));
     format!(
         "{name} received (round trip {round_trip}, down {}, up {}, sends {})",
         rate(snapshot.map(|snapshot| snapshot.received_bitrate_bps)),
@@ -64,18 +55,14 @@ fn heading(name: &str, seen: &Seen) -> String {
 
 fn stream(seen: &Seen, member: MemberId, kind: StreamKind) -> Option<&InboundStream> {
     let inbound = &seen.snapshot.as_deref()?.inbound;
-    inbound
-        .iter()
-        .find(|stream| stream.ssrc.member() == member && stream.ssrc.kind() == kind)
+    inbound.iter().find(|stream| stream.ssrc.member() == member && stream.ssrc.kind() == kind)
 }
 
 fn video_row(name: &str, member: MemberId, seen: &Seen) -> String {
     let frames = seen.frames.get(&member).cloned().unwrap_or_default();
     let stream = stream(seen, member, StreamKind::Video);
     let incomplete = stream.map_or(0, |stream| match stream.media {
-        InboundMedia::Video {
-            frames_incomplete, ..
-        } => frames_incomplete,
+        InboundMedia::Video { frames_incomplete, .. } => frames_incomplete,
         InboundMedia::Audio { .. } => 0,
     });
     format!(
@@ -89,16 +76,12 @@ fn video_row(name: &str, member: MemberId, seen: &Seen) -> String {
 
 fn audio_row(name: &str, member: MemberId, seen: &Seen) -> String {
     let stream = stream(seen, member, StreamKind::Audio);
-    let (played, concealed, delay) =
-        stream.map_or((0, 0, Duration::ZERO), |stream| match stream.media {
-            InboundMedia::Audio {
-                blocks_played,
-                blocks_concealed,
-                playout_delay,
-                ..
-            } => (blocks_played, blocks_concealed, playout_delay),
-            InboundMedia::Video { .. } => (0, 0, Duration::ZERO),
-        });
+    let (played, concealed, delay) = stream.map_or((0, 0, Duration::ZERO), |stream| match stream.media {
+        InboundMedia::Audio { blocks_played, blocks_concealed, playout_delay, .. } => {
+            (blocks_played, blocks_concealed, playout_delay)
+        }
+        InboundMedia::Video { .. } => (0, 0, Duration::ZERO),
+    });
     format!(
         "  {name:<5} {played:>13}  {concealed:>9}  {:>13}  {:>12}  {}",
         millis(delay),
@@ -113,67 +96,37 @@ fn loss_and_jitter(stream: Option<&InboundStream>) -> String {
         return "-       -".into();
     };
     let expected = stream.packets_received as f64 + stream.packets_lost as f64;
-    let loss = if expected > 0.0 {
-        stream.packets_lost as f64 / expected * 100.0
-    } else {
-        0.0
-    };
+    let loss = if expected > 0.0 { stream.packets_lost as f64 / expected * 100.0 } else { 0.0 };
     format!("{loss:>5.2} %  {}", millis(stream.jitter))
 }
 
 fn sizes(frames: &Frames) -> String {
     let name = |height: &usize| {
-        let rung = Rung::ALL
-            .iter()
-            .find(|rung| usize::from(rung.height) == *height);
+        let rung = Rung::ALL.iter().find(|rung| usize::from(rung.height) == *height);
         rung.map_or_else(|| format!("{height}p"), |rung| rung.name.to_owned())
     };
-    let sizes: Vec<_> = frames
-        .by_height
-        .iter()
-        .map(|(height, count)| format!("{count} × {}", name(height)))
-        .collect();
-    if sizes.is_empty() {
-        "none".into()
-    } else {
-        sizes.join(", ")
-    }
+    let sizes: Vec<_> = frames.by_height.iter().map(|(height, count)| format!("{count} × {}", name(height))).collect();
+    if sizes.is_empty() { "none".into() } else { sizes.join(", ") }
 }
 
 fn frames_per_second(frames: &Frames) -> f64 {
-    let span = frames
-        .first
-        .zip(frames.last)
-        .map_or(Duration::ZERO, |(first, last)| {
-            last.saturating_duration_since(first)
-        });
-    if span.is_zero() {
-        0.0
-    } else {
-        (frames.total() - 1) as f64 / span.as_secs_f64()
-    }
+    let span =
+        frames.first.zip(frames.last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
+    if span.is_zero() { 0.0 } else { (frames.total() - 1) as f64 / span.as_secs_f64() }
 }
 
 fn chat_row(you: MemberId, seen: &Seen) -> String {
     let received = seen.chats.iter().filter(|(_, line)| line.from != you);
-    let (public, private): (Vec<_>, Vec<_>) =
-        received.partition(|(_, line)| line.to == Recipients::Everyone);
-    format!(
-        "  chat: {} to everyone, {} to {} alone",
-        public.len(),
-        private.len(),
-        "this person"
-    )
+    let (public, private): (Vec<_>, Vec<_>) = received.partition(|(_, line)| line.to == Recipients::Everyone);
+    format!("  chat: {} to everyone, {} to {} alone", public.len(), private.len(), "this person")
 }
 
 fn print_files(played: &Played) {
     say("");
     say("  file         from  to   bytes     hash   time");
     for transfer in &played.transfers {
-        let rate = transfer
-            .time
-            .filter(|time| !time.is_zero())
-            .map(|time| transfer.bytes as f64 * 8e-6 / time.as_secs_f64());
+        let rate =
+            transfer.time.filter(|time| !time.is_zero()).map(|time| transfer.bytes as f64 * 8e-6 / time.as_secs_f64());
         let time = transfer.time.map_or("-".into(), millis);
         let rate = rate.map_or(String::new(), |rate| format!(", {rate:.1} Mbit/s"));
         let hash = if transfer.intact { "equal" } else { "WRONG" };
@@ -186,11 +139,7 @@ fn print_files(played: &Played) {
 
 fn list(times: &[Duration]) -> String {
     let times: Vec<_> = times.iter().copied().map(millis).collect();
-    if times.is_empty() {
-        "-".into()
-    } else {
-        times.join(", ")
-    }
+    if times.is_empty() { "-".into() } else { times.join(", ") }
 }
 
 /// The middle one, the lower of two.

@@ -95,21 +95,14 @@ impl DelayEstimator {
     }
 
     fn fastest(&self) -> i64 {
-        self.fastest
-            .iter()
-            .flatten()
-            .min()
-            .copied()
-            .unwrap_or(self.newest)
+        self.fastest.iter().flatten().min().copied().unwrap_or(self.newest)
     }
 
     /// A pause in the stream leaves intervals without a packet, which say nothing but let the zero grow old.
     fn end_intervals(&mut self, now: Instant) {
         self.learn();
         self.slowest = 0;
-        let overdue = self
-            .interval_ends
-            .map_or(Duration::ZERO, |end| now.saturating_duration_since(end));
+        let overdue = self.interval_ends.map_or(Duration::ZERO, |end| now.saturating_duration_since(end));
         let passed = 1 + (overdue.as_micros() / INTERVAL.as_micros()) as usize;
         for _ in 0..passed.min(INTERVALS) {
             self.running = (self.running + 1) % INTERVALS;

@@ -22,10 +22,7 @@ pub(super) struct Key {
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self {
-            keys: [None; PLAYOUT_MAX_BLOCKS],
-            blocks: vec![SILENT_BLOCK; PLAYOUT_MAX_BLOCKS],
-        }
+        Self { keys: [None; PLAYOUT_MAX_BLOCKS], blocks: vec![SILENT_BLOCK; PLAYOUT_MAX_BLOCKS] }
     }
 
     /// Whether the place was free.
@@ -50,28 +47,17 @@ impl Slots {
     }
 
     pub(super) fn first(&self) -> Option<Key> {
-        self.keys
-            .iter()
-            .flatten()
-            .min_by_key(|key| key.place)
-            .copied()
+        self.keys.iter().flatten().min_by_key(|key| key.place).copied()
     }
 
     pub(super) fn last(&self) -> Option<Key> {
-        self.keys
-            .iter()
-            .flatten()
-            .max_by_key(|key| key.place)
-            .copied()
+        self.keys.iter().flatten().max_by_key(|key| key.place).copied()
     }
 
     /// How many there were.
     pub(super) fn clear_below(&mut self, place: i64) -> u64 {
         let below = |key: &mut Key| key.place < place;
-        self.keys
-            .iter_mut()
-            .filter_map(|key| key.take_if(below))
-            .count() as u64
+        self.keys.iter_mut().filter_map(|key| key.take_if(below)).count() as u64
     }
 }
 

@@ -15,19 +15,11 @@ struct Arrival {
 }
 
 /// Sends `blocks` of which `sent` tells whether each exists, over a path that `delays` or loses (`None`).
-fn arrivals(
-    blocks: u32,
-    sent: impl Fn(u32) -> bool,
-    mut path: impl FnMut(u32) -> Option<u64>,
-) -> Vec<Arrival> {
+fn arrivals(blocks: u32, sent: impl Fn(u32) -> bool, mut path: impl FnMut(u32) -> Option<u64>) -> Vec<Arrival> {
     let numbered = (0..blocks).filter(|block| sent(*block)).enumerate();
     let arrive = |(sequence, block): (usize, u32)| {
         let at = u64::from(block) * 10_000 + path(block)?;
-        Some(Arrival {
-            at,
-            sequence: sequence as u32,
-            block,
-        })
+        Some(Arrival { at, sequence: sequence as u32, block })
     };
     let mut arrivals: Vec<_> = numbered.filter_map(arrive).collect();
     arrivals.sort_by_key(|arrival| arrival.at);
@@ -78,14 +70,10 @@ fn hear_on(arrivals: &[Arrival], steps: u32, step_nanos: u64, burst: u32) -> Hea
             let sequence = SequenceNumber(arrival.sequence.wrapping_add(65_000) as u16);
             let timestamp = MediaTime((arrival.block * 480).wrapping_add(u32::MAX - 100_000));
             let now = start + Duration::from_micros(arrival.at);
-            heard
-                .buffer
-                .handle_block(now, sequence, timestamp, &numbered(arrival.block));
+            heard.buffer.handle_block(now, sequence, timestamp, &numbered(arrival.block));
         }
         let mut block = [1; AUDIO_BLOCK_SAMPLES];
-        let pulled = heard
-            .buffer
-            .pull(start + Duration::from_micros(elapsed), &mut block);
+        let pulled = heard.buffer.pull(start + Duration::from_micros(elapsed), &mut block);
         heard.pulled.push(pulled);
         heard.first_samples.push(block[0]);
         heard.longest_target = heard.longest_target.max(heard.buffer.target_delay());
@@ -114,24 +102,13 @@ const MILLI: Duration = Duration::from_millis(1);
 #[test]
 fn an_even_stream_is_played_whole_and_in_order_after_40_ms() {
     let heard = hear(&arrivals(500, |_| true, |_| Some(20_000)), 500);
-    let silent = heard
-        .pulled
-        .iter()
-        .take_while(|pulled| **pulled == Pulled::Silence)
-        .count();
+    let silent = heard.pulled.iter().take_while(|pulled| **pulled == Pulled::Silence).count();
     // 20 ms on the way, 40 ms of delay, up to 10 ms until the card's next step.
     assert!((6..=7).contains(&silent), "{silent}");
-    assert!(
-        heard.pulled[silent..]
-            .iter()
-            .all(|pulled| *pulled == Pulled::Played)
-    );
+    assert!(heard.pulled[silent..].iter().all(|pulled| *pulled == Pulled::Played));
     assert!(heard.buffer.playout_delay() >= 20 * MILLI);
     let statistics = heard.buffer.statistics();
-    assert_eq!(
-        (statistics.blocks_concealed, statistics.packets_discarded),
-        (0, 0)
-    );
+    assert_eq!((statistics.blocks_concealed, statistics.packets_discarded), (0, 0));
 }
 
 #[test]
@@ -146,25 +123,10 @@ fn an_even_stream_comes_down_to_the_shortest_delay() {
 fn jitter_as_rfc_8868_has_it_is_absorbed_within_60_ms() {
     for seed in 0..5 {
         let mut random = StdRng::seed_from_u64(seed);
-        let heard = hear(
-            &arrivals(6_000, |_| true, |_| Some(jitter_micros(&mut random))),
-            6_000,
-        );
-        assert!(
-            heard.share_concealed() <= 0.01,
-            "{}",
-            heard.share_concealed()
-        );
-        assert!(
-            heard.longest_target <= 60 * MILLI,
-            "{:?}",
-            heard.longest_target
-        );
-        assert!(
-            heard.buffer.playout_delay() <= 60 * MILLI,
-            "{:?}",
-            heard.buffer.playout_delay()
-        );
+        let heard = hear(&arrivals(6_000, |_| true, |_| Some(jitter_micros(&mut random))), 6_000);
+        assert!(heard.share_concealed() <= 0.01, "{}", heard.share_concealed());
+        assert!(heard.longest_target <= 60 * MILLI, "{:?}", heard.longest_target);
+        assert!(heard.buffer.playout_delay() <= 60 * MILLI, "{:?}", heard.buffer.playout_delay());
     }
 }
 
@@ -172,25 +134,10 @@ fn jitter_as_rfc_8868_has_it_is_absorbed_within_60_ms() {
 fn a_twentieth_lost_is_a_twentieth_concealed() {
     for seed in 0..5 {
         let mut random = StdRng::seed_from_u64(seed);
-        let path = |_| {
-            random
-                .random_ratio(19, 20)
-                .then(|| jitter_micros(&mut random))
-        };
+        let path = |_| random.random_ratio(19, 20).then(|| jitter_micros(&mut random));
         let heard = hear(&arrivals(6_000, |_| true, path), 6_000);
-        assert!(
-            (0.035..=0.065).contains(&heard.share_concealed()),
-            "{}",
-            heard.share_concealed()
-        );
-        assert_eq!(
-            heard.count(Pulled::Silence),
-            heard
-                .pulled
-                .iter()
-                .position(|p| *p != Pulled::Silence)
-                .unwrap()
-        );
+        assert!((0.035..=0.065).contains(&heard.share_concealed()), "{}", heard.share_concealed());
+        assert_eq!(heard.count(Pulled::Silence), heard.pulled.iter().position(|p| *p != Pulled::Silence).unwrap());
     }
 }
 
@@ -207,41 +154,22 @@ fn stalls_of_a_bad_radio_lengthen_the_delay_until_they_fit() {
         Some(free_at.saturating_sub(sent).max(5_000))
     };
     let heard = hear(&arrivals(12_000, |_| true, path), 12_000);
-    assert!(
-        heard.share_concealed() < 0.02,
-        "{}",
-        heard.share_concealed()
-    );
+    assert!(heard.share_concealed() < 0.02, "{}", heard.share_concealed());
     assert!(heard.buffer.target_delay() >= 60 * MILLI);
-    assert!(
-        heard.longest_target <= 100 * MILLI,
-        "{:?}",
-        heard.longest_target
-    );
+    assert!(heard.longest_target <= 100 * MILLI, "{:?}", heard.longest_target);
 }
 
 #[test]
 fn clocks_that_run_apart_neither_build_up_delay_nor_run_dry() {
     for step_nanos in [9_998_000, 10_002_000] {
         let mut random = StdRng::seed_from_u64(5);
-        let sent = arrivals(
-            60_000,
-            |_| true,
-            |_| Some(10_000 + jitter_micros(&mut random)),
-        );
+        let sent = arrivals(60_000, |_| true, |_| Some(10_000 + jitter_micros(&mut random)));
         let heard = hear_on(&sent, 59_900, step_nanos, 1);
         let statistics = heard.buffer.statistics();
-        assert!(
-            heard.buffer.playout_delay() <= 45 * MILLI,
-            "{:?}",
-            heard.buffer.playout_delay()
-        );
+        assert!(heard.buffer.playout_delay() <= 45 * MILLI, "{:?}", heard.buffer.playout_delay());
         assert!(statistics.blocks_concealed <= 10, "{statistics:?}");
         // 600 s · 200 ppm = 120 ms = 12 blocks.
-        assert!(
-            statistics.blocks_inserted + statistics.blocks_merged <= 25,
-            "{statistics:?}"
-        );
+        assert!(statistics.blocks_inserted + statistics.blocks_merged <= 25, "{statistics:?}");
     }
 }
 
@@ -250,11 +178,7 @@ fn a_card_that_takes_several_blocks_at_once_finds_them_all() {
     let mut random = StdRng::seed_from_u64(6);
     let sent = arrivals(6_000, |_| true, |_| Some(jitter_micros(&mut random)));
     let heard = hear_on(&sent, 6_000, 10_000_000, 3);
-    assert!(
-        heard.share_concealed() <= 0.01,
-        "{:?}",
-        heard.buffer.statistics()
-    );
+    assert!(heard.share_concealed() <= 0.01, "{:?}", heard.buffer.statistics());
 }
 
 #[test]
@@ -262,10 +186,7 @@ fn a_pause_of_the_sender_is_silence_and_not_loss() {
     let speaks = |block: u32| (block / 100).is_multiple_of(2);
     let heard = hear(&arrivals(2_000, speaks, |_| Some(20_000)), 2_000);
     let statistics = heard.buffer.statistics();
-    assert_eq!(
-        (statistics.blocks_concealed, statistics.packets_discarded),
-        (0, 0)
-    );
+    assert_eq!((statistics.blocks_concealed, statistics.packets_discarded), (0, 0));
     // All that was said was played, but for what corrections merged.
     assert_eq!(statistics.blocks_played + statistics.blocks_merged, 1_000);
     assert!(heard.count(Pulled::Silence) > 900);
@@ -293,10 +214,7 @@ fn a_late_block_is_discarded_and_the_delay_stays() {
     let path = |block: u32| Some(if block == 200 { 150_000 } else { 20_000 });
     let heard = hear(&arrivals(400, |_| true, path), 400);
     let statistics = heard.buffer.statistics();
-    assert_eq!(
-        (statistics.blocks_concealed, statistics.packets_discarded),
-        (1, 1)
-    );
+    assert_eq!((statistics.blocks_concealed, statistics.packets_discarded), (1, 1));
     assert!(heard.buffer.playout_delay() <= 60 * MILLI);
 }
 
@@ -313,10 +231,7 @@ fn reordered_blocks_are_played_in_order() {
     let path = |block: u32| Some(if block % 7 == 3 { 35_000 } else { 20_000 });
     let heard = hear(&arrivals(300, |_| true, path), 300);
     let statistics = heard.buffer.statistics();
-    assert_eq!(
-        (statistics.blocks_concealed, statistics.packets_discarded),
-        (0, 0)
-    );
+    assert_eq!((statistics.blocks_concealed, statistics.packets_discarded), (0, 0));
     let played: Vec<_> = heard.first_samples[20..].to_vec();
     assert!(played.is_sorted());
 }
@@ -325,29 +240,16 @@ fn reordered_blocks_are_played_in_order() {
 fn a_path_that_becomes_longer_is_followed_within_a_quarter_of_a_second() {
     let path = |block: u32| Some(if block < 1_000 { 20_000 } else { 170_000 });
     let heard = hear(&arrivals(2_000, |_| true, path), 2_000);
-    let hole = heard.pulled[1_000..1_100]
-        .iter()
-        .filter(|pulled| **pulled != Pulled::Played)
-        .count();
+    let hole = heard.pulled[1_000..1_100].iter().filter(|pulled| **pulled != Pulled::Played).count();
     assert!(hole <= 26, "{hole}");
-    assert!(
-        heard.pulled[1_100..]
-            .iter()
-            .filter(|pulled| **pulled != Pulled::Played)
-            .count()
-            <= 20
-    );
+    assert!(heard.pulled[1_100..].iter().filter(|pulled| **pulled != Pulled::Played).count() <= 20);
 }
 
 #[test]
 fn a_path_that_becomes_shorter_gives_its_delay_back() {
     let path = |block: u32| Some(if block < 1_000 { 170_000 } else { 20_000 });
     let heard = hear(&arrivals(4_000, |_| true, path), 4_000);
-    assert!(
-        heard.buffer.playout_delay() <= 60 * MILLI,
-        "{:?}",
-        heard.buffer.playout_delay()
-    );
+    assert!(heard.buffer.playout_delay() <= 60 * MILLI, "{:?}", heard.buffer.playout_delay());
     assert!(heard.buffer.statistics().packets_discarded <= 1);
 }
 
@@ -361,12 +263,7 @@ fn a_stream_that_comes_back_with_other_times_is_played() {
         let now = start + step * AUDIO_BLOCK;
         let offset = if step < 200 { 0 } else { 3_000_000_000_u32 };
         let sequence = SequenceNumber((step as u16).wrapping_add((offset >> 16) as u16));
-        buffer.handle_block(
-            now,
-            sequence,
-            MediaTime(offset.wrapping_add(480 * step)),
-            &numbered(step),
-        );
+        buffer.handle_block(now, sequence, MediaTime(offset.wrapping_add(480 * step)), &numbered(step));
         played += u32::from(buffer.pull(now, &mut block) == Pulled::Played);
     }
     assert!(played >= 385, "{played}");
@@ -378,19 +275,11 @@ fn blocks_that_nobody_pulls_are_bounded_to_a_second() {
     let mut buffer = PlayoutBuffer::new();
     for step in 0..1_000_u32 {
         let now = start + step * AUDIO_BLOCK;
-        buffer.handle_block(
-            now,
-            SequenceNumber(step as u16),
-            MediaTime(480 * step),
-            &numbered(step),
-        );
+        buffer.handle_block(now, SequenceNumber(step as u16), MediaTime(480 * step), &numbered(step));
     }
     assert_eq!(buffer.statistics().packets_discarded, 900);
     let mut block = SILENT_BLOCK;
-    assert_eq!(
-        buffer.pull(start + 1_000 * AUDIO_BLOCK, &mut block),
-        Pulled::Played
-    );
+    assert_eq!(buffer.pull(start + 1_000 * AUDIO_BLOCK, &mut block), Pulled::Played);
     assert!(block[0] >= 978, "{}", block[0]);
 }
 
@@ -401,21 +290,12 @@ fn a_card_that_hung_does_not_leave_its_delay_behind() {
     let mut block = SILENT_BLOCK;
     for step in 0..1_000_u32 {
         let now = start + step * AUDIO_BLOCK;
-        buffer.handle_block(
-            now,
-            SequenceNumber(step as u16),
-            MediaTime(480 * step),
-            &numbered(step),
-        );
+        buffer.handle_block(now, SequenceNumber(step as u16), MediaTime(480 * step), &numbered(step));
         if !(300..390).contains(&step) {
             buffer.pull(now, &mut block);
         }
     }
-    assert!(
-        buffer.playout_delay() <= 210 * MILLI,
-        "{:?}",
-        buffer.playout_delay()
-    );
+    assert!(buffer.playout_delay() <= 210 * MILLI, "{:?}", buffer.playout_delay());
 }
 
 proptest! {
