@@ -2,7 +2,6 @@
 //!
 //! Two connections over a seeded link in virtual time, so the machine does not matter: the same source gives the same
 //! figures everywhere.
-#![expect(clippy::disallowed_methods, reason = "virtual time begins at any instant")]
 
 mod figures;
 

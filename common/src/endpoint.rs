@@ -1,7 +1,7 @@
 //! The client's side of the data plane: what a member sends and receives once admitted.
 //!
 //! Out go audio at once, video paced, then reports and pings, then segments of the reliable channel; in come the
-//! other members' streams, each into a buffer of its own ([`receiving`]), and messages and files ([`channel`]).
+//! other members' streams, each into a buffer of its own (`receiving`), and messages and files (`channel`).
 
 mod channel;
 mod receiving;

@@ -80,7 +80,9 @@ fn shorten(name: String) -> String {
     while !name.is_char_boundary(stem) {
         stem -= 1;
     }
-    format!("{}{extension}", &name[..stem])
+    // What is left before the cut may end as no name on Windows may.
+    let stem = name[..stem].trim_end_matches([' ', '.']);
+    format!("{stem}{extension}")
 }
 
 /// Characters that change how others are shown or are not shown themselves: controls, bidirectional and other

@@ -5,8 +5,8 @@
 //! id, one that does not open, or one that was seen is dropped and counted, and nothing is ever answered to it. An
 //! address is learned only from a datagram that opened, so media reaches nobody who was not admitted.
 //!
-//! Per datagram nothing is allocated: plaintexts wait in slots that are used again ([`forward`]), and are sealed
-//! straight into the buffer of [`Relay::poll_transmit`]. What rides on the reliable channel is in [`channel`].
+//! Per datagram nothing is allocated: plaintexts wait in slots that are used again (`forward`), and are sealed
+//! straight into the buffer of [`Relay::poll_transmit`]. What rides on the reliable channel is in `channel`.
 
 mod channel;
 mod forward;
