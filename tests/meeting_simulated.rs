@@ -205,6 +205,20 @@ fn a_denied_guest_and_a_wrong_code_are_told_at_once() {
 }
 
 #[test]
+fn a_file_larger_than_all_windows_arrives_over_a_slow_downlink() {
+    let mut meeting = Meeting::new(LinkConfig { delay: Duration::from_millis(5), ..LinkConfig::default() }, 8);
+    let (ada, code) = meeting.host("Ada");
+    let bo = meeting.join("Bo", code);
+    meeting.participants.iter_mut().for_each(|participant| participant.media = false);
+    let slow = LinkConfig { rate_bps: Some(8_000_000), queue_bytes: 60_000, ..LinkConfig::default() };
+    meeting.participants[bo].down.configure(slow);
+    meeting.participants[ada].offer(Recipients::Everyone, 9, 6_000_000);
+    let arrived = meeting.run_until(Duration::from_secs(30), |meeting| !meeting.participants[bo].seen.files.is_empty());
+    assert!(arrived, "six megabytes at eight megabit a second take some seven seconds");
+    assert!(meeting.participants[bo].seen.files[0].2 == file(9, 6_000_000));
+}
+
+#[test]
 fn a_narrow_link_brings_the_ladder_down_and_a_wide_one_up() {
     let narrow = LinkConfig { delay: Duration::from_millis(20), rate_bps: Some(1_500_000), ..LinkConfig::default() };
     let mut meeting = Meeting::new(LinkConfig::default(), 7);

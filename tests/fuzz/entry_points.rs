@@ -328,7 +328,14 @@ fn take_events(endpoint: &mut Endpoint) {
                     assert!(text.len() <= CHAT_MAX_BYTES);
                 }
             }
-            _ => {}
+            endpoint::Event::ChannelFailed
+            | endpoint::Event::FileAcknowledged(_)
+            | endpoint::Event::FileOpened { .. }
+            | endpoint::Event::FileReset(_)
+            | endpoint::Event::FileStopped(_)
+            | endpoint::Event::FileWritable(_)
+            | endpoint::Event::Frame(_)
+            | endpoint::Event::Speaking(_) => {}
         }
     }
 }

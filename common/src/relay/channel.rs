@@ -182,14 +182,16 @@ impl Relay {
         };
         let mut buffer = [0; 16 * 1_024];
         loop {
-            let room = self.members.get(&sink.0).map_or(0, |member| member.reno.writable(sink.1)).min(buffer.len());
-            let Some(sender) = self.members.get_mut(&source.0) else {
-                return;
-            };
+            let Some(receiver) = self.members.get_mut(&sink.0) else { return };
+            let room = receiver.reno.writable(sink.1).min(buffer.len());
+            if room == 0 {
+                // Only a write that was cut short is followed by `Writable`, which goes on here.
+                receiver.reno.write(sink.1, &buffer[..1]);
+                break;
+            }
+            let Some(sender) = self.members.get_mut(&source.0) else { return };
             let read = sender.reno.read(source.1, &mut buffer[..room]);
-            let Some(receiver) = self.members.get_mut(&sink.0) else {
-                return;
-            };
+            let Some(receiver) = self.members.get_mut(&sink.0) else { return };
             receiver.reno.write(sink.1, &buffer[..read.bytes]);
             if read.finished {
                 receiver.reno.finish(sink.1);
