@@ -46,7 +46,10 @@ const RECEIVERS: usize = 9;
 const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
 /// Datagrams that come in before the relay is asked what to send, as in the server's media thread.
 const BATCH: usize = 64;
-const CORE_TIME: Duration = Duration::from_secs(4);
+const CORE_ROUNDS: usize = 10;
+const CORE_TIME: Duration = Duration::from_millis(300);
+/// Copying takes so little that making the input takes most of its time.
+const COPY_TIME: Duration = Duration::from_millis(50);
 const SOCKET_TIME: Duration = Duration::from_secs(5);
 
 /// One kind of media packet.
@@ -99,13 +102,17 @@ fn media_header(kind: StreamKind) -> MediaHeader {
 // Without a socket.
 
 fn core(load: &Load, figures: &mut Figures) {
-    let relayed = relay_core(load);
-    let sealed = bare_sealing(load);
-    let copied = bare_copying(load);
+    let (mut relayed, mut sealed, mut copied) = (0.0_f64, 0.0_f64, 0.0_f64);
+    // In turns, and the fastest of each: what else the machine does then meets none of them alone.
+    for _ in 0..CORE_ROUNDS {
+        relayed = relayed.max(relay_core(load));
+        sealed = sealed.max(bare_sealing(load));
+        copied = copied.max(bare_copying(load));
+    }
     let name = load.name;
     figures.add(Figure {
         row: "Relay core",
-        what: format!("datagrams sealed for receivers a second on one core, 1 to {RECEIVERS}, {name}: open, route, seal; no socket"),
+        what: format!("datagrams sealed for receivers a second on one core, 1 to {RECEIVERS}, {name}: open, route, seal; no socket; fastest of {CORE_ROUNDS} rounds"),
         value: Some(relayed / 1e3),
         unit: "k/s",
         goal: None,
@@ -174,10 +181,10 @@ fn seal(sealer: &mut Sealer, buffer: &mut [u8], plaintext: &[u8]) -> usize {
     sealer.seal(buffer, plaintext.len()).expect("a key lasts for the whole run")
 }
 
-/// Counts what `each` sends, for [`CORE_TIME`] of the time that `each` takes; answers the rate.
-fn rate(mut incoming: Incoming<'_>, mut each: impl FnMut(&mut Incoming<'_>) -> u64) -> f64 {
+/// Counts what `each` sends, for `time` of the time that `each` takes; answers the rate.
+fn rate(time: Duration, mut incoming: Incoming<'_>, mut each: impl FnMut(&mut Incoming<'_>) -> u64) -> f64 {
     let (mut sent, mut spent) = (0, Duration::ZERO);
-    while spent < CORE_TIME {
+    while spent < time {
         incoming.refill();
         let began = Instant::now();
         sent += each(&mut incoming);
@@ -209,7 +216,7 @@ fn relay_core(load: &Load) -> f64 {
     }
     while relay.poll_transmit(now, &mut buffer).is_some() {}
     let incoming = Incoming::new(load, sealers.swap_remove(0));
-    rate(incoming, |incoming| {
+    rate(CORE_TIME, incoming, |incoming| {
         let now = Instant::now();
         for datagram in &mut incoming.batch {
             relay.handle_datagram(now, address(0), &mut datagram[..incoming.length]);
@@ -232,7 +239,7 @@ fn bare_sealing(load: &Load) -> f64 {
     let mut sealers: Vec<Sealer> =
         (1..=RECEIVERS).map(|index| Sealer::new(SUITE, &self::secrets(index).down, connection(index))).collect();
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
-    rate(incoming, |incoming| {
+    rate(CORE_TIME, incoming, |incoming| {
         for datagram in &mut incoming.batch {
             let datagram = &mut datagram[..incoming.length];
             let header = DatagramHeader::parse(datagram).expect("it was just sealed");
@@ -249,7 +256,7 @@ fn bare_sealing(load: &Load) -> f64 {
 fn bare_copying(load: &Load) -> f64 {
     let incoming = Incoming::new(load, Sealer::new(SUITE, &secrets(0).up, connection(0)));
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
-    rate(incoming, |incoming| {
+    rate(COPY_TIME, incoming, |incoming| {
         for datagram in &incoming.batch {
             for _ in 0..RECEIVERS {
                 let datagram = std::hint::black_box(&datagram[..incoming.length]);
