@@ -56,6 +56,14 @@ const SOCKET_TIME: Duration = Duration::from_secs(5);
 struct Load {
     name: &'static str,
     plaintext: Vec<u8>,
+    ceilings: Vec<Ceiling>,
+}
+
+/// What others do on this kind of machine, and which share of it is wanted.
+struct Ceiling {
+    name: &'static str,
+    kilo_per_sec: f64,
+    goal: f64,
 }
 
 impl Load {
@@ -72,7 +80,11 @@ impl Load {
         plaintext[0] = Kind::Video as u8;
         let run = BlockRun { row: 0, column: 0, blocks: 54 };
         header.write(&[run], &mut plaintext[1..]);
-        Self { name: "video, 1,200-byte datagrams", plaintext }
+        Self {
+            name: "video, 1,200-byte datagrams",
+            plaintext,
+            ceilings: vec![Ceiling { name: "a bare UDP_SEGMENT fan-out", kilo_per_sec: 1_100.0, goal: 0.75 }],
+        }
     }
 
     fn audio() -> Self {
@@ -80,7 +92,14 @@ impl Load {
         let mut plaintext = vec![0x55; 1 + AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
         plaintext[0] = Kind::Audio as u8;
         header.write(&mut plaintext[1..]);
-        Self { name: "voice, 1,008-byte datagrams (10 ms of PCM)", plaintext }
+        Self {
+            name: "voice, 1,008-byte datagrams (10 ms of PCM)",
+            plaintext,
+            ceilings: vec![
+                Ceiling { name: "bare sendmmsg of 1,200 bytes", kilo_per_sec: 292.0, goal: 0.9 },
+                Ceiling { name: "mumble-server with 300 bytes", kilo_per_sec: 163.0, goal: 3.0 },
+            ],
+        }
     }
 
     fn datagram_bytes(&self) -> usize {
@@ -139,7 +158,7 @@ fn core(load: &Load, figures: &mut Figures) {
         what: format!("relay to bare opening and sealing, same run ({name})"),
         value: Some(relayed / sealed),
         unit: "ratio",
-        goal: Some(Goal::AtLeast(0.75)),
+        goal: None,
         others: None,
     });
 }
@@ -308,12 +327,25 @@ fn sockets(load: &Load, bare: &Carried, shipped: &Carried, figures: &mut Figures
     });
     figures.add(Figure {
         row: "Relay",
-        what: format!("shipped server to the bare recv and send loop, same run ({name}); the goal of GOALS.md, 0.75 of UDP_SEGMENT, needs batched sending and is not this ratio"),
+        what: format!("shipped server to the bare recv and send loop, same run ({name})"),
         value: ratio,
         unit: "ratio",
         goal: None,
         others: None,
     });
+    for ceiling in &load.ceilings {
+        figures.add(Figure {
+            row: "Relay",
+            what: format!(
+                "shipped server per CPU second to {} ({} k/s; measured elsewhere, not of this run), {name}",
+                ceiling.name, ceiling.kilo_per_sec
+            ),
+            value: shipped.per_cpu_sec().map(|rate| rate / 1e3 / ceiling.kilo_per_sec),
+            unit: "ratio",
+            goal: Some(Goal::AtLeast(ceiling.goal)),
+            others: None,
+        });
+    }
     figures.add(Figure {
         row: "Relay",
         what: format!("datagrams delivered a second, counted at the receivers' sockets in the same process ({name}); sender, server and receiver share this machine's cores"),
