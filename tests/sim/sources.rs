@@ -12,30 +12,37 @@ use rand::{Rng, RngExt, SeedableRng};
 /// Somebody who talks: two seconds of a buzzing vowel, one second of a quiet room, and again.
 #[derive(Debug)]
 pub struct Voice {
-    rng: StdRng,
-    pitch_hz: f32,
-    sample: u64,
+    /// Three seconds, made once: a meeting of eight asks for fifty thousand blocks.
+    cycle: Vec<Block>,
+    next: usize,
 }
 
 impl Voice {
     /// A voice with a pitch of its own.
     pub fn new(seed: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), pitch_hz: 110.0 + (seed % 13) as f32 * 9.0, sample: 0 }
+        let mut rng = StdRng::seed_from_u64(seed);
+        let pitch_hz = 110.0 + (seed % 13) as f32 * 9.0;
+        let cycle = (0..CYCLE_BLOCKS).map(|block| {
+            std::array::from_fn(|sample| {
+                let phase = (block * AUDIO_BLOCK_SAMPLES + sample) as f32 * pitch_hz / 48_000.0;
+                let harmonics: f32 = (1..6).map(|n| (std::f32::consts::TAU * phase * n as f32).sin() / n as f32).sum();
+                let voiced = if block < TALKING_BLOCKS { harmonics * 4_000.0 } else { 0.0 };
+                (voiced + rng.random_range(-8.0..8.0f32)) as i16
+            })
+        });
+        Self { cycle: cycle.collect(), next: 0 }
     }
 
     /// The next 10 ms.
     pub fn next_block(&mut self) -> Block {
-        let talking = self.sample % (3 * 48_000) < 2 * 48_000;
-        std::array::from_fn(|_| {
-            let phase = self.sample as f32 * self.pitch_hz / 48_000.0;
-            self.sample += 1;
-            let noise = self.rng.random_range(-8.0..8.0f32);
-            let harmonics: f32 = (1..6).map(|n| (std::f32::consts::TAU * phase * n as f32).sin() / n as f32).sum();
-            let voiced = if talking { harmonics * 4_000.0 } else { 0.0 };
-            (voiced + noise) as i16
-        })
+        let block = self.cycle[self.next];
+        self.next = (self.next + 1) % CYCLE_BLOCKS;
+        block
     }
 }
+
+const CYCLE_BLOCKS: usize = 300;
+const TALKING_BLOCKS: usize = 200;
 
 /// A camera whose pictures are as large as the target's would be, and whose bytes tell whether they arrived intact.
 #[derive(Debug)]
