@@ -229,7 +229,7 @@ impl Endpoint {
 
     /// Sends a block of the microphone that was captured just now, unless it is silence.
     pub fn push_audio(&mut self, now: Instant, block: &Block) {
-        let level = self.sending.push_audio(now, block);
+        let level = self.sending.push_audio(block);
         self.receiving.hear_ourselves(now, level);
         self.collect_events(now);
     }

@@ -73,7 +73,7 @@ impl Sending {
     }
 
     /// Takes a block of the microphone; answers its level if it is to be sent.
-    pub(super) fn push_audio(&mut self, _now: Instant, block: &Block) -> Option<u8> {
+    pub(super) fn push_audio(&mut self, block: &Block) -> Option<u8> {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
         if !self.gate.speaks(block) {

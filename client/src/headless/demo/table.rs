@@ -129,7 +129,7 @@ fn print_files(played: &Played) {
             transfer.time.filter(|time| !time.is_zero()).map(|time| transfer.bytes as f64 * 8e-6 / time.as_secs_f64());
         let time = transfer.time.map_or("-".into(), millis);
         let rate = rate.map_or(String::new(), |rate| format!(", {rate:.1} Mbit/s"));
-        let hash = if transfer.intact { "equal" } else { "WRONG" };
+        let hash = if transfer.intact { "equal" } else { "NOT EQUAL, or not there yet" };
         say(&format!(
             "  {:<11}  {:<4}  {:<3}  {:>8}  {hash}  {time}{rate}",
             transfer.name, transfer.from, transfer.to, transfer.bytes
