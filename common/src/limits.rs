@@ -109,8 +109,37 @@ pub const STREAMS_MAX: usize = 2 * ROOM_MEMBERS_MAX;
 
 // Relay.
 
-/// Datagrams the relay holds between the socket that brought them and the receivers that get them.
-pub const RELAY_QUEUE_DATAGRAMS: usize = 1_024;
+/// Video datagrams a relay holds, of all its rooms, until everybody has them: 4.8 MB, a frame of 130 senders at once.
+pub const RELAY_VIDEO_DATAGRAMS: usize = 4_096;
+/// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms.
+pub const RELAY_AUDIO_DATAGRAMS: usize = 1_024;
+/// Video datagrams that wait for one receiver: 8 frames of 30 parts, a quarter of a second of two senders.
+pub const VIDEO_QUEUE_DATAGRAMS: usize = 256;
+/// Audio datagrams that wait for one receiver: 80 ms of four speakers; older ones would come too late anyway.
+pub const AUDIO_QUEUE_DATAGRAMS: usize = 32;
+/// Members whose audio a room hears at a time; more voices at once are not understood.
+pub const SPEAKERS_MAX: usize = 4;
+/// Audio datagrams a member may send per second in the long run: a block every 10 ms, and a second copy of each.
+pub const AUDIO_DATAGRAMS_PER_SEC: u32 = 200;
+/// Audio datagrams a member may send at once: half a second that a stalled sender catches up with.
+pub const AUDIO_DATAGRAMS_BURST: u32 = 100;
+/// Bytes of video a member may send per second in the long run, headers included: 8 Mbit/s, twice the largest picture.
+pub const VIDEO_BYTES_PER_SEC: u32 = 1_000_000;
+/// Bytes of video a member may send at once: the largest frame, and the start of the next.
+pub const VIDEO_BYTES_BURST: u32 = 384 * 1024;
+/// Segments a member may send per second: 170 MB of a file, more than one core carries.
+pub const SEGMENTS_PER_SEC: u32 = 150_000;
+/// Segments a member may send at once: the largest congestion window.
+pub const SEGMENTS_BURST: u32 = 15_000;
+/// Reports and pings a member may send per second: a report on every stream of a full room every 25 ms needs 120.
+pub const SIGNALS_PER_SEC: u32 = 250;
+/// Reports and pings a member may send at once.
+pub const SIGNALS_BURST: u32 = 100;
+/// Datagrams a relay hands to the socket in one system call: as many as the kernel takes (`UDP_MAX_SEGMENTS` of Linux
+/// before 6.9), and within the 65,507 bytes that it takes.
+pub const GROUP_MAX_DATAGRAMS: usize = 48;
+/// How long a relay counts as overloaded after it shed a datagram.
+pub const OVERLOAD_HOLD: Duration = Duration::from_secs(2);
 /// How often a receiver reports on the streams it gets, and the relay on those it is sent.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a client measures the round trip to the server.

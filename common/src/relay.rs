@@ -5,39 +5,40 @@
 //! id, one that does not open, or one that was seen is dropped and counted, and nothing is ever answered to it. An
 //! address is learned only from a datagram that opened, so media reaches nobody who was not admitted.
 //!
-//! Per datagram nothing is allocated: plaintexts wait in slots that are used again (`forward`), and are sealed
-//! straight into the buffer of [`Relay::poll_transmit`]. What rides on the reliable channel is in `channel`.
+//! ```text
+//! datagram ─▶ open ─▶ allowance ─▶ forward ─▶ ring, and a queue for each receiver ─▶ group ─▶ socket
+//!              │ (member)  (member)   │ speakers, watchers (roster)    (packets)       │ sealed in place
+//!              └─ segments ─▶ channel ─▶ Reno ─────────────────────────────────────────┘
+//! ```
+//! Per datagram nothing is allocated: packets wait in slots that are used again and are sealed straight into the
+//! buffer of [`Relay::poll_transmit`]. Audio goes before video, members take turns, and every queue drops its oldest.
 
 mod channel;
 mod forward;
+mod group;
 mod member;
+mod packets;
+mod roster;
+mod speakers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::hub::Grant;
-use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
-use crate::limits::REPORT_INTERVAL;
+use crate::ids::{ConnectionId, MemberId, RoomId};
+use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
-use crate::seal::{Sealer, Secrets};
-use crate::sequence::SendTime;
+use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
-use crate::wire::media::{AudioHeader, MediaHeader, Report, ReportBlock, VideoHeader};
+use crate::wire::media::{Report, ReportBlock};
 
 use channel::Pipes;
-use forward::{Forwards, Slot};
+use forward::{Forwards, Packet};
+pub use group::Transmit;
 use member::{Member, ShortPlaintext};
-
-/// A datagram to be sent: the first `bytes` of the buffer, to `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where to.
-    pub to: SocketAddr,
-    /// Length of the datagram.
-    pub bytes: usize,
-}
+use roster::{MemberKey, Roster};
 
 /// What the relay did since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +52,14 @@ pub struct RelayStatistics {
     /// Datagrams dropped because their connection id is unknown, they did not open, were seen before, or were
     /// malformed.
     pub datagrams_discarded: u64,
-    /// Media packets that could not wait any longer for the socket.
-    pub datagrams_shed: u64,
+    /// Datagrams dropped because their sender had sent more of their kind than one member may.
+    pub datagrams_throttled: u64,
+    /// Audio not forwarded because [`crate::limits::SPEAKERS_MAX`] others were heard.
+    pub audio_unheard: u64,
+    /// Audio datagrams for one receiver each that were too many to wait for the socket.
+    pub audio_shed: u64,
+    /// Video datagrams for one receiver each that were too many to wait for the socket.
+    pub video_shed: u64,
     /// Messages of the reliable channel handed on.
     pub messages_relayed: u64,
     /// Messages that went to nobody: not addressed to a member, above a limit, or to a member who does not read.
@@ -63,15 +70,18 @@ pub struct RelayStatistics {
 #[derive(Debug)]
 pub struct Relay {
     began: Instant,
-    members: BTreeMap<ConnectionId, Member>,
-    rooms: BTreeMap<RoomId, Vec<ConnectionId>>,
+    roster: Roster,
     forwards: Forwards,
     pipes: Pipes,
-    /// Members who may have a plaintext or a segment to send, each once.
-    ready: VecDeque<ConnectionId>,
+    /// Members who may have something other than audio to be sent to them, each once.
+    ready: VecDeque<MemberKey>,
+    /// Members who sent media since they came.
+    senders: Vec<MemberKey>,
+    /// Members whose messages wait for an allowance.
+    throttled: Vec<MemberKey>,
+    /// When the reliable channel of a member asked to be woken.
+    alarms: BTreeSet<(Instant, MemberKey)>,
     next_report: Instant,
-    /// No later than the first timeout of a reliable channel.
-    next_channel_timeout: Option<Instant>,
     statistics: RelayStatistics,
 }
 
@@ -80,34 +90,44 @@ impl Relay {
     pub fn new(now: Instant) -> Self {
         Self {
             began: now,
-            members: BTreeMap::new(),
-            rooms: BTreeMap::new(),
+            roster: Roster::default(),
             forwards: Forwards::default(),
             pipes: Pipes::default(),
             ready: VecDeque::new(),
+            senders: Vec::new(),
+            throttled: Vec::new(),
+            alarms: BTreeSet::new(),
             next_report: now + REPORT_INTERVAL,
-            next_channel_timeout: None,
             statistics: RelayStatistics::default(),
         }
     }
 
-    /// Gives a member a data plane. The member's address is not known before the first datagram that opens.
+    /// Gives a member a data plane. The member's address is not known before the first datagram that opens. Until
+    /// [`Relay::watch`] the member gets the video of everybody in the room.
     pub fn admit(&mut self, now: Instant, grant: Grant, secrets: &Secrets) {
-        self.members.insert(grant.connection_id, Member::new(now, grant, secrets));
-        self.rooms.entry(grant.room).or_default().push(grant.connection_id);
+        self.roster.insert(Member::new(now, grant, secrets));
+    }
+
+    /// From here on a member gets the video of these members of the room, and of nobody else.
+    pub fn watch(&mut self, connection: ConnectionId, members: Vec<MemberId>) {
+        if let Some(member) = self.roster.named(connection) {
+            member.watch(members);
+            let room = member.room;
+            self.roster.route(room);
+        }
     }
 
     /// Takes a member's data plane away: from here on the member neither sends nor receives a datagram.
     pub fn revoke(&mut self, connection: ConnectionId) {
-        let Some(member) = self.members.remove(&connection) else {
+        let Some((key, mut member)) = self.roster.remove(connection) else {
             return;
         };
-        if let Some(room) = self.rooms.get_mut(&member.room) {
-            room.retain(|id| *id != connection);
-            if room.is_empty() {
-                self.rooms.remove(&member.room);
-            }
+        member.forget_waiting(&mut self.forwards.audio, &mut self.forwards.video);
+        if let Some(alarm) = member.alarm {
+            self.alarms.remove(&(alarm, key));
         }
+        self.senders.retain(|other| *other != key);
+        self.throttled.retain(|other| *other != key);
         self.cut_pipes_of(connection);
     }
 
@@ -120,121 +140,87 @@ impl Relay {
     }
 
     fn handle_opened(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Malformed> {
-        let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
+        let bytes_on_wire = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
-        let member = self.members.get_mut(&header.connection_id).ok_or(Malformed)?;
+        let key = self.roster.key(header.connection_id).ok_or(Malformed)?;
+        let member = self.roster.member(key).ok_or(Malformed)?;
         let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
         if newest {
             member.address = Some(from);
         }
         let (kind, body) = Kind::split(plaintext)?;
-        let sender = member_id(member);
         match kind {
-            Kind::Audio => {
-                let (header, _) = AudioHeader::parse(body)?;
-                self.forward(now, sender, header.media, StreamKind::Audio, plaintext, bytes)
+            Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
+            Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
+            Kind::Segment if member.allowances.segments.take(now, 1) => {
+                self.handle_segment(now, header.connection_id, body)
             }
-            Kind::Video => {
-                let (header, ..) = VideoHeader::parse(body)?;
-                self.forward(now, sender, header.media, StreamKind::Video, plaintext, bytes)
-            }
-            Kind::Segment => self.handle_segment(now, header.connection_id, body),
-            Kind::Report => {
-                let report = Report::parse(body)?;
-                let (room, reporter) = (member.room, member.member);
-                self.hand_on_report(room, reporter, report);
-                Ok(())
-            }
-            Kind::Ping => {
-                member.answer(Kind::Pong, body)?;
-                self.mark_ready(header.connection_id);
-                Ok(())
-            }
+            Kind::Report | Kind::Ping if member.allowances.signals.take(now, 1) => self.handle_signal(key, kind, body),
             Kind::Pong => Ok(()),
+            Kind::Segment | Kind::Report | Kind::Ping => {
+                self.statistics.datagrams_throttled += 1;
+                Ok(())
+            }
         }
     }
 
-    /// Queues a media packet for the others in its sender's room.
-    fn forward(
-        &mut self,
-        now: Instant,
-        sender: (ConnectionId, MemberId),
-        media: MediaHeader,
-        kind: StreamKind,
-        plaintext: &[u8],
-        datagram_bytes: usize,
-    ) -> Result<(), Malformed> {
-        let (connection, id) = sender;
-        let member = self.members.get_mut(&connection).ok_or(Malformed)?;
-        member.uplink(kind).handle_packet(now, media.sequence, media.timestamp, datagram_bytes);
-        let shed = self.forwards.push(kind, connection, member.room, Ssrc::new(id, kind), plaintext);
-        self.statistics.datagrams_shed += shed;
+    fn handle_signal(&mut self, key: MemberKey, kind: Kind, body: &[u8]) -> Result<(), Malformed> {
+        let member = self.roster.member(key).ok_or(Malformed)?;
+        if kind == Kind::Ping {
+            member.answer(Kind::Pong, body)?;
+            self.mark_ready(key);
+            return Ok(());
+        }
+        let (room, reporter) = (member.room, member.member);
+        self.hand_on_report(room, reporter, Report::parse(body)?);
         Ok(())
     }
 
     /// Tells each sender how its streams arrive at `reporter`.
     fn hand_on_report(&mut self, room: RoomId, reporter: MemberId, report: Report<'_>) {
-        let Some(room) = self.rooms.get(&room) else {
-            return;
-        };
-        for block in report.blocks() {
-            let owner = block.ssrc.member();
-            let owner = room.iter().find(|id| self.members.get(id).is_some_and(|member| member.member == owner));
-            if let Some((id, member)) = owner.and_then(|id| Some((*id, self.members.get_mut(id)?)))
-                && member.member != reporter
-            {
-                member.queue(report_plaintext(reporter, &[block]));
-                if !std::mem::replace(&mut member.ready, true) {
-                    self.ready.push_back(id);
-                }
+        for block in report.blocks().filter(|block| block.ssrc.member() != reporter) {
+            if let Some(owner) = self.roster.in_room(room, block.ssrc.member()) {
+                self.queue_signal(owner, report_plaintext(reporter, &[block]));
             }
         }
     }
 
-    /// Writes the next datagram to the front of `buffer` ([`crate::limits::DATAGRAM_MAX_BYTES`] long), audio first,
-    /// then video, then reports and segments. Call until it answers `None`.
+    fn queue_signal(&mut self, key: MemberKey, plaintext: ShortPlaintext) {
+        if let Some(member) = self.roster.member(key) {
+            member.queue(plaintext);
+            self.mark_ready(key);
+        }
+    }
+
+    /// Writes the next datagrams for one receiver to the front of `buffer`: as many as it holds, which is one if it is
+    /// [`crate::limits::DATAGRAM_MAX_BYTES`] long. Audio goes first, then video, reports and segments of one member
+    /// after another. Call until it answers `None`.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let transmit = self.poll_forward(now, buffer).or_else(|| self.poll_ready(now, buffer))?;
-        self.statistics.datagrams_sent += 1;
+        let transmit = self.poll_audio(now, buffer).or_else(|| self.poll_ready(now, buffer))?;
+        self.statistics.datagrams_sent += transmit.datagrams() as u64;
         Some(transmit)
     }
 
-    fn poll_forward(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let send_time = SendTime(now.saturating_duration_since(self.began).as_micros() as u32);
-        while let Some(slot) = self.forwards.front() {
-            let receiver = next_receiver(slot, &self.rooms, &mut self.members);
-            let Some(receiver) = receiver else {
-                self.forwards.pop();
-                continue;
-            };
-            let (ssrc, plaintext) = (slot.ssrc, slot.plaintext());
-            let place = &mut buffer[Sealer::PLAINTEXT_OFFSET..][..plaintext.len()];
-            place.copy_from_slice(plaintext);
-            MediaHeader::stamp(&mut place[1..], ssrc, send_time);
-            let length = plaintext.len();
-            if let Some(transmit) = receiver.seal(buffer, length) {
-                return Some(transmit);
-            }
-        }
-        None
-    }
-
     fn poll_ready(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        while let Some(connection) = self.ready.pop_front() {
-            let Some(member) = self.members.get_mut(&connection) else {
+        let send_time = self.send_time(now);
+        while let Some(key) = self.ready.pop_front() {
+            let Some(member) = self.roster.member(key) else {
                 continue;
             };
-            match member.poll_transmit(now, buffer) {
-                Some(transmit) => {
-                    // To the back, so that members take turns.
-                    self.ready.push_back(connection);
-                    return Some(transmit);
-                }
+            let mut shed = 0;
+            let video = member.transmit_video(&mut self.forwards.video, send_time, buffer, &mut shed);
+            let transmit = video.or_else(|| member.transmit_own(now, buffer));
+            match transmit {
+                // To the back, so that members take turns.
+                Some(_) => self.ready.push_back(key),
                 None => {
                     member.ready = false;
-                    let timeout = member.reno.poll_timeout();
-                    self.note_channel_timeout(timeout);
+                    self.set_alarm(key);
                 }
+            }
+            self.count_shed(now, shed, crate::ids::StreamKind::Video);
+            if transmit.is_some() {
+                return transmit;
             }
         }
         None
@@ -242,10 +228,9 @@ impl Relay {
 
     /// When to call [`Relay::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.members.is_empty() {
-            return None;
-        }
-        Some(self.next_channel_timeout.map_or(self.next_report, |timeout| timeout.min(self.next_report)))
+        let reports = (!self.senders.is_empty() || !self.throttled.is_empty()).then_some(self.next_report);
+        let alarm = self.alarms.first().map(|(alarm, _)| *alarm);
+        reports.into_iter().chain(alarm).min()
     }
 
     /// Sends what is due: reports to senders, retransmissions of reliable channels.
@@ -255,65 +240,61 @@ impl Relay {
             self.report_uplinks(now);
             self.resume_throttled(now);
         }
-        if self.next_channel_timeout.is_some_and(|timeout| now >= timeout) {
-            self.next_channel_timeout = None;
-            self.handle_channel_timeouts(now);
-        }
+        self.handle_alarms(now);
     }
 
-    /// Tells each member how its own streams arrive here.
+    /// Tells each member who sends how its streams arrive here.
     fn report_uplinks(&mut self, now: Instant) {
-        for (id, member) in &mut self.members {
-            let plaintext = member.uplink_report(now);
-            if let Some(plaintext) = plaintext {
-                member.queue(plaintext);
-                if !std::mem::replace(&mut member.ready, true) {
-                    self.ready.push_back(*id);
-                }
+        for index in 0..self.senders.len() {
+            let key = self.senders[index];
+            if let Some(plaintext) = self.roster.member(key).and_then(|member| member.uplink_report(now)) {
+                self.queue_signal(key, plaintext);
             }
         }
     }
 
-    fn mark_ready(&mut self, connection: ConnectionId) {
-        if let Some(member) = self.members.get_mut(&connection)
+    fn mark_ready(&mut self, key: MemberKey) {
+        if let Some(member) = self.roster.member(key)
             && !std::mem::replace(&mut member.ready, true)
         {
-            self.ready.push_back(connection);
+            self.ready.push_back(key);
         }
     }
 
-    fn note_channel_timeout(&mut self, timeout: Option<Instant>) {
-        self.next_channel_timeout = match (self.next_channel_timeout, timeout) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+    /// Wakes a member's reliable channel when it asks for it, and at no other time.
+    fn set_alarm(&mut self, key: MemberKey) {
+        let Some(member) = self.roster.member(key) else { return };
+        let wanted = member.reno.poll_timeout();
+        if wanted == member.alarm {
+            return;
+        }
+        if let Some(alarm) = std::mem::replace(&mut member.alarm, wanted) {
+            self.alarms.remove(&(alarm, key));
+        }
+        self.alarms.extend(wanted.map(|alarm| (alarm, key)));
+    }
+
+    fn handle_alarms(&mut self, now: Instant) {
+        while let Some((alarm, key)) = self.alarms.first().copied()
+            && alarm <= now
+        {
+            self.alarms.pop_first();
+            if let Some(member) = self.roster.member(key) {
+                member.alarm = None;
+                self.handle_channel_timeout(now, key);
+            }
+        }
+    }
+
+    /// Whether more came of late than could be sent, so that something was shed. The hub then opens no new rooms here.
+    pub fn overloaded(&self, now: Instant) -> bool {
+        self.forwards.last_shed.is_some_and(|shed| now.saturating_duration_since(shed) < OVERLOAD_HOLD)
     }
 
     /// What was done since the start.
     pub fn statistics(&self) -> RelayStatistics {
-        RelayStatistics { members: self.members.len() as u64, ..self.statistics }
+        RelayStatistics { members: self.roster.len() as u64, ..self.statistics }
     }
-}
-
-fn member_id(member: &Member) -> (ConnectionId, MemberId) {
-    (member.connection, member.member)
-}
-
-/// The next member of the slot's room who is to get it: not its sender, and of known address.
-fn next_receiver<'a>(
-    slot: &mut Slot,
-    rooms: &BTreeMap<RoomId, Vec<ConnectionId>>,
-    members: &'a mut BTreeMap<ConnectionId, Member>,
-) -> Option<&'a mut Member> {
-    let room = rooms.get(&slot.room)?;
-    let sender = slot.sender;
-    let (skipped, id) = room
-        .iter()
-        .enumerate()
-        .skip(slot.next)
-        .find(|(_, id)| **id != sender && members.get(id).is_some_and(|member| member.address.is_some()))?;
-    slot.next = skipped + 1;
-    members.get_mut(id)
 }
 
 /// The plaintext of a report of at most two blocks.

@@ -14,6 +14,12 @@ impl SequenceNumber {
         Self(self.0.wrapping_add(1))
     }
 
+    /// The number `packets` before this one, modulo 2^16.
+    #[must_use]
+    pub fn minus(self, packets: u16) -> Self {
+        Self(self.0.wrapping_sub(packets))
+    }
+
     /// How many packets this one is ahead of `other`, -32,768..=32,767.
     pub fn distance(self, other: Self) -> i16 {
         self.0.wrapping_sub(other.0) as i16

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::ids::{ConnectionId, MemberId, RoomId};
 use crate::limits::{CHAT_MAX_BYTES, FILE_MAX_BYTES, FILE_NAME_MAX_BYTES};
 use crate::relay::Relay;
+use crate::relay::roster::MemberKey;
 use crate::reno::StreamId;
 use crate::reno::connection::Event;
 use crate::wire::Malformed;
@@ -54,41 +55,41 @@ impl Relay {
         connection: ConnectionId,
         segment: &[u8],
     ) -> Result<(), Malformed> {
-        let member = self.members.get_mut(&connection).ok_or(Malformed)?;
+        let member = self.roster.named(connection).ok_or(Malformed)?;
         member.reno.handle_segment(now, segment)?;
         self.handle_channel_events(now, connection);
-        self.mark_ready(connection);
+        self.mark_channel_ready(connection);
         Ok(())
     }
 
-    pub(super) fn handle_channel_timeouts(&mut self, now: Instant) {
-        let due = |timeout: Option<Instant>| timeout.is_some_and(|timeout| now >= timeout);
-        let members = self.members.iter().filter(|(_, member)| due(member.reno.poll_timeout()));
-        let members: Vec<_> = members.map(|(id, _)| *id).collect();
-        for connection in members {
-            if let Some(member) = self.members.get_mut(&connection) {
-                member.reno.handle_timeout(now);
-                self.handle_channel_events(now, connection);
-                self.mark_ready(connection);
-            }
-        }
-        let next = self.members.values().filter_map(|member| member.reno.poll_timeout()).min();
-        self.note_channel_timeout(next);
+    /// The reliable channel of a member asked to be woken now.
+    pub(super) fn handle_channel_timeout(&mut self, now: Instant, key: MemberKey) {
+        let Some(member) = self.roster.member(key) else { return };
+        member.reno.handle_timeout(now);
+        let connection = member.connection;
+        self.handle_channel_events(now, connection);
+        // Sending, or finding that there is nothing to send, sets the next alarm.
+        self.mark_ready(key);
     }
 
     /// Lets those read on who wrote too many messages a moment ago.
     pub(super) fn resume_throttled(&mut self, now: Instant) {
-        let mut throttled = Vec::new();
-        for (id, member) in &mut self.members {
-            if std::mem::take(&mut member.throttled) {
-                throttled.push(*id);
-            }
+        for key in std::mem::take(&mut self.throttled) {
+            let Some(member) = self.roster.member(key) else { continue };
+            member.throttled = false;
+            let connection = member.connection;
+            self.read_messages(now, connection);
         }
-        throttled.into_iter().for_each(|connection| self.read_messages(now, connection));
+    }
+
+    fn mark_channel_ready(&mut self, connection: ConnectionId) {
+        if let Some(key) = self.roster.key(connection) {
+            self.mark_ready(key);
+        }
     }
 
     fn handle_channel_events(&mut self, now: Instant, connection: ConnectionId) {
-        while let Some(event) = self.members.get_mut(&connection).and_then(|member| member.reno.poll_event()) {
+        while let Some(event) = self.roster.named(connection).and_then(|member| member.reno.poll_event()) {
             match event {
                 Event::Readable(StreamId::MESSAGES) => self.read_messages(now, connection),
                 Event::Readable(stream) => self.pump((connection, stream)),
@@ -107,15 +108,14 @@ impl Relay {
 
     fn read_messages(&mut self, now: Instant, connection: ConnectionId) {
         let mut buffer = [0; 2_048];
-        while let Some(member) = self.members.get_mut(&connection) {
+        while let Some(member) = self.roster.named(connection) {
             match member.framer.next_message::<Message>() {
                 Ok(Some(message)) => {
                     let from = (member.room, member.member);
-                    member.throttled = !member.messages.take(now, 1);
-                    let throttled = member.throttled;
+                    let throttled = !member.allowances.messages.take(now, 1);
                     self.route(from, connection, message);
                     if throttled {
-                        return;
+                        return self.throttle(connection);
                     }
                 }
                 Ok(None) => {
@@ -123,12 +123,22 @@ impl Relay {
                     let read = member.reno.read(StreamId::MESSAGES, &mut buffer[..wanted]);
                     member.framer.push(&buffer[..read.bytes]);
                     if read.bytes == 0 {
-                        return self.mark_ready(connection);
+                        return self.mark_channel_ready(connection);
                     }
                 }
                 // Whoever does not speak the protocol is not listened to any more; the window closes.
                 Err(Malformed) => return,
             }
+        }
+    }
+
+    /// The next report reads on, or a segment that comes before it.
+    fn throttle(&mut self, connection: ConnectionId) {
+        if let Some(key) = self.roster.key(connection)
+            && let Some(member) = self.roster.member(key)
+            && !std::mem::replace(&mut member.throttled, true)
+        {
+            self.throttled.push(key);
         }
     }
 
@@ -147,18 +157,18 @@ impl Relay {
         }
     }
 
-    fn receivers(&self, room: RoomId, sender: ConnectionId, to: Recipients) -> Vec<ConnectionId> {
-        let others = self.rooms.get(&room).into_iter().flatten().copied().filter(|id| *id != sender);
-        let wanted = |id: &ConnectionId| match to {
-            Recipients::Everyone => true,
-            Recipients::Member(wanted) => self.members.get(id).is_some_and(|member| member.member == wanted),
+    fn receivers(&mut self, room: RoomId, sender: ConnectionId, to: Recipients) -> Vec<ConnectionId> {
+        let keys = match to {
+            Recipients::Everyone => self.roster.room(room).map(|(room, _)| room.members.clone()).unwrap_or_default(),
+            Recipients::Member(member) => self.roster.in_room(room, member).into_iter().collect(),
         };
-        others.filter(wanted).collect()
+        let connections = keys.into_iter().filter_map(|key| self.roster.member(key).map(|member| member.connection));
+        connections.filter(|connection| *connection != sender).collect()
     }
 
     /// A member whose buffer is full has not read a megabyte of messages and is about to be found gone.
     fn deliver(&mut self, receiver: ConnectionId, bytes: &[u8]) {
-        let Some(member) = self.members.get_mut(&receiver) else {
+        let Some(member) = self.roster.named(receiver) else {
             return;
         };
         if member.reno.writable(StreamId::MESSAGES) < bytes.len() {
@@ -167,7 +177,7 @@ impl Relay {
         }
         member.reno.write(StreamId::MESSAGES, bytes);
         self.statistics.messages_relayed += 1;
-        self.mark_ready(receiver);
+        self.mark_channel_ready(receiver);
     }
 
     /// Moves what there is of a file from its sender's stream to its receiver's.
@@ -182,16 +192,16 @@ impl Relay {
         };
         let mut buffer = [0; 16 * 1_024];
         loop {
-            let Some(receiver) = self.members.get_mut(&sink.0) else { return };
+            let Some(receiver) = self.roster.named(sink.0) else { return };
             let room = receiver.reno.writable(sink.1).min(buffer.len());
             if room == 0 {
                 // Only a write that was cut short is followed by `Writable`, which goes on here.
                 receiver.reno.write(sink.1, &buffer[..1]);
                 break;
             }
-            let Some(sender) = self.members.get_mut(&source.0) else { return };
+            let Some(sender) = self.roster.named(source.0) else { return };
             let read = sender.reno.read(source.1, &mut buffer[..room]);
-            let Some(receiver) = self.members.get_mut(&sink.0) else { return };
+            let Some(receiver) = self.roster.named(sink.0) else { return };
             receiver.reno.write(sink.1, &buffer[..read.bytes]);
             if read.finished {
                 receiver.reno.finish(sink.1);
@@ -200,13 +210,13 @@ impl Relay {
                 break;
             }
         }
-        self.mark_ready(source.0);
-        self.mark_ready(sink.0);
+        self.mark_channel_ready(source.0);
+        self.mark_channel_ready(sink.0);
     }
 
     /// Reads the header of a file's stream and opens a stream to the receiver it names.
     fn open_sink(&mut self, source: End) -> Option<End> {
-        let sender = self.members.get_mut(&source.0)?;
+        let sender = self.roster.named(source.0)?;
         if sender.reno.readable(source.1) < FileStreamHeader::BYTES {
             return None;
         }
@@ -220,13 +230,13 @@ impl Relay {
             return None;
         };
         let header = FileStreamHeader { peer: from, transfer: header.transfer };
-        self.members.get_mut(&sink.0)?.reno.write(sink.1, &header.to_bytes());
+        self.roster.named(sink.0)?.reno.write(sink.1, &header.to_bytes());
         self.pipes.connect(source, sink);
         Some(sink)
     }
 
     fn open_stream(&mut self, receiver: ConnectionId) -> Option<End> {
-        let stream = self.members.get_mut(&receiver)?.reno.open()?;
+        let stream = self.roster.named(receiver)?.reno.open()?;
         Some((receiver, stream))
     }
 
@@ -239,10 +249,10 @@ impl Relay {
 
     fn source_gave_up(&mut self, source: End) {
         if let Some(sink) = self.pipes.remove(source)
-            && let Some(receiver) = self.members.get_mut(&sink.0)
+            && let Some(receiver) = self.roster.named(sink.0)
         {
             receiver.reno.reset(sink.1);
-            self.mark_ready(sink.0);
+            self.mark_channel_ready(sink.0);
         }
     }
 
@@ -254,9 +264,9 @@ impl Relay {
 
     fn stop_source(&mut self, source: End) {
         self.pipes.remove(source);
-        if let Some(sender) = self.members.get_mut(&source.0) {
+        if let Some(sender) = self.roster.named(source.0) {
             sender.reno.stop(source.1);
-            self.mark_ready(source.0);
+            self.mark_channel_ready(source.0);
         }
     }
 

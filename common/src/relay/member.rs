@@ -7,15 +7,25 @@ use std::time::Instant;
 use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
+use crate::limits::{
+    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, PLAINTEXT_MAX_BYTES, SEGMENTS_BURST, SEGMENTS_PER_SEC,
+    SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST, VIDEO_BYTES_PER_SEC,
+};
 use crate::media::jitter::ReceptionStatistics;
-use crate::relay::{Transmit, report_plaintext};
+use crate::relay::group::{Group, Transmit};
+use crate::relay::packets::{Queue, Ring};
+use crate::relay::report_plaintext;
+use crate::relay::roster::MemberKey;
+use crate::relay::speakers::Loudness;
 use crate::reno::connection::Connection;
 use crate::seal::{Opener, Sealer, Secrets};
+use crate::sequence::{SendTime, SequenceNumber};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
+use crate::wire::media::MediaHeader;
 use crate::wire::message::MessageFramer;
 
-/// Keys, address and channel of one member.
+/// Keys, address, queues and channel of one member.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) connection: ConnectionId,
@@ -25,16 +35,86 @@ pub(super) struct Member {
     sealer: Sealer,
     /// Where the newest datagram that opened came from.
     pub(super) address: Option<SocketAddr>,
+    /// Audio of others that waits to be sent to this member.
+    pub(super) audio: Queue,
+    /// Video of others that waits to be sent to this member.
+    pub(super) video: Queue,
+    /// Stands in the list of members with audio waiting.
+    pub(super) audio_ready: bool,
+    /// Stands in the relay's list of members with something else to send.
+    pub(super) ready: bool,
+    /// Those who get this member's video.
+    pub(super) watchers: Vec<MemberKey>,
+    /// Whose video this member wants, in order; `None` before it said so, which means everybody's.
+    watched: Option<Vec<MemberId>>,
+    /// Sent media since it came.
+    pub(super) sends: bool,
+    pub(super) loudness: Loudness,
+    pub(super) numbering: Numbering,
+    pub(super) allowances: Allowances,
     pub(super) reno: Connection,
+    /// When `reno` asked to be woken, as it stands in the relay's list.
+    pub(super) alarm: Option<Instant>,
     pub(super) framer: MessageFramer,
-    pub(super) messages: Allowance,
     /// Wrote more messages than allowed; read on at the next tick.
     pub(super) throttled: bool,
-    /// Stands in the relay's list of members with something to send.
-    pub(super) ready: bool,
-    audio: Option<ReceptionStatistics>,
-    video: Option<ReceptionStatistics>,
+    audio_uplink: Option<ReceptionStatistics>,
+    video_uplink: Option<ReceptionStatistics>,
     plaintexts: VecDeque<ShortPlaintext>,
+}
+
+/// What a member may send, by kind: who floods with one thing hurts nobody, and not even his own voice.
+#[derive(Debug)]
+pub(super) struct Allowances {
+    pub(super) audio: Allowance,
+    pub(super) video_bytes: Allowance,
+    pub(super) segments: Allowance,
+    /// Reports and pings.
+    pub(super) signals: Allowance,
+    /// Messages of the reliable channel; more wait.
+    pub(super) messages: Allowance,
+}
+
+impl Allowances {
+    fn new(now: Instant) -> Self {
+        Self {
+            audio: Allowance::new(now, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC),
+            video_bytes: Allowance::new(now, VIDEO_BYTES_BURST, VIDEO_BYTES_PER_SEC),
+            segments: Allowance::new(now, SEGMENTS_BURST, SEGMENTS_PER_SEC),
+            signals: Allowance::new(now, SIGNALS_BURST, SIGNALS_PER_SEC),
+            messages: Allowance::new(now, MESSAGE_BURST, MESSAGES_PER_SEC),
+        }
+    }
+}
+
+/// Numbers a member's audio for its receivers, who see no gap where the relay left something out on purpose.
+#[derive(Debug, Default)]
+pub(super) struct Numbering {
+    /// What the numbers told are behind the sender's.
+    behind: u16,
+    newest: Option<SequenceNumber>,
+    leaving_out: bool,
+}
+
+impl Numbering {
+    /// A packet is not forwarded.
+    pub(super) fn leave_out(&mut self) {
+        self.leaving_out = true;
+    }
+
+    /// The number under which a packet is forwarded. What was lost on its way here remains a gap.
+    pub(super) fn number(&mut self, sequence: SequenceNumber) -> SequenceNumber {
+        if std::mem::take(&mut self.leaving_out)
+            && let Some(newest) = self.newest
+        {
+            self.behind = sequence.minus(newest.next().0).0;
+        }
+        let number = sequence.minus(self.behind);
+        if self.newest.is_none_or(|newest| number.distance(newest) > 0) {
+            self.newest = Some(number);
+        }
+        number
+    }
 }
 
 /// Messages a member may write at once on the reliable channel, and per second in the long run; more waits.
@@ -52,30 +132,54 @@ impl Member {
             opener: Opener::new(grant.suite, &secrets.up),
             sealer: Sealer::new(grant.suite, &secrets.down, grant.connection_id),
             address: None,
-            reno: Connection::new(now),
-            framer: MessageFramer::new(),
-            messages: Allowance::new(now, MESSAGE_BURST, MESSAGES_PER_SEC),
-            throttled: false,
+            audio: Queue::default(),
+            video: Queue::default(),
+            audio_ready: false,
             ready: false,
-            audio: None,
-            video: None,
+            watchers: Vec::new(),
+            watched: None,
+            sends: false,
+            loudness: Loudness::default(),
+            numbering: Numbering::default(),
+            allowances: Allowances::new(now),
+            reno: Connection::new(now),
+            alarm: None,
+            framer: MessageFramer::new(),
+            throttled: false,
+            audio_uplink: None,
+            video_uplink: None,
             plaintexts: VecDeque::new(),
         }
+    }
+
+    /// From here on this member gets the video of these, and of nobody else.
+    pub(super) fn watch(&mut self, mut members: Vec<MemberId>) {
+        members.sort_unstable();
+        self.watched = Some(members);
+    }
+
+    pub(super) fn watches(&self, member: MemberId) -> bool {
+        self.watched.as_ref().is_none_or(|watched| watched.binary_search(&member).is_ok())
+    }
+
+    /// The list of watchers, to be made anew, and who they watch.
+    pub(super) fn take_watchers(&mut self) -> (MemberId, Vec<MemberKey>) {
+        (self.member, std::mem::take(&mut self.watchers))
     }
 
     /// How this member's stream of that kind arrives here.
     pub(super) fn uplink(&mut self, kind: StreamKind) -> &mut ReceptionStatistics {
         let statistics = match kind {
-            StreamKind::Audio => &mut self.audio,
-            StreamKind::Video => &mut self.video,
+            StreamKind::Audio => &mut self.audio_uplink,
+            StreamKind::Video => &mut self.video_uplink,
         };
         statistics.get_or_insert_with(|| ReceptionStatistics::new(Ssrc::new(self.member, kind)))
     }
 
     /// A report on the streams this member has sent, or `None` before the first packet.
     pub(super) fn uplink_report(&mut self, now: Instant) -> Option<ShortPlaintext> {
-        let audio = self.audio.as_mut().map(|statistics| statistics.report(now));
-        let video = self.video.as_mut().map(|statistics| statistics.report(now));
+        let audio = self.audio_uplink.as_mut().map(|statistics| statistics.report(now));
+        let video = self.video_uplink.as_mut().map(|statistics| statistics.report(now));
         match (audio, video) {
             (Some(audio), Some(video)) => Some(report_plaintext(MemberId::SERVER, &[audio, video])),
             (one, other) => Some(report_plaintext(MemberId::SERVER, &[one.or(other)?])),
@@ -99,25 +203,90 @@ impl Member {
         Ok(())
     }
 
-    /// The next report, answer or segment to this member.
-    pub(super) fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        self.address?;
-        let plaintext = &mut buffer[Sealer::PLAINTEXT_OFFSET..][..crate::limits::PLAINTEXT_MAX_BYTES];
-        let length = match self.plaintexts.pop_front() {
-            Some(short) => short.write(plaintext),
-            None => {
-                plaintext[0] = Kind::Segment as u8;
-                1 + self.reno.poll_transmit(now, &mut plaintext[1..])?
-            }
-        };
-        self.seal(buffer, length)
+    /// Audio of others, as much as one group takes.
+    pub(super) fn transmit_audio(
+        &mut self,
+        ring: &mut Ring,
+        send_time: SendTime,
+        buffer: &mut [u8],
+        shed: &mut u64,
+    ) -> Option<Transmit> {
+        let mut group = Group::new(buffer);
+        fill(&mut group, (&mut self.audio, ring), &mut self.sealer, send_time, shed);
+        group.finish(self.address?)
     }
 
-    /// Seals a plaintext that stands in its place in `buffer`.
-    pub(super) fn seal(&mut self, buffer: &mut [u8], plaintext_bytes: usize) -> Option<Transmit> {
+    /// Video of others, as much as one group takes.
+    pub(super) fn transmit_video(
+        &mut self,
+        ring: &mut Ring,
+        send_time: SendTime,
+        buffer: &mut [u8],
+        shed: &mut u64,
+    ) -> Option<Transmit> {
+        let mut group = Group::new(buffer);
+        fill(&mut group, (&mut self.video, ring), &mut self.sealer, send_time, shed);
+        group.finish(self.address?)
+    }
+
+    /// The next reports and answers to this member, or else segments.
+    pub(super) fn transmit_own(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         let to = self.address?;
-        let bytes = self.sealer.seal(buffer, plaintext_bytes)?;
-        Some(Transmit { to, bytes })
+        let mut group = Group::new(buffer);
+        self.fill_signals(&mut group);
+        if group.is_empty() {
+            self.fill_segments(now, &mut group);
+        }
+        group.finish(to)
+    }
+
+    fn fill_signals(&mut self, group: &mut Group<'_>) {
+        while let Some(short) = self.plaintexts.front()
+            && let Some(room) = group.room(short.length)
+        {
+            short.write(&mut room[Sealer::PLAINTEXT_OFFSET..]);
+            let length = self.sealer.seal(room, short.length);
+            self.plaintexts.pop_front();
+            group.push(length.unwrap_or_default());
+        }
+    }
+
+    /// Segments of full length make a group; any other one is the last of it.
+    fn fill_segments(&mut self, now: Instant, group: &mut Group<'_>) {
+        while let Some(room) = group.room_for_any() {
+            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES];
+            plaintext[0] = Kind::Segment as u8;
+            let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
+            let length = self.sealer.seal(room, 1 + bytes);
+            group.push(length.unwrap_or_default());
+        }
+    }
+
+    /// What this member leaves behind in the rings.
+    pub(super) fn forget_waiting(&mut self, audio: &mut Ring, video: &mut Ring) {
+        self.audio.clear(audio);
+        self.video.clear(video);
+    }
+}
+
+/// Seals what waits in a queue into a group, until one of them ends.
+fn fill(
+    group: &mut Group<'_>,
+    from: (&mut Queue, &mut Ring),
+    sealer: &mut Sealer,
+    send_time: SendTime,
+    shed: &mut u64,
+) {
+    let (queue, ring) = from;
+    while let Some(packet) = queue.front(ring, shed)
+        && let Some(room) = group.room(packet.len())
+    {
+        let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
+        place.copy_from_slice(packet);
+        MediaHeader::stamp(&mut place[1..], send_time);
+        let length = sealer.seal(room, packet.len());
+        queue.pop(ring);
+        group.push(length.unwrap_or_default());
     }
 }
 
@@ -144,8 +313,7 @@ impl ShortPlaintext {
         Self { bytes, length: 1 + body.len() }
     }
 
-    fn write(self, plaintext: &mut [u8]) -> usize {
+    fn write(&self, plaintext: &mut [u8]) {
         plaintext[..self.length].copy_from_slice(&self.bytes[..self.length]);
-        self.length
     }
 }

@@ -205,19 +205,6 @@ fn a_message_above_the_limit_is_dropped_and_the_channel_lives_on() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_the_oldest_video_goes_first() {
-    let mut forwards = Forwards::default();
-    let ssrc = Ssrc::new(MemberId(1), StreamKind::Video);
-    let mut push = |kind, byte| forwards.push(kind, ConnectionId(1), RoomId(1), ssrc, &[byte; 8]);
-    let most = crate::limits::RELAY_QUEUE_DATAGRAMS;
-    assert_eq!((0..most).map(|n| push(StreamKind::Video, n as u8)).sum::<u64>(), 0);
-    assert_eq!(push(StreamKind::Audio, 200), 1);
-    assert_eq!(forwards.front().unwrap().plaintext()[0], 200, "audio goes before video");
-    forwards.pop();
-    assert_eq!(forwards.front().unwrap().plaintext()[0], 1, "the oldest video was shed");
-}
-
-#[test]
 fn random_bytes_are_dropped_without_an_answer() {
     use rand::{Rng, SeedableRng};
     let mut bench = Bench::new(&[1, 1]);

@@ -7,7 +7,7 @@
 //! +---------------------------------------------------------------+
 //! |                       SSRC (stamped by the relay)             |
 //! +-------------------------------+-------------------------------+
-//! |        sequence number        |  send time, µs (stamped       |
+//! |  sequence number (by relay)   |  send time, µs (stamped       |
 //! +-------------------------------+-------------------------------+
 //! |  by each hop)                 |  media timestamp              |
 //! +-------------------------------+-------------------------------+
@@ -49,9 +49,15 @@ impl MediaHeader {
         Self::read(&mut Reader::new(body))
     }
 
-    /// Writes who sent a packet over what the sender claimed. `body` is a packet that was parsed.
-    pub fn stamp(body: &mut [u8], ssrc: Ssrc, send_time: SendTime) {
+    /// Writes who sent a packet, and its number in the stream, over what the sender claimed. `body` is a packet that
+    /// was parsed.
+    pub fn rename(body: &mut [u8], ssrc: Ssrc, sequence: SequenceNumber) {
         body[..4].copy_from_slice(&ssrc.to_wire().to_be_bytes());
+        body[4..6].copy_from_slice(&sequence.0.to_be_bytes());
+    }
+
+    /// Writes when this hop sends a packet that was parsed.
+    pub fn stamp(body: &mut [u8], send_time: SendTime) {
         body[6..10].copy_from_slice(&send_time.0.to_be_bytes());
     }
 
@@ -374,11 +380,12 @@ mod tests {
     fn the_stamp_replaces_what_the_sender_claimed() {
         let mut body = [7; 64];
         video().write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut body);
-        MediaHeader::stamp(&mut body, Ssrc::new(MemberId(8), StreamKind::Video), SendTime(77));
+        MediaHeader::rename(&mut body, Ssrc::new(MemberId(8), StreamKind::Video), SequenceNumber(5));
+        MediaHeader::stamp(&mut body, SendTime(77));
         let (header, ..) = VideoHeader::parse(&body).unwrap();
         assert_eq!(header.media.ssrc.member(), MemberId(8));
         assert_eq!(header.media.send_time, SendTime(77));
-        assert_eq!(header.media.sequence, SequenceNumber(0x1122));
+        assert_eq!(header.media.sequence, SequenceNumber(5));
         assert_eq!(header.media.timestamp, MediaTime(0x7788_99aa));
     }
 

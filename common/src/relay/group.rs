@@ -1,0 +1,111 @@
+//! Datagrams for one receiver, next to each other in a buffer, as one system call can send them.
+
+use std::net::SocketAddr;
+
+use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES};
+
+/// Datagrams to be sent: the first `bytes` of the buffer, cut into pieces of `datagram_bytes`, all to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Length of all datagrams together.
+    pub bytes: usize,
+    /// Length of each datagram but the last, which may be shorter; what UDP_SEGMENT is told (Linux `udp(7)`).
+    pub datagram_bytes: usize,
+}
+
+impl Transmit {
+    /// How many datagrams there are, at least one.
+    pub fn datagrams(&self) -> usize {
+        self.bytes.div_ceil(self.datagram_bytes)
+    }
+}
+
+/// What a datagram has beyond its plaintext.
+const SEALING_BYTES: usize = DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES;
+
+/// A [`Transmit`] being written.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    buffer: &'a mut [u8],
+    bytes: usize,
+    /// Of the first datagram; 0 before it.
+    datagram_bytes: usize,
+    /// A shorter datagram was the last.
+    closed: bool,
+}
+
+impl<'a> Group<'a> {
+    /// An empty one; it takes what the buffer holds.
+    pub(super) fn new(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, bytes: 0, datagram_bytes: 0, closed: false }
+    }
+
+    /// Room for the next datagram if its plaintext is this long, or `None` when it has to wait for another group.
+    pub(super) fn room(&mut self, plaintext_bytes: usize) -> Option<&mut [u8]> {
+        let length = plaintext_bytes + SEALING_BYTES;
+        let fits = length <= self.buffer.len() - self.bytes && (self.bytes == 0 || length <= self.datagram_bytes);
+        (fits && !self.closed).then(|| &mut self.buffer[self.bytes..][..length])
+    }
+
+    /// Room for a datagram whose length shows only when it is written: a full one fits.
+    pub(super) fn room_for_any(&mut self) -> Option<&mut [u8]> {
+        self.room(DATAGRAM_MAX_BYTES - SEALING_BYTES)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The room that was given holds a datagram of this length now; 0 when it could not be sealed.
+    pub(super) fn push(&mut self, datagram_bytes: usize) {
+        if datagram_bytes == 0 {
+            return;
+        }
+        if self.bytes == 0 {
+            self.datagram_bytes = datagram_bytes;
+        }
+        self.closed = datagram_bytes < self.datagram_bytes;
+        self.bytes += datagram_bytes;
+    }
+
+    /// What was written, or `None` when that is nothing.
+    pub(super) fn finish(self, to: SocketAddr) -> Option<Transmit> {
+        (self.bytes > 0).then_some(Transmit { to, bytes: self.bytes, datagram_bytes: self.datagram_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths of the datagrams that a group took of those offered.
+    fn taken(buffer: usize, plaintexts: &[usize]) -> Option<Transmit> {
+        let mut buffer = vec![0; buffer];
+        let mut group = Group::new(&mut buffer);
+        for bytes in plaintexts {
+            let Some(room) = group.room(*bytes) else { break };
+            let length = room.len();
+            group.push(length);
+        }
+        group.finish(SocketAddr::from(([10, 0, 0, 1], 4_000)))
+    }
+
+    #[test]
+    fn equal_datagrams_and_a_shorter_last_one_make_a_group() {
+        let transmit = taken(4_000, &[100, 100, 60, 60]).unwrap();
+        assert_eq!((transmit.bytes, transmit.datagram_bytes, transmit.datagrams()), (131 + 131 + 91, 131, 3));
+    }
+
+    #[test]
+    fn a_longer_one_waits_for_the_next_group() {
+        assert_eq!(taken(4_000, &[60, 100]).unwrap().datagrams(), 1);
+    }
+
+    #[test]
+    fn a_group_ends_with_its_buffer() {
+        assert_eq!(taken(300, &[100, 100, 100]).unwrap().datagrams(), 2);
+        assert_eq!(taken(100, &[100]), None);
+    }
+}

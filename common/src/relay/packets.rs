@@ -1,0 +1,169 @@
+//! Media packets between the socket that brought them and the receivers who get them.
+//!
+//! A packet is kept once, in a ring, however many are to get it; each receiver has a queue of places in that ring. So
+//! forwarding to 49 copies nothing 49 times before it has to be sealed 49 times. Where more waits than the ring holds,
+//! the oldest packet makes room, and its place in the queues leads nowhere from then on.
+
+use std::collections::VecDeque;
+
+use crate::limits::PLAINTEXT_MAX_BYTES;
+
+/// Where a packet is in its [`Ring`]: how many came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
+
+/// The newest packets of one kind, of all rooms.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// A slot of [`PLAINTEXT_MAX_BYTES`] for each packet.
+    bytes: Vec<u8>,
+    /// Bytes of the packet in each slot.
+    lengths: Vec<u16>,
+    /// The place that stands in slot 0.
+    base: u64,
+    /// The place of the packet to come.
+    next: u64,
+    /// Places that stand in queues.
+    waiting: usize,
+}
+
+impl Ring {
+    /// Room for `slots` packets. Memory that no packet ever needed is not touched.
+    pub(super) fn new(slots: usize) -> Self {
+        Self { bytes: vec![0; slots * PLAINTEXT_MAX_BYTES], lengths: vec![0; slots], base: 0, next: 0, waiting: 0 }
+    }
+
+    /// Keeps a packet of at most [`PLAINTEXT_MAX_BYTES`].
+    pub(super) fn push(&mut self, packet: &[u8]) -> Place {
+        if self.waiting == 0 {
+            // Nobody looks back, so the slots that are still in the cache are used again.
+            self.base = self.next;
+        }
+        let slot = self.slot(self.next);
+        self.bytes[slot * PLAINTEXT_MAX_BYTES..][..packet.len()].copy_from_slice(packet);
+        self.lengths[slot] = packet.len() as u16;
+        self.next += 1;
+        Place(self.next - 1)
+    }
+
+    /// The packet at a place, or `None` when it had to make room.
+    fn packet(&self, place: Place) -> Option<&[u8]> {
+        if self.next - place.0 > self.lengths.len() as u64 {
+            return None;
+        }
+        let slot = self.slot(place.0);
+        Some(&self.bytes[slot * PLAINTEXT_MAX_BYTES..][..usize::from(self.lengths[slot])])
+    }
+
+    fn slot(&self, place: u64) -> usize {
+        ((place - self.base) % self.lengths.len() as u64) as usize
+    }
+}
+
+/// What waits for one receiver, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Queue(VecDeque<Place>);
+
+impl Queue {
+    /// Queues a packet of `ring`; at most `most` wait, and the oldest makes room. Answers how many were shed.
+    pub(super) fn push(&mut self, ring: &mut Ring, place: Place, most: usize) -> u64 {
+        let full = self.0.len() >= most;
+        if full {
+            self.0.pop_front();
+        } else {
+            ring.waiting += 1;
+        }
+        self.0.push_back(place);
+        u64::from(full)
+    }
+
+    /// The oldest packet. Those before it that are no more are dropped and counted in `shed`.
+    pub(super) fn front<'a>(&mut self, ring: &'a mut Ring, shed: &mut u64) -> Option<&'a [u8]> {
+        while let Some(place) = self.0.front() {
+            if ring.packet(*place).is_some() {
+                break;
+            }
+            *shed += 1;
+            self.pop(ring);
+        }
+        ring.packet(*self.0.front()?)
+    }
+
+    /// The packet that [`Queue::front`] gave is done with.
+    pub(super) fn pop(&mut self, ring: &mut Ring) {
+        if self.0.pop_front().is_some() {
+            ring.waiting -= 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets what waits.
+    pub(super) fn clear(&mut self, ring: &mut Ring) {
+        ring.waiting -= self.0.len();
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_receivers_get_a_packet_that_is_kept_once() {
+        let mut ring = Ring::new(4);
+        let (mut one, mut other, mut shed) = (Queue::default(), Queue::default(), 0);
+        let place = ring.push(&[7; 100]);
+        for queue in [&mut one, &mut other] {
+            assert_eq!(queue.push(&mut ring, place, 8), 0);
+            assert_eq!(queue.front(&mut ring, &mut shed), Some(&[7; 100][..]));
+        }
+        one.pop(&mut ring);
+        other.pop(&mut ring);
+        assert_eq!(one.front(&mut ring, &mut shed), None);
+        assert_eq!((shed, ring.waiting), (0, 0));
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_oldest() {
+        let mut ring = Ring::new(8);
+        let (mut queue, mut shed) = (Queue::default(), 0);
+        let dropped: u64 = (0..5)
+            .map(|byte| {
+                let place = ring.push(&[byte]);
+                queue.push(&mut ring, place, 3)
+            })
+            .sum();
+        assert_eq!((dropped, queue.front(&mut ring, &mut shed)), (2, Some(&[2][..])));
+        queue.clear(&mut ring);
+        assert_eq!((shed, ring.waiting), (0, 0));
+    }
+
+    #[test]
+    fn what_the_ring_lost_is_skipped_and_counted() {
+        let mut ring = Ring::new(4);
+        let (mut queue, mut shed) = (Queue::default(), 0);
+        for byte in 0..6 {
+            let place = ring.push(&[byte]);
+            queue.push(&mut ring, place, 100);
+        }
+        assert_eq!(queue.front(&mut ring, &mut shed), Some(&[2][..]));
+        assert_eq!(shed, 2);
+    }
+
+    #[test]
+    fn slots_are_used_again_once_nobody_waits() {
+        let mut ring = Ring::new(4);
+        let (mut queue, mut shed) = (Queue::default(), 0);
+        for byte in 0..9 {
+            let place = ring.push(&[byte]);
+            queue.push(&mut ring, place, 4);
+            assert_eq!(ring.slot(place.0), 0);
+            assert_eq!(queue.front(&mut ring, &mut shed), Some(&[byte][..]));
+            queue.pop(&mut ring);
+        }
+        assert_eq!(shed, 0);
+    }
+}
