@@ -4,6 +4,11 @@
 //! new room. Whatever does not fit the state a connection is in closes it. Only the step to `Seated` makes a
 //! connection id and, by [`Output::Admit`], keys and a route: before it a guest has nothing but a name at a door.
 
+mod drain;
+mod limits;
+mod operator;
+mod statistics;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -15,8 +20,7 @@ use crate::allowance::Allowance;
 use crate::door::{Door, Source};
 use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
 use crate::limits::{
-    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT, ROOMS_MAX,
-    ROOMS_PER_SOURCE,
+    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT,
 };
 use crate::names;
 use crate::room::{Knock, Room, Seat};
@@ -24,6 +28,10 @@ use crate::wire::control::{
     Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Refusal,
     ServerMessage,
 };
+
+pub use limits::HubLimits;
+pub use operator::{MemberSummary, RoomSummary};
+pub use statistics::{HubStatistics, Refusals};
 
 /// What the shell has to do. The order matters: a member's keys are in place before the member hears of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +66,7 @@ pub struct Grant {
 pub struct Hub {
     rng: StdRng,
     aes: bool,
+    limits: HubLimits,
     door: Door,
     connections: BTreeMap<ControlId, Connection>,
     rooms: BTreeMap<RoomId, Room>,
@@ -65,6 +74,9 @@ pub struct Hub {
     last_room: u32,
     outputs: VecDeque<Output>,
     next_tick: Option<Instant>,
+    /// When a server that is to stop stops at the latest.
+    drain_until: Option<Instant>,
+    statistics: HubStatistics,
 }
 
 #[derive(Debug)]
@@ -87,9 +99,15 @@ impl Hub {
     /// A hub without rooms. `seed` must come from the operating system's random source: room codes and connection
     /// ids are drawn from it (ChaCha12). `aes` says whether this processor has AES instructions.
     pub fn new(seed: [u8; 32], aes: bool) -> Self {
+        Self::with_limits(seed, aes, HubLimits::default())
+    }
+
+    /// The same with limits of its own.
+    pub fn with_limits(seed: [u8; 32], aes: bool, limits: HubLimits) -> Self {
         Self {
             rng: StdRng::from_seed(seed),
             aes,
+            limits: limits.within_bounds(),
             door: Door::default(),
             connections: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -97,6 +115,8 @@ impl Hub {
             last_room: 0,
             outputs: VecDeque::new(),
             next_tick: None,
+            drain_until: None,
+            statistics: HubStatistics::default(),
         }
     }
 
@@ -107,12 +127,17 @@ impl Hub {
 
     /// When to call [`Hub::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_tick.filter(|_| !self.connections.is_empty())
+        self.next_tick.filter(|_| !self.connections.is_empty()).into_iter().chain(self.drain_until).min()
     }
 
     /// How many rooms there are, and how many members in all of them.
     pub fn occupancy(&self) -> (usize, usize) {
         (self.rooms.len(), self.rooms.values().map(|room| room.members().len()).sum())
+    }
+
+    /// What was counted since the hub began.
+    pub fn statistics(&self) -> HubStatistics {
+        self.statistics
     }
 
     /// A connection finished its TLS handshake.
@@ -145,12 +170,12 @@ impl Hub {
             (State::Fresh { since }, ClientMessage::Hello { version, aes }) => {
                 self.greet(control, since, version, aes);
             }
-            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => self.create(control, &name, aes),
+            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => self.create(now, control, &name, aes),
             (State::Greeted { aes, .. }, ClientMessage::Knock { code, name }) => {
                 self.knock(now, control, code, &name, aes);
             }
             (State::Seated { room, member, .. }, ClientMessage::Act(action)) => {
-                self.act(control, room, member, action);
+                self.act(now, control, room, member, action);
             }
             (State::Seated { room, member, .. }, ClientMessage::SetMedia(media)) => {
                 self.set_media(room, member, media);
@@ -203,23 +228,28 @@ impl Hub {
         }
     }
 
-    fn create(&mut self, control: ControlId, name: &str, aes: bool) {
-        match self.open_room(control, name) {
-            Ok(room) => self.seat(control, room, MemberId(1), aes),
+    fn create(&mut self, now: Instant, control: ControlId, name: &str, aes: bool) {
+        match self.open_room(now, control, name) {
+            Ok(room) => self.seat(now, control, room, MemberId(1), aes),
             Err(refusal) => self.refuse(control, refusal),
         }
     }
 
-    fn open_room(&mut self, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
+    fn open_room(&mut self, now: Instant, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
+        if self.draining() {
+            return Err(Refusal::Draining);
+        }
         let name = names::clean_name(name).filter(|name| !names::is_reserved(name)).ok_or(Refusal::NameInvalid)?;
-        if self.rooms.len() >= ROOMS_MAX || self.rooms_of_source(control) >= ROOMS_PER_SOURCE {
+        if self.rooms.len() >= self.limits.rooms || self.rooms_of_source(control) >= self.limits.rooms_per_source {
             return Err(Refusal::ServerFull);
         }
         let code = self.draw_code();
         self.last_room += 1;
         let id = RoomId(self.last_room);
-        self.rooms.insert(id, Room::new(code, Seat { control, name, media: MediaState::default() }));
+        let host = Seat { control, name, media: MediaState::default(), since: now };
+        self.rooms.insert(id, Room::new(code, host, self.limits.members_per_room));
         self.codes.insert(code, id);
+        self.statistics.rooms_opened += 1;
         Ok(id)
     }
 
@@ -231,7 +261,7 @@ impl Hub {
         self.rooms.values().filter(|room| host(room) == own).count()
     }
 
-    /// A code no room has. At most [`ROOMS_MAX`] of a million are taken, so this ends soon.
+    /// A code no room has. At most [`crate::limits::ROOMS_MAX`] of a million are taken, so this ends soon.
     fn draw_code(&mut self) -> RoomCode {
         loop {
             let code = RoomCode::new(self.rng.random_range(0..RoomCode::COUNT)).expect("the range is that of codes");
@@ -244,6 +274,7 @@ impl Hub {
     fn knock(&mut self, now: Instant, control: ControlId, code: RoomCode, name: &str, aes: bool) {
         match self.knock_at(now, control, code, name) {
             Ok((room, knock, name)) => {
+                self.statistics.knocks += 1;
                 self.set_state(control, State::Knocking { room, knock, aes });
                 self.send(control, ServerMessage::Knocking);
                 self.tell_host(room, ServerMessage::KnockArrived { knock, name });
@@ -274,7 +305,7 @@ impl Hub {
     }
 
     /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
-    fn seat(&mut self, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
+    fn seat(&mut self, now: Instant, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
         let suite = if aes && self.aes { CipherSuite::Aes256Gcm } else { CipherSuite::ChaCha20Poly1305 };
         let connection_id = ConnectionId(self.rng.random());
         self.set_state(control, State::Seated { room, member, connection_id });
@@ -287,25 +318,26 @@ impl Hub {
             return;
         };
         self.send(control, ServerMessage::Admitted(admission));
+        self.tell_of_drain(now, control);
         self.tell_others(room, member, &ServerMessage::MemberJoined(newcomer));
     }
 
-    fn act(&mut self, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
+    fn act(&mut self, now: Instant, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
         let allowed = self.rooms.get(&room).is_some_and(|place| place.may(actor, action));
-        if !allowed || !self.perform(room, action) {
+        if !allowed || !self.perform(now, room, action) {
             self.send(control, ServerMessage::NotAllowed(action));
         }
     }
 
     /// Does what [`Room::may`] allowed; answers `false` when what it names is not there.
-    fn perform(&mut self, room: RoomId, action: Action) -> bool {
+    fn perform(&mut self, now: Instant, room: RoomId, action: Action) -> bool {
         match action {
-            Action::Admit(knock) => self.admit(room, knock),
+            Action::Admit(knock) => self.admit(now, room, knock),
             Action::AdmitAll => {
                 let waiting: Vec<_> =
                     self.rooms.get(&room).map(|place| place.knocks().keys().copied().collect()).unwrap_or_default();
                 waiting.into_iter().for_each(|knock| {
-                    self.admit(room, knock);
+                    self.admit(now, room, knock);
                 });
                 true
             }
@@ -314,7 +346,7 @@ impl Hub {
                 denied.is_some_and(|denied| self.turn_away(room, knock, denied.control, Refusal::Denied))
             }
             Action::End => {
-                self.end(room);
+                self.end(room, EndReason::EndedByHost);
                 true
             }
             Action::Lock(locked) => {
@@ -324,7 +356,7 @@ impl Hub {
                 self.tell_all(room, &ServerMessage::Locked(locked));
                 true
             }
-            Action::Remove(member) => self.remove(room, member),
+            Action::Remove(member) => self.remove(room, member, EndReason::Removed),
             Action::RequestMute(member) => {
                 let control = self.control_of(room, member);
                 control.map(|control| self.send(control, ServerMessage::MuteRequested)).is_some()
@@ -332,22 +364,23 @@ impl Hub {
         }
     }
 
-    fn admit(&mut self, room: RoomId, knock: KnockId) -> bool {
+    fn admit(&mut self, now: Instant, room: RoomId, knock: KnockId) -> bool {
         let Some(place) = self.rooms.get_mut(&room) else {
             return false;
         };
-        match place.admit(knock) {
+        match place.admit(now, knock) {
             None => return false,
             Some(Err((guest, refusal))) => {
                 return self.turn_away(room, knock, guest.control, refusal);
             }
             Some(Ok(member)) => {
+                self.statistics.admissions += 1;
                 if let Some(control) = self.control_of(room, member) {
                     let aes = matches!(
                         self.connections.get(&control),
                         Some(Connection { state: State::Knocking { aes: true, .. }, .. })
                     );
-                    self.seat(control, room, member, aes);
+                    self.seat(now, control, room, member, aes);
                 }
             }
         }
@@ -361,11 +394,11 @@ impl Hub {
         true
     }
 
-    fn remove(&mut self, room: RoomId, member: MemberId) -> bool {
+    fn remove(&mut self, room: RoomId, member: MemberId, reason: EndReason) -> bool {
         let Some(control) = self.control_of(room, member) else {
             return false;
         };
-        self.send(control, ServerMessage::Ended(EndReason::Removed));
+        self.send(control, ServerMessage::Ended(reason));
         self.outputs.push_back(Output::Close(control));
         self.depart(control, LeaveReason::Removed);
         true
@@ -407,7 +440,7 @@ impl Hub {
         };
         let successor = place.remove(member);
         if place.members().is_empty() {
-            return self.end(room);
+            return self.end(room, EndReason::EndedByHost);
         }
         self.tell_all(room, &ServerMessage::MemberLeft { member, reason });
         if let Some(host) = successor {
@@ -428,7 +461,7 @@ impl Hub {
         knocks.collect::<Vec<_>>().into_iter().for_each(|message| self.tell_host(room, message));
     }
 
-    fn end(&mut self, room: RoomId) {
+    fn end(&mut self, room: RoomId, reason: EndReason) {
         let Some(place) = self.rooms.remove(&room) else {
             return;
         };
@@ -437,7 +470,7 @@ impl Hub {
             self.refuse(knock.control, Refusal::RoomEnded);
         }
         for seat in place.members().values() {
-            self.send(seat.control, ServerMessage::Ended(EndReason::EndedByHost));
+            self.send(seat.control, ServerMessage::Ended(reason));
             self.outputs.push_back(Output::Close(seat.control));
             if let Some(Connection { state: State::Seated { connection_id, .. }, .. }) =
                 self.connections.remove(&seat.control)
@@ -480,6 +513,7 @@ impl Hub {
     }
 
     fn refuse(&mut self, control: ControlId, refusal: Refusal) {
+        self.statistics.refusals.count(refusal);
         self.connections.remove(&control);
         self.send(control, ServerMessage::Refused(refusal));
         self.outputs.push_back(Output::Close(control));

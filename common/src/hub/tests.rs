@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
 use super::*;
+use crate::wire::control::Notice;
 
 /// A hub with numbered clients, and what each of them was sent.
 struct Bench {
@@ -65,6 +66,11 @@ impl Bench {
 
     fn last(&self, control: u64) -> &ServerMessage {
         self.sent.get(&ControlId(control)).and_then(|messages| messages.last()).expect("something was sent")
+    }
+
+    fn drain_within(&mut self, patience: Duration) {
+        self.hub.drain(self.now, patience);
+        self.drain();
     }
 
     fn wait(&mut self, time: Duration) {
@@ -246,4 +252,101 @@ fn a_flood_of_messages_closes_its_connection() {
 fn the_same_seed_draws_the_same_code_and_another_another() {
     let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]].map(|seed| Hub::new(seed, true).draw_code()).into();
     assert!(codes[0] == codes[1] && codes[0] != codes[2]);
+}
+
+#[test]
+fn a_server_that_drains_takes_no_new_room_and_lets_guests_into_those_it_has() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.drain_within(Duration::from_secs(60));
+    let notice = |secs| ServerMessage::Notice(Notice::Draining { secs });
+    assert_eq!(bench.last(1), &notice(60));
+    bench.connect(2);
+    bench.tell(2, ClientMessage::Create { name: "Cy".into() });
+    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::Draining));
+    bench.wait(Duration::from_secs(10));
+    bench.tell(1, ClientMessage::Ping);
+    bench.knock(3, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    let heard = &bench.sent[&ControlId(3)];
+    assert!(matches!(heard[heard.len() - 2], ServerMessage::Admitted(_)));
+    assert_eq!(bench.last(3), &notice(50), "who comes in hears how long is left");
+}
+
+#[test]
+fn a_drain_is_over_when_the_last_room_is_gone_or_its_time_is_up() {
+    let mut bench = Bench::new();
+    let start = bench.now;
+    assert!(!bench.hub.drained(start));
+    bench.host();
+    bench.drain_within(Duration::from_secs(60));
+    assert!(!bench.hub.drained(start));
+    assert!(bench.hub.poll_timeout().is_some());
+    assert!(!bench.hub.drained(start + Duration::from_millis(59_999)));
+    assert!(bench.hub.drained(start + Duration::from_secs(60)));
+    bench.tell(1, ClientMessage::Leave);
+    assert!(bench.hub.drained(start), "nobody is left to wait for");
+}
+
+#[test]
+fn a_drain_without_rooms_wakes_the_shell_and_a_second_one_changes_its_time() {
+    let mut bench = Bench::new();
+    bench.drain_within(Duration::from_secs(60));
+    assert_eq!(bench.hub.poll_timeout(), Some(bench.now + Duration::from_secs(60)));
+    assert!(bench.hub.drained(bench.now));
+    bench.drain_within(Duration::from_secs(5));
+    assert_eq!(bench.hub.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
+}
+
+#[test]
+fn an_operator_sees_rooms_by_number_and_takes_members_out() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.wait(Duration::from_secs(10));
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    let rooms = bench.hub.rooms(bench.now);
+    let room = rooms[0].room;
+    let age = Duration::from_secs(10);
+    assert_eq!(rooms, [RoomSummary { room, members: 2, knocking: 1, age, locked: false }]);
+    let members = bench.hub.members(bench.now, room).unwrap();
+    let lines: Vec<_> = members.iter().map(|line| (line.name.as_str(), line.host, line.age)).collect();
+    assert_eq!(lines, [("Ada", true, age), ("Bo", false, Duration::ZERO)]);
+    assert!(bench.hub.expel(room, MemberId(1)));
+    bench.drain();
+    assert_eq!(bench.last(1), &ServerMessage::Ended(EndReason::RemovedByOperator));
+    assert_eq!(bench.last(2), &ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() }, "Bo is the host");
+    assert!(!bench.hub.expel(room, MemberId(1)) && !bench.hub.end_room(RoomId(99)));
+    assert!(bench.hub.end_room(room));
+    bench.drain();
+    assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::EndedByOperator));
+    assert_eq!(bench.hub.members(bench.now, room), None);
+}
+
+#[test]
+fn limits_of_the_operator_hold() {
+    let mut bench = Bench::new();
+    bench.hub = Hub::with_limits([3; 32], true, HubLimits { rooms: 1, members_per_room: 2, ..HubLimits::default() });
+    let code = bench.host();
+    bench.connect(9);
+    bench.tell(9, ClientMessage::Create { name: "Eve".into() });
+    assert_eq!(bench.last(9), &ServerMessage::Refused(Refusal::ServerFull));
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::RoomFull));
+}
+
+#[test]
+fn what_happens_at_the_door_is_counted() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    bench.act(1, Action::Deny(KnockId(2)));
+    let statistics = bench.hub.statistics();
+    assert_eq!((statistics.rooms_opened, statistics.knocks, statistics.admissions), (1, 2, 1));
+    assert_eq!(statistics.refusals.of(Refusal::Denied), 1);
 }
