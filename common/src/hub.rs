@@ -4,6 +4,11 @@
 //! new room. Whatever does not fit the state a connection is in closes it. Only the step to `Seated` makes a
 //! connection id and, by [`Output::Admit`], keys and a route: before it a guest has nothing but a name at a door.
 
+mod drain;
+mod limits;
+mod operator;
+mod statistics;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -15,8 +20,7 @@ use crate::allowance::Allowance;
 use crate::door::{Door, Source};
 use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
 use crate::limits::{
-    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT, ROOMS_MAX,
-    ROOMS_PER_SOURCE,
+    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT,
 };
 use crate::names;
 use crate::room::{Knock, Room, Seat};
@@ -24,6 +28,10 @@ use crate::wire::control::{
     Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Refusal,
     ServerMessage,
 };
+
+pub use limits::HubLimits;
+pub use operator::{MemberSummary, RoomSummary};
+pub use statistics::{HubStatistics, Refusals};
 
 /// What the shell has to do. The order matters: a member's keys are in place before the member hears of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +66,7 @@ pub struct Grant {
 pub struct Hub {
     rng: StdRng,
     aes: bool,
+    limits: HubLimits,
     door: Door,
     connections: BTreeMap<ControlId, Connection>,
     rooms: BTreeMap<RoomId, Room>,
@@ -65,6 +74,9 @@ pub struct Hub {
     last_room: u32,
     outputs: VecDeque<Output>,
     next_tick: Option<Instant>,
+    /// When a server that is to stop stops at the latest.
+    drain_until: Option<Instant>,
+    statistics: HubStatistics,
 }
 
 #[derive(Debug)]
@@ -87,9 +99,15 @@ impl Hub {
     /// A hub without rooms. `seed` must come from the operating system's random source: room codes and connection
     /// ids are drawn from it (ChaCha12). `aes` says whether this processor has AES instructions.
     pub fn new(seed: [u8; 32], aes: bool) -> Self {
+        Self::with_limits(seed, aes, HubLimits::default())
+    }
+
+    /// The same with limits of its own.
+    pub fn with_limits(seed: [u8; 32], aes: bool, limits: HubLimits) -> Self {
         Self {
             rng: StdRng::from_seed(seed),
             aes,
+            limits: limits.within_bounds(),
             door: Door::default(),
             connections: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -97,6 +115,8 @@ impl Hub {
             last_room: 0,
             outputs: VecDeque::new(),
             next_tick: None,
+            drain_until: None,
+            statistics: HubStatistics::default(),
         }
     }
 
@@ -107,12 +127,17 @@ impl Hub {
 
     /// When to call [`Hub::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_tick.filter(|_| !self.connections.is_empty())
+        self.next_tick.filter(|_| !self.connections.is_empty()).into_iter().chain(self.drain_until).min()
     }
 
     /// How many rooms there are, and how many members in all of them.
     pub fn occupancy(&self) -> (usize, usize) {
         (self.rooms.len(), self.rooms.values().map(|room| room.members().len()).sum())
+    }
+
+    /// What was counted since the hub began.
+    pub fn statistics(&self) -> HubStatistics {
+        self.statistics
     }
 
     /// A connection finished its TLS handshake.
@@ -145,12 +170,12 @@ impl Hub {
             (State::Fresh { since }, ClientMessage::Hello { version, aes }) => {
                 self.greet(control, since, version, aes);
             }
-            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => self.create(control, &name, aes),
+            (State::Greeted { aes, .. }, ClientMessage::Create { name }) => self.create(now, control, &name, aes),
             (State::Greeted { aes, .. }, ClientMessage::Knock { code, name }) => {
                 self.knock(now, control, code, &name, aes);
             }
             (State::Seated { room, member, .. }, ClientMessage::Act(action)) => {
-                self.act(control, room, member, action);
+                self.act(now, control, room, member, action);
             }
             (State::Seated { room, member, .. }, ClientMessage::SetMedia(media)) => {
                 self.set_media(room, member, media);
@@ -203,23 +228,28 @@ impl Hub {
         }
     }
 
-    fn create(&mut self, control: ControlId, name: &str, aes: bool) {
-        match self.open_room(control, name) {
-            Ok(room) => self.seat(control, room, MemberId(1), aes),
+    fn create(&mut self, now: Instant, control: ControlId, name: &str, aes: bool) {
+        match self.open_room(now, control, name) {
+            Ok(room) => self.seat(now, control, room, MemberId(1), aes),
             Err(refusal) => self.refuse(control, refusal),
         }
     }
 
-    fn open_room(&mut self, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
+    fn open_room(&mut self, now: Instant, control: ControlId, name: &str) -> Result<RoomId, Refusal> {
+        if self.draining() {
+            return Err(Refusal::Draining);
+        }
         let name = names::clean_name(name).filter(|name| !names::is_reserved(name)).ok_or(Refusal::NameInvalid)?;
-        if self.rooms.len() >= ROOMS_MAX || self.rooms_of_source(control) >= ROOMS_PER_SOURCE {
+        if self.rooms.len() >= self.limits.rooms || self.rooms_of_source(control) >= self.limits.rooms_per_source {
             return Err(Refusal::ServerFull);
         }
         let code = self.draw_code();
         self.last_room += 1;
         let id = RoomId(self.last_room);
-        self.rooms.insert(id, Room::new(code, Seat { control, name, media: MediaState::default() }));
+        let host = Seat { control, name, media: MediaState::default(), since: now };
+        self.rooms.insert(id, Room::new(code, host, self.limits.members_per_room));
         self.codes.insert(code, id);
+        self.statistics.rooms_opened += 1;
         Ok(id)
     }
 
@@ -231,7 +261,7 @@ impl Hub {
         self.rooms.values().filter(|room| host(room) == own).count()
     }
 
-    /// A code no room has. At most [`ROOMS_MAX`] of a million are taken, so this ends soon.
+    /// A code no room has. At most [`crate::limits::ROOMS_MAX`] of a million are taken, so this ends soon.
     fn draw_code(&mut self) -> RoomCode {
         loop {
             let code = RoomCode::new(self.rng.random_range(0..RoomCode::COUNT)).expect("the range is that of codes");
@@ -244,6 +274,7 @@ impl Hub {
     fn knock(&mut self, now: Instant, control: ControlId, code: RoomCode, name: &str, aes: bool) {
         match self.knock_at(now, control, code, name) {
             Ok((room, knock, name)) => {
+                self.statistics.knocks += 1;
                 self.set_state(control, State::Knocking { room, knock, aes });
                 self.send(control, ServerMessage::Knocking);
                 self.tell_host(room, ServerMessage::KnockArrived { knock, name });
@@ -274,7 +305,7 @@ impl Hub {
     }
 
     /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
-    fn seat(&mut self, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
+    fn seat(&mut self, now: Instant, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
         let suite = if aes && self.aes { CipherSuite::Aes256Gcm } else { CipherSuite::ChaCha20Poly1305 };
         let connection_id = ConnectionId(self.rng.random());
         self.set_state(control, State::Seated { room, member, connection_id });
@@ -287,25 +318,26 @@ impl Hub {
             return;
         };
         self.send(control, ServerMessage::Admitted(admission));
+        self.tell_of_drain(now, control);
         self.tell_others(room, member, &ServerMessage::MemberJoined(newcomer));
     }
 
-    fn act(&mut self, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
+    fn act(&mut self, now: Instant, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
         let allowed = self.rooms.get(&room).is_some_and(|place| place.may(actor, action));
-        if !allowed || !self.perform(room, action) {
+        if !allowed || !self.perform(now, room, action) {
             self.send(control, ServerMessage::NotAllowed(action));
         }
     }
 
     /// Does what [`Room::may`] allowed; answers `false` when what it names is not there.
-    fn perform(&mut self, room: RoomId, action: Action) -> bool {
+    fn perform(&mut self, now: Instant, room: RoomId, action: Action) -> bool {
         match action {
-            Action::Admit(knock) => self.admit(room, knock),
+            Action::Admit(knock) => self.admit(now, room, knock),
             Action::AdmitAll => {
                 let waiting: Vec<_> =
                     self.rooms.get(&room).map(|place| place.knocks().keys().copied().collect()).unwrap_or_default();
                 waiting.into_iter().for_each(|knock| {
-                    self.admit(room, knock);
+                    self.admit(now, room, knock);
                 });
                 true
             }
@@ -314,7 +346,7 @@ impl Hub {
                 denied.is_some_and(|denied| self.turn_away(room, knock, denied.control, Refusal::Denied))
             }
             Action::End => {
-                self.end(room);
+                self.end(room, EndReason::EndedByHost);
                 true
             }
             Action::Lock(locked) => {
@@ -324,7 +356,7 @@ impl Hub {
                 self.tell_all(room, &ServerMessage::Locked(locked));
                 true
             }
-            Action::Remove(member) => self.remove(room, member),
+            Action::Remove(member) => self.remove(room, member, EndReason::Removed),
             Action::RequestMute(member) => {
                 let control = self.control_of(room, member);
                 control.map(|control| self.send(control, ServerMessage::MuteRequested)).is_some()
@@ -332,22 +364,23 @@ impl Hub {
         }
     }
 
-    fn admit(&mut self, room: RoomId, knock: KnockId) -> bool {
+    fn admit(&mut self, now: Instant, room: RoomId, knock: KnockId) -> bool {
         let Some(place) = self.rooms.get_mut(&room) else {
             return false;
         };
-        match place.admit(knock) {
+        match place.admit(now, knock) {
             None => return false,
             Some(Err((guest, refusal))) => {
                 return self.turn_away(room, knock, guest.control, refusal);
             }
             Some(Ok(member)) => {
+                self.statistics.admissions += 1;
                 if let Some(control) = self.control_of(room, member) {
                     let aes = matches!(
                         self.connections.get(&control),
                         Some(Connection { state: State::Knocking { aes: true, .. }, .. })
                     );
-                    self.seat(control, room, member, aes);
+                    self.seat(now, control, room, member, aes);
                 }
             }
         }
@@ -361,11 +394,11 @@ impl Hub {
         true
     }
 
-    fn remove(&mut self, room: RoomId, member: MemberId) -> bool {
+    fn remove(&mut self, room: RoomId, member: MemberId, reason: EndReason) -> bool {
         let Some(control) = self.control_of(room, member) else {
             return false;
         };
-        self.send(control, ServerMessage::Ended(EndReason::Removed));
+        self.send(control, ServerMessage::Ended(reason));
         self.outputs.push_back(Output::Close(control));
         self.depart(control, LeaveReason::Removed);
         true
@@ -407,7 +440,7 @@ impl Hub {
         };
         let successor = place.remove(member);
         if place.members().is_empty() {
-            return self.end(room);
+            return self.end(room, EndReason::EndedByHost);
         }
         self.tell_all(room, &ServerMessage::MemberLeft { member, reason });
         if let Some(host) = successor {
@@ -428,7 +461,7 @@ impl Hub {
         knocks.collect::<Vec<_>>().into_iter().for_each(|message| self.tell_host(room, message));
     }
 
-    fn end(&mut self, room: RoomId) {
+    fn end(&mut self, room: RoomId, reason: EndReason) {
         let Some(place) = self.rooms.remove(&room) else {
             return;
         };
@@ -437,7 +470,7 @@ impl Hub {
             self.refuse(knock.control, Refusal::RoomEnded);
         }
         for seat in place.members().values() {
-            self.send(seat.control, ServerMessage::Ended(EndReason::EndedByHost));
+            self.send(seat.control, ServerMessage::Ended(reason));
             self.outputs.push_back(Output::Close(seat.control));
             if let Some(Connection { state: State::Seated { connection_id, .. }, .. }) =
                 self.connections.remove(&seat.control)
@@ -480,6 +513,7 @@ impl Hub {
     }
 
     fn refuse(&mut self, control: ControlId, refusal: Refusal) {
+        self.statistics.refusals.count(refusal);
         self.connections.remove(&control);
         self.send(control, ServerMessage::Refused(refusal));
         self.outputs.push_back(Output::Close(control));
@@ -513,252 +547,4 @@ impl Hub {
 const TICK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
-mod tests {
-    use super::*;
-
-    /// A hub with numbered clients, and what each of them was sent.
-    struct Bench {
-        hub: Hub,
-        now: Instant,
-        sent: BTreeMap<ControlId, Vec<ServerMessage>>,
-        granted: Vec<Grant>,
-        revoked: Vec<ConnectionId>,
-        closed: Vec<ControlId>,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            Self {
-                hub: Hub::new([3; 32], true),
-                now: Instant::now(),
-                sent: BTreeMap::new(),
-                granted: Vec::new(),
-                revoked: Vec::new(),
-                closed: Vec::new(),
-            }
-        }
-
-        fn drain(&mut self) {
-            while let Some(output) = self.hub.poll_output() {
-                match output {
-                    Output::Admit(grant) => self.granted.push(grant),
-                    Output::Close(control) => self.closed.push(control),
-                    Output::Revoke(id) => self.revoked.push(id),
-                    Output::Send(control, message) => self.sent.entry(control).or_default().push(message),
-                }
-            }
-        }
-
-        fn tell(&mut self, control: u64, message: ClientMessage) {
-            self.hub.handle_message(self.now, ControlId(control), message);
-            self.drain();
-        }
-
-        fn connect(&mut self, control: u64) {
-            self.hub.handle_connected(self.now, ControlId(control), IpAddr::from([10, 0, 0, control as u8]));
-            self.tell(control, ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true });
-        }
-
-        /// Client 1 hosts; answers the code.
-        fn host(&mut self) -> RoomCode {
-            self.connect(1);
-            self.tell(1, ClientMessage::Create { name: "Ada".into() });
-            let Some(ServerMessage::Admitted(admission)) = self.sent[&ControlId(1)].last() else { panic!("no room") };
-            admission.code
-        }
-
-        fn knock(&mut self, control: u64, code: RoomCode, name: &str) {
-            self.connect(control);
-            self.tell(control, ClientMessage::Knock { code, name: name.into() });
-        }
-
-        fn act(&mut self, control: u64, action: Action) {
-            self.tell(control, ClientMessage::Act(action));
-        }
-
-        fn last(&self, control: u64) -> &ServerMessage {
-            self.sent.get(&ControlId(control)).and_then(|messages| messages.last()).expect("something was sent")
-        }
-
-        fn wait(&mut self, time: Duration) {
-            self.now += time;
-            self.hub.handle_timeout(self.now);
-            self.drain();
-        }
-    }
-
-    #[test]
-    fn a_guest_waits_until_the_host_admits() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        assert_eq!(bench.last(2), &ServerMessage::Knocking);
-        assert_eq!(bench.last(1), &ServerMessage::KnockArrived { knock: KnockId(1), name: "Bo".into() });
-        assert_eq!(bench.granted.len(), 1, "a waiting guest has no data plane");
-        bench.act(1, Action::Admit(KnockId(1)));
-        let ServerMessage::Admitted(admission) = bench.last(2) else { panic!("not admitted") };
-        assert_eq!((admission.you, admission.members.len()), (MemberId(2), 2));
-        assert_eq!(bench.granted[1].connection_id, admission.connection_id);
-        assert!(bench.sent[&ControlId(1)].iter().any(|message| matches!(message, ServerMessage::MemberJoined(_))));
-        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
-    }
-
-    #[test]
-    fn seed_hole_a_waiting_guest_cannot_admit_himself() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(2, Action::Admit(KnockId(1)));
-        assert!(bench.closed.contains(&ControlId(2)), "who acts without being in is let go");
-        assert_eq!(bench.granted.len(), 1);
-        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
-    }
-
-    #[test]
-    fn seed_hole_a_guest_who_is_in_cannot_admit_another() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(1, Action::Admit(KnockId(1)));
-        bench.knock(3, code, "Cy");
-        for action in [Action::Admit(KnockId(2)), Action::AdmitAll, Action::Deny(KnockId(2)), Action::End] {
-            bench.act(2, action);
-            assert_eq!(bench.last(2), &ServerMessage::NotAllowed(action));
-        }
-        assert_eq!(bench.granted.len(), 2);
-    }
-
-    #[test]
-    fn seed_hole_admission_goes_by_id_and_never_by_display_name() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        // Bo gives up, and somebody else comes under his name before the host clicks.
-        bench.tell(2, ClientMessage::Leave);
-        bench.knock(3, code, "Bo");
-        bench.act(1, Action::Admit(KnockId(1)));
-        assert_eq!(bench.last(1), &ServerMessage::NotAllowed(Action::Admit(KnockId(1))));
-        assert_eq!(bench.granted.len(), 1, "the second Bo was not admitted by the click for the first");
-    }
-
-    #[test]
-    fn a_denied_guest_is_told_and_closed() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(1, Action::Deny(KnockId(1)));
-        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::Denied));
-        assert!(bench.closed.contains(&ControlId(2)));
-    }
-
-    #[test]
-    fn nobody_answers_for_two_minutes() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        for _ in 0..24 {
-            bench.tell(1, ClientMessage::Ping);
-            bench.tell(2, ClientMessage::Ping);
-            bench.wait(Duration::from_secs(5));
-        }
-        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::NoAnswer));
-        assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
-    }
-
-    #[test]
-    fn a_wrong_code_is_told_at_once_and_the_sixth_is_not_even_tried() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT).unwrap();
-        for _ in 0..5 {
-            bench.knock(2, wrong, "Eve");
-            assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::WrongCode));
-        }
-        bench.knock(2, code, "Eve");
-        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 }));
-        bench.knock(3, code, "Bo");
-        assert_eq!(bench.last(3), &ServerMessage::Knocking);
-    }
-
-    #[test]
-    fn a_removed_member_loses_the_data_plane_at_once() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(1, Action::AdmitAll);
-        let id = bench.granted[1].connection_id;
-        bench.act(1, Action::Remove(MemberId(2)));
-        assert_eq!(bench.revoked, [id]);
-        assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::Removed));
-        assert_eq!(bench.last(1), &ServerMessage::MemberLeft { member: MemberId(2), reason: LeaveReason::Removed });
-    }
-
-    #[test]
-    fn when_the_host_leaves_the_longest_present_becomes_host_and_hears_of_the_knocks() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(1, Action::AdmitAll);
-        bench.knock(3, code, "Cy");
-        bench.tell(1, ClientMessage::Leave);
-        assert!(bench.sent[&ControlId(2)].contains(&ServerMessage::HostChanged(MemberId(2))));
-        assert_eq!(bench.last(2), &ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() });
-        bench.act(2, Action::AdmitAll);
-        assert!(matches!(bench.last(3), ServerMessage::Admitted(_)));
-    }
-
-    #[test]
-    fn the_end_reaches_members_and_waiting_guests_and_frees_the_code() {
-        let mut bench = Bench::new();
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.act(1, Action::AdmitAll);
-        bench.knock(3, code, "Cy");
-        bench.act(1, Action::End);
-        assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::EndedByHost));
-        assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::RoomEnded));
-        assert_eq!((bench.hub.occupancy(), bench.revoked.len()), ((0, 0), 2));
-        bench.knock(4, code, "Di");
-        assert_eq!(bench.last(4), &ServerMessage::Refused(Refusal::WrongCode));
-    }
-
-    #[test]
-    fn silence_closes_a_connection() {
-        let mut bench = Bench::new();
-        bench.hub.handle_connected(bench.now, ControlId(9), IpAddr::from([10, 0, 0, 9]));
-        let code = bench.host();
-        bench.knock(2, code, "Bo");
-        bench.wait(HELLO_TIMEOUT);
-        assert_eq!(bench.closed, [ControlId(9)]);
-        bench.tell(1, ClientMessage::Ping);
-        bench.wait(CONTROL_IDLE_TIMEOUT - HELLO_TIMEOUT);
-        assert_eq!(bench.closed, [ControlId(9), ControlId(2)]);
-        assert!(bench.hub.poll_timeout().is_some());
-    }
-
-    #[test]
-    fn another_version_is_told_which_one_the_server_speaks() {
-        let mut bench = Bench::new();
-        bench.hub.handle_connected(bench.now, ControlId(1), IpAddr::from([10, 0, 0, 1]));
-        bench.tell(1, ClientMessage::Hello { version: 99, aes: true });
-        assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::VersionMismatch { server: PROTOCOL_VERSION }));
-    }
-
-    #[test]
-    fn a_flood_of_messages_closes_its_connection() {
-        let mut bench = Bench::new();
-        bench.host();
-        for _ in 0..=CONTROL_MESSAGE_BURST {
-            bench.tell(1, ClientMessage::Ping);
-        }
-        assert!(bench.closed.contains(&ControlId(1)));
-        assert_eq!(bench.hub.occupancy(), (0, 0));
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same_code_and_another_another() {
-        let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]].map(|seed| Hub::new(seed, true).draw_code()).into();
-        assert!(codes[0] == codes[1] && codes[0] != codes[2]);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::door::Source;
 use crate::ids::{ControlId, KnockId, MemberId, RoomCode};
-use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM, ROOM_MEMBERS_MAX};
+use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM};
 use crate::names;
 use crate::wire::control::{Action, MediaState, Member, Refusal};
 
@@ -15,6 +15,9 @@ pub struct Room {
     code: RoomCode,
     host: MemberId,
     locked: bool,
+    /// At most [`crate::limits::ROOM_MEMBERS_MAX`].
+    members_max: usize,
+    since: Instant,
     members: BTreeMap<MemberId, Seat>,
     knocks: BTreeMap<KnockId, Knock>,
     denials: BTreeMap<Source, u32>,
@@ -31,6 +34,8 @@ pub struct Seat {
     pub name: String,
     /// Which devices are on.
     pub media: MediaState,
+    /// Since when the member is in.
+    pub since: Instant,
 }
 
 /// Somebody who waits. A knock has no connection id, no key and no roster: those come with a [`Seat`].
@@ -47,13 +52,15 @@ pub struct Knock {
 }
 
 impl Room {
-    /// A room with its host in it.
-    pub fn new(code: RoomCode, host: Seat) -> Self {
+    /// A room with its host in it, for at most `members_max` people.
+    pub fn new(code: RoomCode, host: Seat, members_max: usize) -> Self {
         let id = MemberId(1);
         Self {
             code,
             host: id,
             locked: false,
+            members_max,
+            since: host.since,
             members: BTreeMap::from([(id, host)]),
             knocks: BTreeMap::new(),
             denials: BTreeMap::new(),
@@ -70,6 +77,11 @@ impl Room {
     /// Who has the host role.
     pub fn host(&self) -> MemberId {
         self.host
+    }
+
+    /// Since when it is open.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether the door is closed to new knocks.
@@ -124,7 +136,7 @@ impl Room {
         if self.denials.get(&knock.source).is_some_and(|denials| *denials >= DENIALS_PER_SOURCE) {
             return Err(Refusal::Denied);
         }
-        if self.members.len() >= ROOM_MEMBERS_MAX {
+        if self.members.len() >= self.members_max {
             return Err(Refusal::RoomFull);
         }
         if self.knocks.len() >= KNOCKS_PER_ROOM {
@@ -150,14 +162,14 @@ impl Room {
     /// # Errors
     /// The refused guest and the reason when the room is full; the knock is gone then, too. `None` when nobody with
     /// this id waits.
-    pub fn admit(&mut self, id: KnockId) -> Option<Result<MemberId, (Knock, Refusal)>> {
+    pub fn admit(&mut self, now: Instant, id: KnockId) -> Option<Result<MemberId, (Knock, Refusal)>> {
         let knock = self.knocks.remove(&id)?;
-        let next = self.last_member.checked_add(1).filter(|_| self.members.len() < ROOM_MEMBERS_MAX);
+        let next = self.last_member.checked_add(1).filter(|_| self.members.len() < self.members_max);
         let Some(next) = next else {
             return Some(Err((knock, Refusal::RoomFull)));
         };
         self.last_member = next;
-        let seat = Seat { control: knock.control, name: knock.name, media: MediaState::default() };
+        let seat = Seat { control: knock.control, name: knock.name, media: MediaState::default(), since: now };
         self.members.insert(MemberId(next), seat);
         Some(Ok(MemberId(next)))
     }
@@ -226,10 +238,11 @@ pub fn may(actor: Role, action: Action) -> bool {
 #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
+    use crate::limits::ROOM_MEMBERS_MAX;
     use std::net::{IpAddr, Ipv4Addr};
 
     fn seat(control: u64, name: &str) -> Seat {
-        Seat { control: ControlId(control), name: name.into(), media: MediaState::default() }
+        Seat { control: ControlId(control), name: name.into(), media: MediaState::default(), since: Instant::now() }
     }
 
     fn knock(control: u64, name: &str) -> Knock {
@@ -238,7 +251,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        Room::new(RoomCode::new(1).unwrap(), seat(1, "Ada"))
+        Room::new(RoomCode::new(1).unwrap(), seat(1, "Ada"), ROOM_MEMBERS_MAX)
     }
 
     fn actions() -> [Action; 7] {
@@ -273,9 +286,9 @@ mod tests {
         let mut room = room();
         let id = room.knock(knock(2, "Bo")).unwrap();
         assert_eq!(room.members().len(), 1);
-        let member = room.admit(id).unwrap().unwrap();
+        let member = room.admit(Instant::now(), id).unwrap().unwrap();
         assert_eq!(room.member(member).unwrap().name, "Bo");
-        assert!(room.admit(id).is_none(), "a knock opens the door once");
+        assert!(room.admit(Instant::now(), id).is_none(), "a knock opens the door once");
         for action in actions() {
             assert!(!room.may(member, action));
         }
@@ -315,7 +328,7 @@ mod tests {
     fn the_host_role_passes_to_the_longest_present() {
         let mut room = room();
         let ids: Vec<_> = ["Bo", "Cy"].map(|name| room.knock(knock(2, name)).unwrap()).into();
-        let members: Vec<_> = ids.into_iter().map(|id| room.admit(id).unwrap().unwrap()).collect();
+        let members: Vec<_> = ids.into_iter().map(|id| room.admit(Instant::now(), id).unwrap().unwrap()).collect();
         assert_eq!(room.remove(members[1]), None);
         assert_eq!(room.remove(MemberId(1)), Some(members[0]));
         assert!(room.may(members[0], Action::End));

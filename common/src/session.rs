@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::ids::{KnockId, MemberId, RoomCode};
 use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_PING_INTERVAL};
 use crate::wire::control::{
-    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, PROTOCOL_VERSION, Refusal,
+    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, Notice, PROTOCOL_VERSION, Refusal,
     ServerMessage,
 };
 
@@ -83,6 +83,8 @@ pub enum Event {
     MuteRequested,
     /// The server would not do what we asked for.
     NotAllowed(Action),
+    /// Something about the server that concerns everybody on it.
+    Notice(Notice),
     /// It is over; close the connection.
     Over(Over),
 }
@@ -265,6 +267,7 @@ impl Session {
             ServerMessage::Locked(locked) => self.event(Event::Locked(locked)),
             ServerMessage::MuteRequested => self.event(Event::MuteRequested),
             ServerMessage::NotAllowed(action) => self.event(Event::NotAllowed(action)),
+            ServerMessage::Notice(notice) => self.event(Event::Notice(notice)),
             ServerMessage::Admitted(_)
             | ServerMessage::Ended(_)
             | ServerMessage::Knocking
@@ -379,6 +382,17 @@ mod tests {
         outputs(&mut session);
         session.handle_message(now, ServerMessage::MemberJoined(member(3, false)));
         assert_eq!(outputs(&mut session), [Output::Event(Event::Over(Over::Violated))]);
+    }
+
+    #[test]
+    fn a_notice_of_the_server_is_handed_out_and_the_session_goes_on() {
+        let now = Instant::now();
+        let mut session = seated(now);
+        let notice = Notice::Draining { secs: 90 };
+        session.handle_message(now, ServerMessage::Notice(notice));
+        assert_eq!(outputs(&mut session), [Output::Event(Event::Notice(notice))]);
+        assert_eq!(notice.to_string(), "This server stops in 2 minutes, and this meeting with it.");
+        assert_eq!(session.members().len(), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use common::media::jpeg;
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, PROTOCOL_VERSION,
+    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, PROTOCOL_VERSION,
     Refusal, ServerMessage,
 };
 use common::wire::datagram::Kind;
@@ -93,6 +93,7 @@ fn from_server() -> Vec<ServerMessage> {
         ServerMessage::Knocking,
         admission(),
         ServerMessage::Refused(Refusal::TryLater { secs: 60 }),
+        ServerMessage::Notice(Notice::Draining { secs: 30 }),
         ServerMessage::KnockArrived {
             knock: KnockId(3),
             name: "Bo".to_owned(),

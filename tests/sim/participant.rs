@@ -175,7 +175,8 @@ impl Participant {
             | session::Event::MediaChanged { .. }
             | session::Event::MemberJoined(_)
             | session::Event::MuteRequested
-            | session::Event::NotAllowed(_) => {}
+            | session::Event::NotAllowed(_)
+            | session::Event::Notice(_) => {}
         }
     }
 

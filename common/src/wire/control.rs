@@ -124,6 +124,26 @@ pub enum ServerMessage {
     Ended(EndReason),
     /// Answers [`ClientMessage::Ping`].
     Pong,
+    /// To members: something about the server that concerns everybody on it.
+    Notice(Notice),
+}
+
+/// What members are told about their server. `Display` is the sentence a person reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Notice {
+    /// The server stops, and every meeting with it.
+    Draining {
+        /// Whole seconds until then, at most.
+        secs: u32,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining { secs } => write!(f, "This server stops in {}, and this meeting with it.", Minutes(*secs)),
+        }
+    }
 }
 
 /// All that an admitted member needs to take part.
@@ -176,13 +196,14 @@ pub enum Refusal {
     NameTaken,
     /// Nobody opened the door for [`crate::limits::KNOCK_TIMEOUT`].
     NoAnswer,
-    /// The room has [`crate::limits::ROOM_MEMBERS_MAX`] members.
+    /// The room has as many members as the server allows, at most [`crate::limits::ROOM_MEMBERS_MAX`].
     RoomFull,
     /// The host locked the room.
     RoomLocked,
     /// The meeting ended while the guest waited.
     RoomEnded,
-    /// The server has [`crate::limits::ROOMS_MAX`] rooms, or as many as one source may open.
+    /// The server has as many rooms as it takes, at most [`crate::limits::ROOMS_MAX`], or as many as one source may
+    /// open.
     ServerFull,
     /// [`crate::limits::KNOCKS_PER_ROOM`] guests wait at this door.
     TooManyKnocks,
@@ -198,6 +219,8 @@ pub enum Refusal {
     },
     /// No meeting has this code.
     WrongCode,
+    /// The server is about to stop and takes no new rooms.
+    Draining,
 }
 
 impl fmt::Display for Refusal {
@@ -222,6 +245,9 @@ impl fmt::Display for Refusal {
                     f,
                     "This program and the server speak different versions ({PROTOCOL_VERSION} and {server}). Please update the older one."
                 )
+            }
+            Self::Draining => {
+                f.write_str("This server is about to stop and takes no new meetings. Please try again later.")
             }
             Self::WrongCode => f.write_str("No meeting has this code. Please check the six digits."),
         }
@@ -261,6 +287,10 @@ pub enum EndReason {
     Removed,
     /// The server stops.
     ServerStopped,
+    /// Whoever runs the server ended it for everybody.
+    EndedByOperator,
+    /// Whoever runs the server took the receiver out.
+    RemovedByOperator,
 }
 
 impl fmt::Display for EndReason {
@@ -269,6 +299,8 @@ impl fmt::Display for EndReason {
             Self::EndedByHost => "The host ended the meeting.",
             Self::Removed => "The host removed you from the meeting.",
             Self::ServerStopped => "The server stopped.",
+            Self::EndedByOperator => "Whoever runs this server ended the meeting.",
+            Self::RemovedByOperator => "Whoever runs this server removed you from the meeting.",
         })
     }
 }

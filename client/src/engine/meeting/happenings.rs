@@ -43,6 +43,7 @@ impl Meeting<'_> {
                 Event::MuteRequested
             }
             SessionEvent::NotAllowed(action) => Event::Notice(not_allowed(action).into()),
+            SessionEvent::Notice(notice) => Event::Notice(notice.to_string()),
             // They come before a meeting and at its end, and are handled there.
             SessionEvent::Admitted(_) | SessionEvent::Knocking | SessionEvent::Over(_) => return,
         };

@@ -1,0 +1,352 @@
+//! A hub with numbered clients.
+#![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+
+use super::*;
+use crate::wire::control::Notice;
+
+/// A hub with numbered clients, and what each of them was sent.
+struct Bench {
+    hub: Hub,
+    now: Instant,
+    sent: BTreeMap<ControlId, Vec<ServerMessage>>,
+    granted: Vec<Grant>,
+    revoked: Vec<ConnectionId>,
+    closed: Vec<ControlId>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            hub: Hub::new([3; 32], true),
+            now: Instant::now(),
+            sent: BTreeMap::new(),
+            granted: Vec::new(),
+            revoked: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Admit(grant) => self.granted.push(grant),
+                Output::Close(control) => self.closed.push(control),
+                Output::Revoke(id) => self.revoked.push(id),
+                Output::Send(control, message) => self.sent.entry(control).or_default().push(message),
+            }
+        }
+    }
+
+    fn tell(&mut self, control: u64, message: ClientMessage) {
+        self.hub.handle_message(self.now, ControlId(control), message);
+        self.drain();
+    }
+
+    fn connect(&mut self, control: u64) {
+        self.hub.handle_connected(self.now, ControlId(control), IpAddr::from([10, 0, 0, control as u8]));
+        self.tell(control, ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true });
+    }
+
+    /// Client 1 hosts; answers the code.
+    fn host(&mut self) -> RoomCode {
+        self.connect(1);
+        self.tell(1, ClientMessage::Create { name: "Ada".into() });
+        let Some(ServerMessage::Admitted(admission)) = self.sent[&ControlId(1)].last() else { panic!("no room") };
+        admission.code
+    }
+
+    fn knock(&mut self, control: u64, code: RoomCode, name: &str) {
+        self.connect(control);
+        self.tell(control, ClientMessage::Knock { code, name: name.into() });
+    }
+
+    fn act(&mut self, control: u64, action: Action) {
+        self.tell(control, ClientMessage::Act(action));
+    }
+
+    fn last(&self, control: u64) -> &ServerMessage {
+        self.sent.get(&ControlId(control)).and_then(|messages| messages.last()).expect("something was sent")
+    }
+
+    fn drain_within(&mut self, patience: Duration) {
+        self.hub.drain(self.now, patience);
+        self.drain();
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.hub.handle_timeout(self.now);
+        self.drain();
+    }
+}
+
+#[test]
+fn a_guest_waits_until_the_host_admits() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    assert_eq!(bench.last(2), &ServerMessage::Knocking);
+    assert_eq!(bench.last(1), &ServerMessage::KnockArrived { knock: KnockId(1), name: "Bo".into() });
+    assert_eq!(bench.granted.len(), 1, "a waiting guest has no data plane");
+    bench.act(1, Action::Admit(KnockId(1)));
+    let ServerMessage::Admitted(admission) = bench.last(2) else { panic!("not admitted") };
+    assert_eq!((admission.you, admission.members.len()), (MemberId(2), 2));
+    assert_eq!(bench.granted[1].connection_id, admission.connection_id);
+    assert!(bench.sent[&ControlId(1)].iter().any(|message| matches!(message, ServerMessage::MemberJoined(_))));
+    assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+}
+
+#[test]
+fn seed_hole_a_waiting_guest_cannot_admit_himself() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(2, Action::Admit(KnockId(1)));
+    assert!(bench.closed.contains(&ControlId(2)), "who acts without being in is let go");
+    assert_eq!(bench.granted.len(), 1);
+    assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+}
+
+#[test]
+fn seed_hole_a_guest_who_is_in_cannot_admit_another() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::Admit(KnockId(1)));
+    bench.knock(3, code, "Cy");
+    for action in [Action::Admit(KnockId(2)), Action::AdmitAll, Action::Deny(KnockId(2)), Action::End] {
+        bench.act(2, action);
+        assert_eq!(bench.last(2), &ServerMessage::NotAllowed(action));
+    }
+    assert_eq!(bench.granted.len(), 2);
+}
+
+#[test]
+fn seed_hole_admission_goes_by_id_and_never_by_display_name() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    // Bo gives up, and somebody else comes under his name before the host clicks.
+    bench.tell(2, ClientMessage::Leave);
+    bench.knock(3, code, "Bo");
+    bench.act(1, Action::Admit(KnockId(1)));
+    assert_eq!(bench.last(1), &ServerMessage::NotAllowed(Action::Admit(KnockId(1))));
+    assert_eq!(bench.granted.len(), 1, "the second Bo was not admitted by the click for the first");
+}
+
+#[test]
+fn a_denied_guest_is_told_and_closed() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::Deny(KnockId(1)));
+    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::Denied));
+    assert!(bench.closed.contains(&ControlId(2)));
+}
+
+#[test]
+fn nobody_answers_for_two_minutes() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    for _ in 0..24 {
+        bench.tell(1, ClientMessage::Ping);
+        bench.tell(2, ClientMessage::Ping);
+        bench.wait(Duration::from_secs(5));
+    }
+    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::NoAnswer));
+    assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
+}
+
+#[test]
+fn a_wrong_code_is_told_at_once_and_the_sixth_is_not_even_tried() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT).unwrap();
+    for _ in 0..5 {
+        bench.knock(2, wrong, "Eve");
+        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::WrongCode));
+    }
+    bench.knock(2, code, "Eve");
+    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 }));
+    bench.knock(3, code, "Bo");
+    assert_eq!(bench.last(3), &ServerMessage::Knocking);
+}
+
+#[test]
+fn a_removed_member_loses_the_data_plane_at_once() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    let id = bench.granted[1].connection_id;
+    bench.act(1, Action::Remove(MemberId(2)));
+    assert_eq!(bench.revoked, [id]);
+    assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::Removed));
+    assert_eq!(bench.last(1), &ServerMessage::MemberLeft { member: MemberId(2), reason: LeaveReason::Removed });
+}
+
+#[test]
+fn when_the_host_leaves_the_longest_present_becomes_host_and_hears_of_the_knocks() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    bench.tell(1, ClientMessage::Leave);
+    assert!(bench.sent[&ControlId(2)].contains(&ServerMessage::HostChanged(MemberId(2))));
+    assert_eq!(bench.last(2), &ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() });
+    bench.act(2, Action::AdmitAll);
+    assert!(matches!(bench.last(3), ServerMessage::Admitted(_)));
+}
+
+#[test]
+fn the_end_reaches_members_and_waiting_guests_and_frees_the_code() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    bench.act(1, Action::End);
+    assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::EndedByHost));
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::RoomEnded));
+    assert_eq!((bench.hub.occupancy(), bench.revoked.len()), ((0, 0), 2));
+    bench.knock(4, code, "Di");
+    assert_eq!(bench.last(4), &ServerMessage::Refused(Refusal::WrongCode));
+}
+
+#[test]
+fn silence_closes_a_connection() {
+    let mut bench = Bench::new();
+    bench.hub.handle_connected(bench.now, ControlId(9), IpAddr::from([10, 0, 0, 9]));
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.wait(HELLO_TIMEOUT);
+    assert_eq!(bench.closed, [ControlId(9)]);
+    bench.tell(1, ClientMessage::Ping);
+    bench.wait(CONTROL_IDLE_TIMEOUT - HELLO_TIMEOUT);
+    assert_eq!(bench.closed, [ControlId(9), ControlId(2)]);
+    assert!(bench.hub.poll_timeout().is_some());
+}
+
+#[test]
+fn another_version_is_told_which_one_the_server_speaks() {
+    let mut bench = Bench::new();
+    bench.hub.handle_connected(bench.now, ControlId(1), IpAddr::from([10, 0, 0, 1]));
+    bench.tell(1, ClientMessage::Hello { version: 99, aes: true });
+    assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::VersionMismatch { server: PROTOCOL_VERSION }));
+}
+
+#[test]
+fn a_flood_of_messages_closes_its_connection() {
+    let mut bench = Bench::new();
+    bench.host();
+    for _ in 0..=CONTROL_MESSAGE_BURST {
+        bench.tell(1, ClientMessage::Ping);
+    }
+    assert!(bench.closed.contains(&ControlId(1)));
+    assert_eq!(bench.hub.occupancy(), (0, 0));
+}
+
+#[test]
+fn the_same_seed_draws_the_same_code_and_another_another() {
+    let codes: Vec<_> = [[1; 32], [1; 32], [2; 32]].map(|seed| Hub::new(seed, true).draw_code()).into();
+    assert!(codes[0] == codes[1] && codes[0] != codes[2]);
+}
+
+#[test]
+fn a_server_that_drains_takes_no_new_room_and_lets_guests_into_those_it_has() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.drain_within(Duration::from_secs(60));
+    let notice = |secs| ServerMessage::Notice(Notice::Draining { secs });
+    assert_eq!(bench.last(1), &notice(60));
+    bench.connect(2);
+    bench.tell(2, ClientMessage::Create { name: "Cy".into() });
+    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::Draining));
+    bench.wait(Duration::from_secs(10));
+    bench.tell(1, ClientMessage::Ping);
+    bench.knock(3, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    let heard = &bench.sent[&ControlId(3)];
+    assert!(matches!(heard[heard.len() - 2], ServerMessage::Admitted(_)));
+    assert_eq!(bench.last(3), &notice(50), "who comes in hears how long is left");
+}
+
+#[test]
+fn a_drain_is_over_when_the_last_room_is_gone_or_its_time_is_up() {
+    let mut bench = Bench::new();
+    let start = bench.now;
+    assert!(!bench.hub.drained(start));
+    bench.host();
+    bench.drain_within(Duration::from_secs(60));
+    assert!(!bench.hub.drained(start));
+    assert!(bench.hub.poll_timeout().is_some());
+    assert!(!bench.hub.drained(start + Duration::from_millis(59_999)));
+    assert!(bench.hub.drained(start + Duration::from_secs(60)));
+    bench.tell(1, ClientMessage::Leave);
+    assert!(bench.hub.drained(start), "nobody is left to wait for");
+}
+
+#[test]
+fn a_drain_without_rooms_wakes_the_shell_and_a_second_one_changes_its_time() {
+    let mut bench = Bench::new();
+    bench.drain_within(Duration::from_secs(60));
+    assert_eq!(bench.hub.poll_timeout(), Some(bench.now + Duration::from_secs(60)));
+    assert!(bench.hub.drained(bench.now));
+    bench.drain_within(Duration::from_secs(5));
+    assert_eq!(bench.hub.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
+}
+
+#[test]
+fn an_operator_sees_rooms_by_number_and_takes_members_out() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.wait(Duration::from_secs(10));
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    let rooms = bench.hub.rooms(bench.now);
+    let room = rooms[0].room;
+    let age = Duration::from_secs(10);
+    assert_eq!(rooms, [RoomSummary { room, members: 2, knocking: 1, age, locked: false }]);
+    let members = bench.hub.members(bench.now, room).unwrap();
+    let lines: Vec<_> = members.iter().map(|line| (line.name.as_str(), line.host, line.age)).collect();
+    assert_eq!(lines, [("Ada", true, age), ("Bo", false, Duration::ZERO)]);
+    assert!(bench.hub.expel(room, MemberId(1)));
+    bench.drain();
+    assert_eq!(bench.last(1), &ServerMessage::Ended(EndReason::RemovedByOperator));
+    assert_eq!(bench.last(2), &ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() }, "Bo is the host");
+    assert!(!bench.hub.expel(room, MemberId(1)) && !bench.hub.end_room(RoomId(99)));
+    assert!(bench.hub.end_room(room));
+    bench.drain();
+    assert_eq!(bench.last(2), &ServerMessage::Ended(EndReason::EndedByOperator));
+    assert_eq!(bench.hub.members(bench.now, room), None);
+}
+
+#[test]
+fn limits_of_the_operator_hold() {
+    let mut bench = Bench::new();
+    bench.hub = Hub::with_limits([3; 32], true, HubLimits { rooms: 1, members_per_room: 2, ..HubLimits::default() });
+    let code = bench.host();
+    bench.connect(9);
+    bench.tell(9, ClientMessage::Create { name: "Eve".into() });
+    assert_eq!(bench.last(9), &ServerMessage::Refused(Refusal::ServerFull));
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::RoomFull));
+}
+
+#[test]
+fn what_happens_at_the_door_is_counted() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.act(1, Action::AdmitAll);
+    bench.knock(3, code, "Cy");
+    bench.act(1, Action::Deny(KnockId(2)));
+    let statistics = bench.hub.statistics();
+    assert_eq!((statistics.rooms_opened, statistics.knocks, statistics.admissions), (1, 2, 1));
+    assert_eq!(statistics.refusals.of(Refusal::Denied), 1);
+}
