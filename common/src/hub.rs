@@ -7,7 +7,9 @@
 mod drain;
 mod limits;
 mod operator;
+mod shards;
 mod statistics;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -31,6 +33,7 @@ use crate::wire::control::{
 
 pub use limits::HubLimits;
 pub use operator::{MemberSummary, RoomSummary};
+use shards::Shards;
 pub use statistics::{HubStatistics, Refusals};
 
 /// What the shell has to do. The order matters: a member's keys are in place before the member hears of them.
@@ -44,6 +47,8 @@ pub enum Output {
     Revoke(ConnectionId),
     /// Send this message.
     Send(ControlId, ServerMessage),
+    /// From here on this member gets the video of these members, in the order of their ids, and of nobody else.
+    Watch(ConnectionId, Vec<MemberId>),
 }
 
 /// A member's right to send and receive.
@@ -76,6 +81,7 @@ pub struct Hub {
     next_tick: Option<Instant>,
     /// When a server that is to stop stops at the latest.
     drain_until: Option<Instant>,
+    shards: Shards,
     statistics: HubStatistics,
 }
 
@@ -116,6 +122,7 @@ impl Hub {
             outputs: VecDeque::new(),
             next_tick: None,
             drain_until: None,
+            shards: Shards::new(limits.shards),
             statistics: HubStatistics::default(),
         }
     }
@@ -180,6 +187,9 @@ impl Hub {
             (State::Seated { room, member, .. }, ClientMessage::SetMedia(media)) => {
                 self.set_media(room, member, media);
             }
+            (State::Seated { room, member, connection_id }, ClientMessage::Watch(views)) => {
+                self.set_views(room, member, connection_id, &views);
+            }
             (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Ping) => {
                 self.send(control, ServerMessage::Pong);
             }
@@ -218,6 +228,7 @@ impl Hub {
         }
         self.rooms.clear();
         self.codes.clear();
+        self.shards.clear();
     }
 
     fn greet(&mut self, control: ControlId, since: Instant, version: u16, aes: bool) {
@@ -246,9 +257,11 @@ impl Hub {
         let code = self.draw_code();
         self.last_room += 1;
         let id = RoomId(self.last_room);
+        let shard = self.shards.choose().ok_or(Refusal::ServerFull)?;
         let host = Seat { control, name, media: MediaState::default(), since: now };
         self.rooms.insert(id, Room::new(code, host, self.limits.members_per_room));
         self.codes.insert(code, id);
+        self.shards.open(shard, id);
         self.statistics.rooms_opened += 1;
         Ok(id)
     }
@@ -307,7 +320,7 @@ impl Hub {
     /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
     fn seat(&mut self, now: Instant, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
         let suite = if aes && self.aes { CipherSuite::Aes256Gcm } else { CipherSuite::ChaCha20Poly1305 };
-        let connection_id = ConnectionId(self.rng.random());
+        let connection_id = self.draw_connection_id(room);
         self.set_state(control, State::Seated { room, member, connection_id });
         self.outputs.push_back(Output::Admit(Grant { control, room, member, connection_id, suite }));
         let Some((admission, newcomer)) = self.rooms.get(&room).and_then(|place| {
@@ -320,6 +333,7 @@ impl Hub {
         self.send(control, ServerMessage::Admitted(admission));
         self.tell_of_drain(now, control);
         self.tell_others(room, member, &ServerMessage::MemberJoined(newcomer));
+        self.tell_wanted(room);
     }
 
     fn act(&mut self, now: Instant, control: ControlId, room: RoomId, actor: MemberId, action: Action) {
@@ -443,6 +457,7 @@ impl Hub {
             return self.end(room, EndReason::EndedByHost);
         }
         self.tell_all(room, &ServerMessage::MemberLeft { member, reason });
+        self.tell_wanted(room);
         if let Some(host) = successor {
             self.tell_all(room, &ServerMessage::HostChanged(host));
             self.tell_of_knocks(room);
@@ -466,6 +481,7 @@ impl Hub {
             return;
         };
         self.codes.remove(&place.code());
+        self.shards.close(room);
         for knock in place.knocks().values() {
             self.refuse(knock.control, Refusal::RoomEnded);
         }

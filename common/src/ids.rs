@@ -91,6 +91,14 @@ pub struct ControlId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ConnectionId(pub u64);
 
+impl ConnectionId {
+    /// Which of `shards` relays has this member: what a filter in front of their sockets finds as well, from the last
+    /// four bytes of the id as they stand in a datagram.
+    pub fn shard(self, shards: usize) -> usize {
+        (self.0 as u32) as usize % shards.max(1)
+    }
+}
+
 /// What a media stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamKind {

@@ -109,6 +109,8 @@ pub const STREAMS_MAX: usize = 2 * ROOM_MEMBERS_MAX;
 
 // Relay.
 
+/// Relays of one server; one for each core of a large machine.
+pub const SHARDS_MAX: usize = 64;
 /// Video datagrams a relay holds, of all its rooms, until everybody has them: 4.8 MB, a frame of 130 senders at once.
 pub const RELAY_VIDEO_DATAGRAMS: usize = 4_096;
 /// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms.

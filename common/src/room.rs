@@ -1,5 +1,7 @@
 //! One meeting: who is in, who waits at the door, and who may do what.
 
+mod views;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -8,6 +10,8 @@ use crate::ids::{ControlId, KnockId, MemberId, RoomCode};
 use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM};
 use crate::names;
 use crate::wire::control::{Action, MediaState, Member, Refusal};
+
+pub use views::Views;
 
 /// A meeting. Everything that concerns admission is decided here, by member id; no name decides anything.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Room {
     members: BTreeMap<MemberId, Seat>,
     knocks: BTreeMap<KnockId, Knock>,
     denials: BTreeMap<Source, u32>,
+    views: Views,
     last_member: u16,
     last_knock: u32,
 }
@@ -64,6 +69,7 @@ impl Room {
             members: BTreeMap::from([(id, host)]),
             knocks: BTreeMap::new(),
             denials: BTreeMap::new(),
+            views: Views::default(),
             last_member: id.0,
             last_knock: 0,
         }
@@ -102,6 +108,11 @@ impl Room {
     /// Everybody who waits, the longest waiting first.
     pub fn knocks(&self) -> &BTreeMap<KnockId, Knock> {
         &self.knocks
+    }
+
+    /// Who wants to see whom.
+    pub fn views(&mut self) -> &mut Views {
+        &mut self.views
     }
 
     /// The roster as members see it.
@@ -191,6 +202,7 @@ impl Room {
     /// Takes a member out. The host role passes to whoever has been there longest; answers that member when it did.
     pub fn remove(&mut self, id: MemberId) -> Option<MemberId> {
         self.members.remove(&id);
+        self.views.remove(id);
         if id != self.host {
             return None;
         }

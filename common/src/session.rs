@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use crate::ids::{KnockId, MemberId, RoomCode};
 use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_PING_INTERVAL};
+use crate::media::ladder::Rung;
 use crate::wire::control::{
     Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, Notice, PROTOCOL_VERSION, Refusal,
-    ServerMessage,
+    ServerMessage, View,
 };
 
 /// What a session is for.
@@ -87,6 +88,8 @@ pub enum Event {
     Notice(Notice),
     /// It is over; close the connection.
     Over(Over),
+    /// The largest picture of ours that anybody has use for; `None` when nobody looks.
+    VideoWanted(Option<Rung>),
 }
 
 /// Why a session is over. `Display` is the sentence a person reads.
@@ -219,6 +222,13 @@ impl Session {
         }
     }
 
+    /// Says whom we want to see from here on. Without effect before we are in.
+    pub fn watch(&mut self, views: Vec<View>) {
+        if self.state == State::Seated {
+            self.send(ClientMessage::Watch(views));
+        }
+    }
+
     /// Leaves the room, or its door.
     pub fn leave(&mut self) {
         if self.state != State::Over {
@@ -268,6 +278,11 @@ impl Session {
             ServerMessage::MuteRequested => self.event(Event::MuteRequested),
             ServerMessage::NotAllowed(action) => self.event(Event::NotAllowed(action)),
             ServerMessage::Notice(notice) => self.event(Event::Notice(notice)),
+            ServerMessage::VideoWanted(rung) => {
+                // A size this version does not know is larger than any it knows.
+                let known = |rung: u8| Rung::ALL[usize::from(rung).min(Rung::ALL.len() - 1)];
+                self.event(Event::VideoWanted(rung.map(known)));
+            }
             ServerMessage::Admitted(_)
             | ServerMessage::Ended(_)
             | ServerMessage::Knocking

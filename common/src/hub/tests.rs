@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
 use super::*;
-use crate::wire::control::Notice;
+use crate::wire::control::{Notice, View};
 
 /// A hub with numbered clients, and what each of them was sent.
 struct Bench {
@@ -12,6 +12,7 @@ struct Bench {
     granted: Vec<Grant>,
     revoked: Vec<ConnectionId>,
     closed: Vec<ControlId>,
+    watched: Vec<(ConnectionId, Vec<MemberId>)>,
 }
 
 impl Bench {
@@ -23,6 +24,7 @@ impl Bench {
             granted: Vec::new(),
             revoked: Vec::new(),
             closed: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -33,6 +35,7 @@ impl Bench {
                 Output::Close(control) => self.closed.push(control),
                 Output::Revoke(id) => self.revoked.push(id),
                 Output::Send(control, message) => self.sent.entry(control).or_default().push(message),
+                Output::Watch(id, members) => self.watched.push((id, members)),
             }
         }
     }
@@ -349,4 +352,39 @@ fn what_happens_at_the_door_is_counted() {
     let statistics = bench.hub.statistics();
     assert_eq!((statistics.rooms_opened, statistics.knocks, statistics.admissions), (1, 2, 1));
     assert_eq!(statistics.refusals.of(Refusal::Denied), 1);
+}
+
+#[test]
+fn what_a_member_watches_goes_to_the_relay_and_to_those_who_are_watched() {
+    let mut bench = Bench::new();
+    let code = bench.host();
+    bench.knock(2, code, "Bo");
+    bench.tell(1, ClientMessage::Act(Action::AdmitAll));
+    let watch = |member, rung| ClientMessage::Watch(vec![View { member: MemberId(member), rung }]);
+    // 9 is nobody.
+    bench.tell(2, watch(9, 3));
+    bench.tell(2, watch(1, 1));
+    let guest = bench.granted[1].connection_id;
+    assert_eq!(bench.watched, [(guest, vec![MemberId(9)]), (guest, vec![MemberId(1)])]);
+    let told = |control: u64| {
+        let wanted = |message: &ServerMessage| match message {
+            ServerMessage::VideoWanted(rung) => Some(*rung),
+            _ => None,
+        };
+        bench.sent[&ControlId(control)].iter().filter_map(wanted).collect::<Vec<_>>()
+    };
+    assert_eq!((told(1), told(2)), (vec![None, Some(1)], vec![]));
+}
+
+#[test]
+fn an_overloaded_server_opens_no_rooms_until_it_is_over() {
+    let mut bench = Bench::new();
+    bench.hub.handle_overload(0, true);
+    bench.connect(1);
+    bench.tell(1, ClientMessage::Create { name: "Ada".into() });
+    assert_eq!(bench.sent[&ControlId(1)], [ServerMessage::Refused(Refusal::ServerFull)]);
+    bench.hub.handle_overload(0, false);
+    bench.connect(2);
+    bench.tell(2, ClientMessage::Create { name: "Bo".into() });
+    assert!(matches!(bench.sent[&ControlId(2)][0], ServerMessage::Admitted(_)));
 }

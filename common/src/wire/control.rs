@@ -48,6 +48,18 @@ pub enum ClientMessage {
     Ping,
     /// Leaves the room.
     Leave,
+    /// Says whom the sender wants to see from here on, and nobody else: what its window shows. Before the first one it
+    /// gets everybody's video.
+    Watch(Vec<View>),
+}
+
+/// A member somebody wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct View {
+    /// Whom.
+    pub member: MemberId,
+    /// The largest picture that is of use, an index into [`crate::media::ladder::Rung::ALL`].
+    pub rung: u8,
 }
 
 /// What one member asks to be done to others; who may is decided by [`crate::room::may`].
@@ -126,6 +138,9 @@ pub enum ServerMessage {
     Pong,
     /// To members: something about the server that concerns everybody on it.
     Notice(Notice),
+    /// The largest picture of the receiver's that anybody has use for, an index into
+    /// [`crate::media::ladder::Rung::ALL`]; `None` when nobody looks. Before the first one it is the largest.
+    VideoWanted(Option<u8>),
 }
 
 /// What members are told about their server. `Display` is the sentence a person reads.
