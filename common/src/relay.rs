@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId};
-use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL};
+use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, VIDEO_BYTES_PER_SEC};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
@@ -66,10 +66,25 @@ pub struct RelayStatistics {
     pub messages_dropped: u64,
 }
 
+/// What whoever runs a server may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Bytes of video a member may send per second in the long run; the default is
+    /// [`crate::limits::VIDEO_BYTES_PER_SEC`].
+    pub video_bytes_per_sec: u32,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self { video_bytes_per_sec: VIDEO_BYTES_PER_SEC }
+    }
+}
+
 /// Every member's data plane.
 #[derive(Debug)]
 pub struct Relay {
     began: Instant,
+    limits: RelayLimits,
     roster: Roster,
     forwards: Forwards,
     pipes: Pipes,
@@ -88,8 +103,14 @@ pub struct Relay {
 impl Relay {
     /// A relay that knows nobody.
     pub fn new(now: Instant) -> Self {
+        Self::with_limits(now, RelayLimits::default())
+    }
+
+    /// The same with limits of its own.
+    pub fn with_limits(now: Instant, limits: RelayLimits) -> Self {
         Self {
             began: now,
+            limits,
             roster: Roster::default(),
             forwards: Forwards::default(),
             pipes: Pipes::default(),
@@ -105,7 +126,7 @@ impl Relay {
     /// Gives a member a data plane. The member's address is not known before the first datagram that opens. Until
     /// [`Relay::watch`] the member gets the video of everybody in the room.
     pub fn admit(&mut self, now: Instant, grant: Grant, secrets: &Secrets) {
-        self.roster.insert(Member::new(now, grant, secrets));
+        self.roster.insert(Member::new(now, grant, secrets, self.limits));
     }
 
     /// From here on a member gets the video of these members of the room, and of nobody else.

@@ -10,7 +10,7 @@ use common::ids::ControlId;
 use common::wire::control::{ClientMessage, ServerMessage, encode};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::media::MediaCommand;
+use crate::media::{MediaCommand, MediaEvent, MediaLink};
 use crate::statistics::Board;
 use crate::stream::Exporter;
 
@@ -48,13 +48,13 @@ pub(crate) struct Link {
 pub(crate) struct HubTask {
     hub: Hub,
     links: BTreeMap<ControlId, Link>,
-    media: mpsc::Sender<MediaCommand>,
+    media: MediaLink,
     board: Arc<Board>,
 }
 
 impl HubTask {
     /// A task to be run by [`HubTask::run`].
-    pub(crate) fn new(hub: Hub, media: mpsc::Sender<MediaCommand>, board: Arc<Board>) -> Self {
+    pub(crate) fn new(hub: Hub, media: MediaLink, board: Arc<Board>) -> Self {
         Self { hub, links: BTreeMap::new(), media, board }
     }
 
@@ -65,10 +65,7 @@ impl HubTask {
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
-                () = self.media.closed() => {
-                    tracing::error!("the media thread is gone: stopping");
-                    break;
-                }
+                event = self.media.events.recv() => if !self.handle_media(event) { break },
                 () = wait_until(timeout) => self.hub.handle_timeout(Instant::now()),
                 fact = facts.recv() => match fact {
                     Some(fact) => self.handle(fact),
@@ -79,6 +76,21 @@ impl HubTask {
         }
         self.hub.stop();
         self.settle().await;
+    }
+
+    /// Answers `false` when a media worker is gone, and some rooms without it.
+    fn handle_media(&mut self, event: Option<MediaEvent>) -> bool {
+        match event {
+            Some(MediaEvent::Overload { shard, overloaded }) => {
+                tracing::warn!(shard, overloaded, "more media comes than can be sent: video is shed, the oldest first");
+                self.hub.handle_overload(shard, overloaded);
+                true
+            }
+            Some(MediaEvent::Ended) | None => {
+                tracing::error!("a media thread is gone: stopping");
+                false
+            }
+        }
     }
 
     fn handle(&mut self, fact: Fact) {
@@ -104,8 +116,11 @@ impl HubTask {
                 Output::Close(control) => {
                     self.links.remove(&control);
                 }
-                Output::Revoke(connection) => self.tell_media(MediaCommand::Revoke(connection)).await,
+                Output::Revoke(connection) => self.media.tell(connection, MediaCommand::Revoke(connection)).await,
                 Output::Send(control, message) => self.send(control, &message),
+                Output::Watch(connection, members) => {
+                    self.media.tell(connection, MediaCommand::Watch(connection, members)).await;
+                }
             }
         }
         self.board.set_occupancy(self.hub.occupancy());
@@ -115,14 +130,9 @@ impl HubTask {
     async fn admit(&mut self, grant: Grant) {
         let secrets = self.links.get(&grant.control).and_then(|link| link.exporter.derive(grant.connection_id));
         match secrets {
-            Some(secrets) => self.tell_media(MediaCommand::Admit(grant, secrets)).await,
+            Some(secrets) => self.media.tell(grant.connection_id, MediaCommand::Admit(grant, secrets)).await,
             None => self.let_go(grant.control),
         }
-    }
-
-    /// Waits when the relay is behind; it never waits for the hub. One that is gone is noticed by [`HubTask::run`].
-    async fn tell_media(&self, command: MediaCommand) {
-        let _ = self.media.send(command).await;
     }
 
     /// A connection that does not read until its queue is full is let go: others must not wait for it.
@@ -172,6 +182,7 @@ mod tests {
         address: SocketAddr,
         facts: mpsc::Sender<Fact>,
         media: mpsc::Receiver<MediaCommand>,
+        told: mpsc::Sender<MediaEvent>,
         _running: oneshot::Sender<()>,
         _dir: StateDir,
     }
@@ -190,8 +201,10 @@ mod tests {
             let acceptor = Acceptor::new(sockets.tcp, tls, facts.clone(), seats).unwrap();
             let hub = Hub::new([3; 32], true);
             tokio::spawn(acceptor.run());
-            tokio::spawn(HubTask::new(hub, commands, board).run(received, stop));
-            Self { address: sockets.address, facts, media, _running: running, _dir: dir }
+            let (told, events) = mpsc::channel(8);
+            let link = MediaLink::new(vec![commands], events);
+            tokio::spawn(HubTask::new(hub, link, board).run(received, stop));
+            Self { address: sockets.address, facts, media, told, _running: running, _dir: dir }
         }
 
         async fn command(&mut self) -> MediaCommand {
@@ -278,7 +291,7 @@ mod tests {
     async fn when_the_relay_breaks_everybody_is_told() {
         let mut bench = Bench::start();
         let (mut host, _) = Client::create(bench.address, "Ada").await;
-        bench.media.close();
+        bench.told.send(MediaEvent::Ended).await.unwrap();
         let told = host.next().await;
         assert_eq!(told, Some(ServerMessage::Ended(EndReason::ServerStopped)));
         assert_eq!(host.next().await, None);

@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::hub::Hub;
+use common::relay::RelayLimits;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
@@ -44,7 +45,7 @@ use crate::control::Acceptor;
 use crate::hub_task::HubTask;
 use crate::identity::Identity;
 use crate::listen::Sockets;
-use crate::media::MediaThread;
+use crate::media::MediaWorkers;
 use crate::seats::Seats;
 use crate::statistics::Board;
 
@@ -59,7 +60,7 @@ pub struct Server {
     running: oneshot::Sender<()>,
     hub: JoinHandle<()>,
     acceptor: JoinHandle<()>,
-    media: MediaThread,
+    media: MediaWorkers,
 }
 
 impl Server {
@@ -82,12 +83,12 @@ impl Server {
     async fn run(sockets: Sockets, tls: TlsAcceptor, fingerprint: Fingerprint, hub: Hub) -> Result<Self, StartError> {
         let address = sockets.address;
         let board = Arc::new(Board::default());
-        let (media, commands) = MediaThread::spawn(sockets.udp, Arc::clone(&board)).await?;
+        let (media, link) = MediaWorkers::spawn(vec![sockets.udp], RelayLimits::default(), &board).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (running, stopped) = oneshot::channel();
         let seats = Arc::new(Seats::new(Arc::clone(&board)));
         let acceptor = Acceptor::new(sockets.tcp, tls, facts, seats)?;
-        let hub_task = HubTask::new(hub, commands, Arc::clone(&board));
+        let hub_task = HubTask::new(hub, link, Arc::clone(&board));
         tracing::info!(%address, %fingerprint, "listening");
         Ok(Self {
             address,

@@ -1,7 +1,12 @@
-//! The thread that owns the [`Relay`] and the UDP socket. Media never waits for the control plane, nor for a task.
+//! The threads that own the relays and the UDP sockets. Media never waits for the control plane, nor for a task.
 //!
-//! One loop does everything: take a batch of datagrams, obey what the hub says, hand the batch to the relay, send what
-//! the relay has. No datagram gets a task, a thread or an allocation of its own.
+//! Each worker has a [`Relay`], a socket and some of the rooms, and shares nothing with the others: a datagram comes to
+//! the worker of its sender's room by its connection id (`listen`). One loop does everything: take a batch of
+//! datagrams, obey what the hub says, hand the batch to the relay, send what the relay has. No datagram gets a task, a
+//! thread or an allocation of its own.
+//!
+//! Receiving goes before sending: where more comes than can be sent, it is the relay that decides what is not, oldest
+//! video first, and not the receive buffer of the kernel, which knows no video from audio.
 
 use std::io;
 use std::sync::Arc;
@@ -9,9 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::hub::Grant;
-use common::ids::ConnectionId;
-use common::limits::DATAGRAM_MAX_BYTES;
-use common::relay::{Relay, Transmit};
+use common::ids::{ConnectionId, MemberId};
+use common::relay::{Relay, RelayLimits};
 use common::seal::Secrets;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -21,60 +25,135 @@ use crate::socket::DatagramSocket;
 use crate::start_error::StartError;
 use crate::statistics::Board;
 
-/// What the hub tells the relay.
+/// What the hub tells a relay.
 pub(crate) enum MediaCommand {
     /// This member may send and receive.
     Admit(Grant, Secrets),
     /// This one may no more.
     Revoke(ConnectionId),
+    /// This one gets the video of these members, and of nobody else.
+    Watch(ConnectionId, Vec<MemberId>),
 }
 
-/// The running thread.
+/// What a worker tells the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaEvent {
+    /// A worker is gone.
+    Ended,
+    /// This worker's relay had to shed datagrams, or has not for a while.
+    Overload {
+        /// Which worker.
+        shard: usize,
+        /// Whether it sheds.
+        overloaded: bool,
+    },
+}
+
+/// The hub's side of the workers. Dropping it ends them.
 #[derive(Debug)]
-pub(crate) struct MediaThread {
-    /// Never sent, dropped with the thread.
-    ended: oneshot::Receiver<()>,
+pub(crate) struct MediaLink {
+    commands: Vec<mpsc::Sender<MediaCommand>>,
+    /// What the workers tell.
+    pub(crate) events: mpsc::Receiver<MediaEvent>,
 }
 
-impl MediaThread {
-    /// Starts the thread. It ends when the sender of commands that is answered is dropped.
+impl MediaLink {
+    /// A link to workers that listen at these ends.
+    pub(crate) fn new(commands: Vec<mpsc::Sender<MediaCommand>>, events: mpsc::Receiver<MediaEvent>) -> Self {
+        Self { commands, events }
+    }
+
+    /// Tells the worker that has `connection`; waits when it is behind. It never waits for the hub, and one that is
+    /// gone says so by an event.
+    pub(crate) async fn tell(&self, connection: ConnectionId, command: MediaCommand) {
+        let _ = self.commands[connection.shard(self.commands.len())].send(command).await;
+    }
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct MediaWorkers {
+    /// One for each: never sent, dropped with the thread.
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+impl MediaWorkers {
+    /// Starts a thread for each socket, in this order. They end when the link that is answered is dropped.
     pub(crate) async fn spawn(
-        socket: std::net::UdpSocket,
-        board: Arc<Board>,
-    ) -> Result<(Self, mpsc::Sender<MediaCommand>), StartError> {
-        let (commands, received) = mpsc::channel(COMMANDS_QUEUE);
-        let (ready, started) = oneshot::channel();
-        let (running, ended) = oneshot::channel();
-        let body = move || {
-            let _running: oneshot::Sender<()> = running;
-            carry(socket, received, board, ready);
-        };
-        thread::Builder::new()
-            .name("media".to_owned())
-            .spawn(body)
-            .map_err(|error| StartError::Unexpected(error.into()))?;
-        let started = started.await.map_err(io::Error::other).flatten();
-        started.map_err(|error| StartError::Unexpected(error.into()))?;
-        Ok((Self { ended }, commands))
+        sockets: Vec<std::net::UdpSocket>,
+        limits: RelayLimits,
+        board: &Arc<Board>,
+    ) -> Result<(Self, MediaLink), StartError> {
+        let (told, events) = mpsc::channel(EVENTS_QUEUE + sockets.len());
+        let mut workers = Self { ended: Vec::new() };
+        let mut commands = Vec::new();
+        for (shard, socket) in sockets.into_iter().enumerate() {
+            let (worker, received) = mpsc::channel(COMMANDS_QUEUE);
+            let place = Place { shard, events: told.clone(), board: Arc::clone(board), limits };
+            workers.ended.push(spawn(socket, received, place).await?);
+            commands.push(worker);
+        }
+        Ok((workers, MediaLink::new(commands, events)))
     }
 
-    /// Waits until the thread is gone, and its socket with it.
+    /// Waits until all threads are gone, and their sockets with them.
     pub(crate) async fn ended(self) {
-        // The sender is only ever dropped, which is an error to the channel and what is waited for here.
-        let _ = self.ended.await;
+        for ended in self.ended {
+            // The sender is only ever dropped, which is an error to the channel and what is waited for here.
+            let _ = ended.await;
+        }
     }
 }
 
-/// Commands that wait for the relay; it looks before every batch, so a few are many.
+/// Commands that wait for a relay; it looks before every batch, so a few are many.
 const COMMANDS_QUEUE: usize = 256;
+/// Events that wait for the hub: changes of load, told at most twice in [`common::limits::OVERLOAD_HOLD`] by each.
+const EVENTS_QUEUE: usize = 64;
 /// How long the socket is left alone when the system is not able to receive, instead of asking without end.
 const RECEIVE_BACKOFF: Duration = Duration::from_millis(10);
+/// Batches received before something is sent: bounds how long what was received waits.
+const BATCHES_PER_TURN: usize = 4;
+/// Flushes before the socket is looked at again: about a millisecond, in which its receive buffer does not fill up.
+const FLUSHES_PER_TURN: usize = 8;
 
-/// Body of the thread: a runtime of its own, for readiness and time.
+/// Which worker this is, and whom it tells.
+struct Place {
+    shard: usize,
+    events: mpsc::Sender<MediaEvent>,
+    board: Arc<Board>,
+    limits: RelayLimits,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A hub that is gone as well needs no telling.
+        let _ = self.events.try_send(MediaEvent::Ended);
+    }
+}
+
+async fn spawn(
+    socket: std::net::UdpSocket,
+    commands: mpsc::Receiver<MediaCommand>,
+    place: Place,
+) -> Result<oneshot::Receiver<()>, StartError> {
+    let (ready, started) = oneshot::channel();
+    let (running, ended) = oneshot::channel();
+    let name = format!("media-{}", place.shard);
+    let body = move || {
+        let _running: oneshot::Sender<()> = running;
+        carry(socket, commands, place, ready);
+    };
+    thread::Builder::new().name(name).spawn(body).map_err(|error| StartError::Unexpected(error.into()))?;
+    let started = started.await.map_err(io::Error::other).flatten();
+    started.map_err(|error| StartError::Unexpected(error.into()))?;
+    Ok(ended)
+}
+
+/// Body of a thread: a runtime of its own, for readiness and time.
 fn carry(
     socket: std::net::UdpSocket,
     commands: mpsc::Receiver<MediaCommand>,
-    board: Arc<Board>,
+    place: Place,
     ready: oneshot::Sender<io::Result<()>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -86,7 +165,7 @@ fn carry(
     match prepared {
         Ok((runtime, socket)) => {
             let _ = ready.send(Ok(()));
-            runtime.block_on(Media::new(socket, commands, board).run());
+            runtime.block_on(Media::new(socket, commands, place).run());
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -98,27 +177,30 @@ struct Media {
     relay: Relay,
     socket: DatagramSocket,
     commands: mpsc::Receiver<MediaCommand>,
-    board: Arc<Board>,
-    outgoing: [u8; DATAGRAM_MAX_BYTES],
-    /// What `outgoing` holds while the system has no room for it.
-    waiting: Option<Transmit>,
+    place: Place,
+    overloaded: bool,
+}
+
+/// How a turn left the outgoing side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Everything is with the system.
+    Done,
+    /// There is more, and the system would take it.
+    More,
+    /// The system has no room.
+    Waiting,
 }
 
 impl Media {
-    fn new(socket: DatagramSocket, commands: mpsc::Receiver<MediaCommand>, board: Arc<Board>) -> Self {
-        Self {
-            relay: Relay::new(Instant::now()),
-            socket,
-            commands,
-            board,
-            outgoing: [0; DATAGRAM_MAX_BYTES],
-            waiting: None,
-        }
+    fn new(socket: DatagramSocket, commands: mpsc::Receiver<MediaCommand>, place: Place) -> Self {
+        Self { relay: Relay::with_limits(Instant::now(), place.limits), socket, commands, place, overloaded: false }
     }
 
     async fn run(mut self) {
+        let mut sending = Sending::Done;
         loop {
-            let deadline = self.relay.poll_timeout();
+            let deadline = self.relay.poll_timeout().into_iter().chain(self.overload_ends()).min();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -126,24 +208,39 @@ impl Media {
                     None => return,
                 },
                 () = self.socket.readable() => {}
-                () = self.socket.writable(), if self.waiting.is_some() => {}
+                () = self.socket.writable(), if sending != Sending::Done => {}
                 () = wait_until(deadline) => {}
             }
-            if self.socket.receive().is_err() {
+            let Ok(still_serving) = self.receive_turn() else {
                 tokio::time::sleep(RECEIVE_BACKOFF).await;
-            }
-            // After the receive: a member who was told of his admission has his keys here before what he sent.
-            if !self.obey_all() {
+                continue;
+            };
+            if !still_serving {
                 return;
             }
-            self.relay_batch();
-            self.transmit();
-            self.board.set_media(self.relay.statistics(), self.socket.statistics());
-            if self.waiting.is_some() {
+            sending = self.send_turn();
+            self.tell();
+            if sending != Sending::Done {
                 // While datagrams keep coming nothing else lets the runtime hear that there is room.
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Takes what came, as far as a turn goes. Answers `false` when the server stops.
+    fn receive_turn(&mut self) -> io::Result<bool> {
+        for _ in 0..BATCHES_PER_TURN {
+            let more = self.socket.receive()?;
+            // After the receive: a member who was told of his admission has his keys here before what he sent.
+            if !self.obey_all() {
+                return Ok(false);
+            }
+            self.relay_batch();
+            if !more {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// Answers `false` when the server stops.
@@ -160,6 +257,7 @@ impl Media {
         match command {
             MediaCommand::Admit(grant, secrets) => self.relay.admit(Instant::now(), grant, &secrets),
             MediaCommand::Revoke(connection) => self.relay.revoke(connection),
+            MediaCommand::Watch(connection, members) => self.relay.watch(connection, members),
         }
     }
 
@@ -173,20 +271,46 @@ impl Media {
         }
     }
 
-    /// Sends all that is due. Where the system has no room, one datagram waits here and the rest in the relay, which
-    /// knows what is not worth sending late.
-    fn transmit(&mut self) {
-        while let Some(transmit) = self.next_transmit() {
-            let datagram = &self.outgoing[..transmit.bytes];
-            if !self.socket.send(datagram, transmit.to) {
-                self.waiting = Some(transmit);
-                return;
+    /// Sends what is due, as far as a turn goes. Where the system has no room, a few groups wait here and the rest in
+    /// the relay, which knows what is not worth sending late.
+    fn send_turn(&mut self) -> Sending {
+        for _ in 0..FLUSHES_PER_TURN {
+            let all = self.fill();
+            if !self.socket.flush() {
+                return Sending::Waiting;
             }
+            if all {
+                return Sending::Done;
+            }
+        }
+        Sending::More
+    }
+
+    /// Moves what is due from the relay to the socket; answers whether that was all.
+    fn fill(&mut self) -> bool {
+        let now = Instant::now();
+        while let Some(room) = self.socket.room() {
+            match self.relay.poll_transmit(now, room) {
+                Some(transmit) => self.socket.push(transmit),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// Tells the board what was done, and the hub when the load passes a bound.
+    fn tell(&mut self) {
+        self.place.board.set_media(self.place.shard, self.relay.statistics(), self.socket.statistics());
+        let overloaded = self.relay.overloaded(Instant::now());
+        let event = MediaEvent::Overload { shard: self.place.shard, overloaded };
+        // Told again at the next turn when the hub has no time.
+        if overloaded != self.overloaded && self.place.events.try_send(event).is_ok() {
+            self.overloaded = overloaded;
         }
     }
 
-    /// What is in `outgoing`, to be sent next.
-    fn next_transmit(&mut self) -> Option<Transmit> {
-        self.waiting.take().or_else(|| self.relay.poll_transmit(Instant::now(), &mut self.outgoing))
+    /// When to look whether an overload is over, should nothing else happen until then.
+    fn overload_ends(&self) -> Option<Instant> {
+        self.overloaded.then(|| Instant::now() + common::limits::OVERLOAD_HOLD)
     }
 }

@@ -1,21 +1,39 @@
-//! The UDP socket of the media thread: datagrams received in batches and sent one by one, without allocating.
+//! The UDP socket of a media worker: datagrams received in batches, and sent in groups, without allocating.
+//!
+//! On Linux a batch is one recvmmsg, and a batch of groups one sendmmsg, in which UDP_SEGMENT lets the kernel carry the
+//! equal datagrams of a group through its stack as one. Whatever of that the kernel, the network device or a sandbox
+//! refuses is not asked for again: first groups become single datagrams, then batches become single calls. Elsewhere
+//! it is single calls from the start. docs/decisions/0008-fast-path.md has what each is worth.
+
+#[cfg(target_os = "linux")]
+mod batched;
+mod outgoing;
+mod single;
 
 use std::io;
 use std::net::SocketAddr;
 
-use common::limits::DATAGRAM_MAX_BYTES;
+use common::limits::{DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS};
+use common::relay::Transmit;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::statistics::SocketStatistics;
+use outgoing::Outgoing;
 
-/// A socket, and room for one batch of datagrams.
+/// A socket, room for one batch of datagrams that came, and for one batch of groups to go.
 pub(crate) struct DatagramSocket {
     socket: UdpSocket,
+    calls: Calls,
     slots: Vec<Slot>,
     filled: usize,
+    outgoing: Outgoing,
+    /// Datagrams that one group may have.
+    group_datagrams: usize,
     statistics: SocketStatistics,
 }
 
+/// Where one datagram that came stands.
 struct Slot {
     /// One byte more than a datagram has, so that a longer one shows.
     bytes: [u8; DATAGRAM_MAX_BYTES + 1],
@@ -23,15 +41,26 @@ struct Slot {
     from: SocketAddr,
 }
 
+/// Which system calls are used.
+enum Calls {
+    #[cfg(target_os = "linux")]
+    Batched(Box<batched::Batched>),
+    Single,
+}
+
 impl DatagramSocket {
-    /// Takes a bound socket that does not block. Must be called inside the runtime that will drive it.
+    /// Takes a bound socket that does not block. Must be called inside the runtime that will drive it, on its thread.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let from = socket.local_addr()?;
         let slot = || Slot { bytes: [0; DATAGRAM_MAX_BYTES + 1], length: 0, from };
+        let calls = Calls::best();
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
+            group_datagrams: calls.group_datagrams(),
+            calls,
             slots: std::iter::repeat_with(slot).take(BATCH_DATAGRAMS).collect(),
             filled: 0,
+            outgoing: Outgoing::new(),
             statistics: SocketStatistics::default(),
         })
     }
@@ -47,53 +76,102 @@ impl DatagramSocket {
         let _ = self.socket.readable().await;
     }
 
-    /// Fills the batch with what is there, without waiting.
+    /// Fills the batch with what is there, without waiting. Answers whether there may be more.
     ///
     /// # Errors
     /// What the system says when it is not able to receive: try again a little later.
-    pub(crate) fn receive(&mut self) -> io::Result<()> {
+    pub(crate) fn receive(&mut self) -> io::Result<bool> {
         self.filled = 0;
-        for _ in 0..BATCH_DATAGRAMS {
-            let slot = &mut self.slots[self.filled];
-            match self.socket.try_recv_from(&mut slot.bytes) {
-                Ok((length, from)) => {
-                    self.statistics.datagrams_received += 1;
-                    if length > DATAGRAM_MAX_BYTES {
-                        self.statistics.oversized += 1;
-                        continue;
-                    }
-                    (slot.length, slot.from) = (length, from);
-                    self.filled += 1;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    self.statistics.receive_errors += 1;
-                    if !concerns_one_peer(&error) {
-                        return Err(error);
-                    }
-                }
-            }
+        let received = self.socket.try_io(Interest::READABLE, || {
+            self.filled = match &mut self.calls {
+                #[cfg(target_os = "linux")]
+                Calls::Batched(calls) => calls.receive(&self.socket, &mut self.slots)?,
+                Calls::Single => single::receive(&self.socket, &mut self.slots, &mut self.statistics)?,
+            };
+            // A batch that is not full was all there is; saying so here spares the call that would find nothing.
+            if self.filled == BATCH_DATAGRAMS { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        self.count_received();
+        match received {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => self.receive_refused(error),
         }
-        Ok(())
     }
 
-    /// The datagrams of the batch, and where each came from.
+    fn receive_refused(&mut self, error: io::Error) -> io::Result<bool> {
+        if self.calls.give_up_batches(&error) {
+            return self.receive();
+        }
+        self.statistics.receive_errors += 1;
+        Err(error)
+    }
+
+    fn count_received(&mut self) {
+        let oversized = self.slots[..self.filled].iter().filter(|slot| slot.length > DATAGRAM_MAX_BYTES).count();
+        self.statistics.receive_calls += u64::from(self.filled > 0);
+        self.statistics.datagrams_received += self.filled as u64;
+        self.statistics.oversized += oversized as u64;
+    }
+
+    /// The datagrams of the batch, and where each came from; those that are longer than any of ours are left out.
     pub(crate) fn received(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
-        self.slots[..self.filled].iter_mut().map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
+        let ours = self.slots[..self.filled].iter_mut().filter(|slot| slot.length <= DATAGRAM_MAX_BYTES);
+        ours.map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
     }
 
-    /// Sends a datagram. Answers `false` when the system has no room: keep it until [`DatagramSocket::writable`].
-    pub(crate) fn send(&mut self, datagram: &[u8], to: SocketAddr) -> bool {
-        match self.socket.try_send_to(datagram, to) {
-            Ok(_) => self.statistics.datagrams_sent += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.statistics.send_waits += 1;
-                return false;
+    /// Room for the next group, or `None` when [`DatagramSocket::flush`] is due. It holds one datagram or more, and no
+    /// more than one system call may carry.
+    pub(crate) fn room(&mut self) -> Option<&mut [u8]> {
+        let most = self.group_datagrams * DATAGRAM_MAX_BYTES;
+        self.outgoing.room().map(|room| {
+            let length = room.len().min(most);
+            &mut room[..length]
+        })
+    }
+
+    /// The room that was given holds this group now.
+    pub(crate) fn push(&mut self, transmit: Transmit) {
+        self.outgoing.push(transmit);
+    }
+
+    /// Sends all groups that were pushed. Answers `false` when the system has no room for the rest: try again after
+    /// [`DatagramSocket::writable`].
+    pub(crate) fn flush(&mut self) -> bool {
+        while self.outgoing.is_waiting() {
+            let sent = self.socket.try_io(Interest::WRITABLE, || match &mut self.calls {
+                #[cfg(target_os = "linux")]
+                Calls::Batched(calls) => calls.send(&self.socket, &mut self.outgoing),
+                Calls::Single => single::send(&self.socket, &mut self.outgoing),
+            });
+            match sent {
+                Ok(datagrams) => {
+                    self.statistics.send_calls += 1;
+                    self.statistics.datagrams_sent += datagrams as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.statistics.send_waits += 1;
+                    return false;
+                }
+                Err(error) => self.send_refused(&error),
             }
-            // It has no way to go: the network is as good as lossy there.
-            Err(_) => self.statistics.send_dropped += 1,
         }
         true
+    }
+
+    /// The first of what waits was not taken: it goes another way, or, where there is no way, not at all.
+    fn send_refused(&mut self, error: &io::Error) {
+        if self.calls.give_up_batches(error) {
+            self.group_datagrams = self.calls.group_datagrams();
+        } else if self.outgoing.split() {
+            // The route's packets are too small for it, or the device does not divide it: only that is for good.
+            if !concerns_one_route(error) {
+                self.group_datagrams = 1;
+            }
+        } else {
+            self.outgoing.drop_first();
+            self.statistics.send_dropped += 1;
+        }
     }
 
     /// Waits until there may be room to send.
@@ -103,54 +181,41 @@ impl DatagramSocket {
     }
 }
 
+impl Calls {
+    fn best() -> Self {
+        #[cfg(target_os = "linux")]
+        return Self::Batched(Box::default());
+        #[cfg(not(target_os = "linux"))]
+        Self::Single
+    }
+
+    fn group_datagrams(&self) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Batched(_) => GROUP_MAX_DATAGRAMS,
+            Self::Single => 1,
+        }
+    }
+
+    /// Answers whether the error means that there are no calls for batches here, and others are used from now on.
+    fn give_up_batches(&mut self, error: &io::Error) -> bool {
+        let single = matches!(self, Self::Single);
+        if single || error.kind() != io::ErrorKind::Unsupported {
+            return false;
+        }
+        tracing::info!("this system has no calls for batches of datagrams: going on one by one");
+        *self = Self::Single;
+        true
+    }
+}
+
+/// EINVAL and EMSGSIZE say that a group does not fit the packets of its route, which other routes may.
+fn concerns_one_route(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(90)
+}
+
 /// Datagrams received before the relay is asked what to send: bounds how long a sender waits for its turn.
 pub(crate) const BATCH_DATAGRAMS: usize = 64;
 
-/// Windows tells on the next receive that some peer's machine has nobody at that port (`WSAECONNRESET`) or that a
-/// datagram was longer than the slot (`WSAEMSGSIZE`, 10040). Neither says anything of the socket.
-fn concerns_one_peer(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionReset || error.raw_os_error() == Some(10_040)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    async fn pair() -> (DatagramSocket, UdpSocket) {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        peer.connect(socket.local_addr().unwrap()).await.unwrap();
-        (DatagramSocket::new(socket).unwrap(), peer)
-    }
-
-    #[tokio::test]
-    async fn datagrams_come_in_batches_and_one_that_is_too_long_is_dropped() {
-        let (mut socket, peer) = pair().await;
-        for length in [1, DATAGRAM_MAX_BYTES + 1, DATAGRAM_MAX_BYTES, 0, 4_000] {
-            peer.send(&vec![7; length]).await.unwrap();
-        }
-        let mut lengths = Vec::new();
-        while socket.statistics().datagrams_received < 5 {
-            socket.readable().await;
-            socket.receive().unwrap();
-            lengths.extend(socket.received().map(|(_, datagram)| datagram.len()));
-        }
-        assert_eq!(lengths, [1, DATAGRAM_MAX_BYTES, 0]);
-        assert_eq!(socket.statistics().oversized, 2);
-    }
-
-    #[tokio::test]
-    async fn what_has_no_way_to_go_is_counted_and_nothing_else() {
-        let (mut socket, peer) = pair().await;
-        let to = peer.local_addr().unwrap();
-        socket.writable().await;
-        assert!(socket.send(b"hello", to));
-        // An IPv4 socket has no way to an IPv6 address.
-        assert!(socket.send(b"hello", "[::1]:9".parse().unwrap()));
-        let statistics = socket.statistics();
-        assert_eq!((statistics.datagrams_sent, statistics.send_dropped), (1, 1));
-    }
-}
+mod tests;

@@ -7,6 +7,10 @@ use common::relay::RelayStatistics;
 /// What the UDP socket did since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketStatistics {
+    /// Times the system gave datagrams, one or more.
+    pub receive_calls: u64,
+    /// Times the system took datagrams, one or more.
+    pub send_calls: u64,
     /// Datagrams that came, whatever they held.
     pub datagrams_received: u64,
     /// Datagrams the system took to send.
@@ -58,8 +62,8 @@ impl Board {
         board.members = members;
     }
 
-    /// The media thread's figures.
-    pub(crate) fn set_media(&self, relay: RelayStatistics, socket: SocketStatistics) {
+    /// A media worker's figures.
+    pub(crate) fn set_media(&self, _shard: usize, relay: RelayStatistics, socket: SocketStatistics) {
         let mut board = self.lock();
         board.relay = relay;
         board.socket = socket;

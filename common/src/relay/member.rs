@@ -14,9 +14,9 @@ use crate::limits::{
 use crate::media::jitter::ReceptionStatistics;
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
-use crate::relay::report_plaintext;
 use crate::relay::roster::MemberKey;
 use crate::relay::speakers::Loudness;
+use crate::relay::{RelayLimits, report_plaintext};
 use crate::reno::connection::Connection;
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::{SendTime, SequenceNumber};
@@ -76,16 +76,20 @@ pub(super) struct Allowances {
 }
 
 impl Allowances {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, limits: RelayLimits) -> Self {
+        let video_burst = VIDEO_BYTES_BURST.max(limits.video_bytes_per_sec / VIDEO_BURST_DIVISOR);
         Self {
             audio: Allowance::new(now, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC),
-            video_bytes: Allowance::new(now, VIDEO_BYTES_BURST, VIDEO_BYTES_PER_SEC),
+            video_bytes: Allowance::new(now, video_burst, limits.video_bytes_per_sec),
             segments: Allowance::new(now, SEGMENTS_BURST, SEGMENTS_PER_SEC),
             signals: Allowance::new(now, SIGNALS_BURST, SIGNALS_PER_SEC),
             messages: Allowance::new(now, MESSAGE_BURST, MESSAGES_PER_SEC),
         }
     }
 }
+
+/// A tenth of a second of video may come at once where more than usual is allowed.
+const VIDEO_BURST_DIVISOR: u32 = 10;
 
 /// Numbers a member's audio for its receivers, who see no gap where the relay left something out on purpose.
 #[derive(Debug, Default)]
@@ -124,7 +128,7 @@ const MESSAGES_PER_SEC: u32 = 50;
 const SHORT_PLAINTEXTS_MAX: usize = 4 * crate::limits::ROOM_MEMBERS_MAX;
 
 impl Member {
-    pub(super) fn new(now: Instant, grant: Grant, secrets: &Secrets) -> Self {
+    pub(super) fn new(now: Instant, grant: Grant, secrets: &Secrets, limits: RelayLimits) -> Self {
         Self {
             connection: grant.connection_id,
             room: grant.room,
@@ -141,7 +145,7 @@ impl Member {
             sends: false,
             loudness: Loudness::default(),
             numbering: Numbering::default(),
-            allowances: Allowances::new(now),
+            allowances: Allowances::new(now, limits),
             reno: Connection::new(now),
             alarm: None,
             framer: MessageFramer::new(),

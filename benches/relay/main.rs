@@ -1,0 +1,44 @@
+//! How much does the relay carry, beside what the bare system carries in the same run?
+//!
+//! One thread of the bench sends and receives, so that the relay has a core of its own on a machine of two; what is
+//! compared is what one CPU second of the relay's thread delivers. Each figure is the median of rounds in which the
+//! shipped server and the bare loops take turns. `docs/BENCHMARKS.md` explains each row.
+
+#[path = "../figures/mod.rs"]
+mod figures;
+#[path = "../../server/tests/support/mod.rs"]
+mod support;
+
+mod bare;
+mod driver;
+mod meeting;
+mod packets;
+mod socket_rows;
+mod without_sockets;
+
+use figures::Figures;
+
+/// Counts what the whole process allocates.
+#[global_allocator]
+static ALLOCATIONS: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
+fn main() {
+    let mut figures = Figures::new("relay");
+    let wanted = |row: &str| {
+        let mut rows = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        rows.peek().is_none() || rows.any(|wanted| wanted.eq_ignore_ascii_case(row))
+    };
+    if wanted("core") {
+        without_sockets::rows(&mut figures);
+    }
+    if wanted("S1") {
+        socket_rows::frames(&mut figures);
+    }
+    if wanted("S2") {
+        socket_rows::audio(&mut figures);
+    }
+    if wanted("S3") {
+        socket_rows::latency(&mut figures);
+    }
+    figures.finish();
+}
