@@ -446,7 +446,8 @@ const BARE_THREAD: &str = "bare";
 /// A server, a host who sends and nine guests who listen.
 async fn shipped_server(load: &Load) -> Carried {
     let state = support::StateDir::new();
-    let config = ServerConfig { listen: support::anywhere(), state_dir: state.path().to_owned() };
+    let config =
+        ServerConfig { listen: support::anywhere(), state_dir: state.path().to_owned(), ..ServerConfig::default() };
     let server = Server::start(config).await.expect("the server starts");
     let at = server.address();
     let (mut host, room) = support::Client::create(at, "Ada").await;

@@ -1,8 +1,12 @@
 //! What a server can be told.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 
+use common::hub::HubLimits;
+use common::limits::CONTROL_CONNECTIONS_PER_SOURCE;
 use directories::ProjectDirs;
 
 /// The port of a server that was told none, TCP and UDP.
@@ -17,11 +21,24 @@ pub struct ServerConfig {
     /// The directory that keeps the server's identity over restarts; made when missing. Default: where the
     /// operating system keeps the state of programs, for example `~/.local/state/conclave`.
     pub state_dir: PathBuf,
+    /// Threads that carry media, at least 1. Default: one for each core of this machine.
+    pub workers: usize,
+    /// How many rooms and members it takes on.
+    pub limits: HubLimits,
+    /// Control connections one source address may have open. Default [`CONTROL_CONNECTIONS_PER_SOURCE`]; more for a
+    /// school behind one address, or for a load test.
+    pub connections_per_source: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)), state_dir: default_state_dir() }
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            state_dir: default_state_dir(),
+            workers: thread::available_parallelism().map_or(1, NonZero::get),
+            limits: HubLimits::default(),
+            connections_per_source: CONTROL_CONNECTIONS_PER_SOURCE,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! How busy a server is: written by the parts that know, read by whoever asks.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::hub::{Hub, HubStatistics};
 use common::relay::RelayStatistics;
 
 /// What the UDP socket did since the start.
@@ -26,6 +28,14 @@ pub struct SocketStatistics {
 pub struct ServerStatistics {
     /// Control connections that are open, unfinished ones included.
     pub connections: usize,
+    /// Control connections that were accepted since the start.
+    pub connections_accepted: u64,
+    /// Control connections that were closed at once, because their source or the server had its fill.
+    pub connections_refused: u64,
+    /// Whether it serves.
+    pub health: Health,
+    /// What the hub counted.
+    pub hub: HubStatistics,
     /// Members in all rooms.
     pub members: usize,
     /// What the relay counted.
@@ -34,6 +44,31 @@ pub struct ServerStatistics {
     pub rooms: usize,
     /// What the UDP socket did.
     pub socket: SocketStatistics,
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// A part of it broke; it serves nobody.
+    Broken,
+    /// Running meetings go on, new ones are refused.
+    Draining,
+    /// All that it is there for.
+    #[default]
+    Serving,
+    /// It ended as it was told to.
+    Stopped,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "broken",
+            Self::Draining => "draining",
+            Self::Serving => "serving",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// Where every part writes its own figures. Nobody holds the lock for longer than a copy.
@@ -51,11 +86,27 @@ impl Board {
         self.lock().connections = connections;
     }
 
+    /// A seat was given.
+    pub(crate) fn count_accepted_connection(&self) {
+        self.lock().connections_accepted += 1;
+    }
+
+    /// A seat was refused.
+    pub(crate) fn count_refused_connection(&self) {
+        self.lock().connections_refused += 1;
+    }
+
     /// The hub's figures.
-    pub(crate) fn set_occupancy(&self, (rooms, members): (usize, usize)) {
+    pub(crate) fn set_hub(&self, hub: &Hub) {
         let mut board = self.lock();
-        board.rooms = rooms;
-        board.members = members;
+        (board.rooms, board.members) = hub.occupancy();
+        board.hub = hub.statistics();
+        board.health = if hub.draining() { Health::Draining } else { Health::Serving };
+    }
+
+    /// The hub serves no more.
+    pub(crate) fn set_ended(&self, health: Health) {
+        self.lock().health = health;
     }
 
     /// The media thread's figures.
