@@ -36,8 +36,11 @@ fn main() {
     let folder = Folder::new();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
-    let config =
-        ServerConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), state_dir: folder.0.join("server") };
+    let config = ServerConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        state_dir: folder.0.join("server"),
+        ..ServerConfig::default()
+    };
     let server = runtime.block_on(Server::start(config)).expect("the server starts");
     let meeting = Meeting { server: server.address().to_string(), folder: folder.0.clone() };
     meeting.two(&mut figures);

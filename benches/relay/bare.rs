@@ -135,9 +135,7 @@ fn send(
     let places = std::iter::repeat_n(&places, to.len());
     let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::empty());
     let sent = match &segment {
-        Some(segment) => {
-            sendmmsg(descriptor, headers, places, to, [ControlMessage::UdpGsoSegments(segment)], flags)
-        }
+        Some(segment) => sendmmsg(descriptor, headers, places, to, [ControlMessage::UdpGsoSegments(segment)], flags),
         None => sendmmsg(descriptor, headers, places, to, [], flags),
     };
     assert_eq!(sent.map(Iterator::count), Ok(to.len()), "loopback takes it");

@@ -61,10 +61,12 @@ impl Latencies {
         let total: u32 = self.0.iter().sum();
         let wanted = (f64::from(total) * share) as u32;
         let mut below = 0;
-        (0..Self::SLOTS).find(|slot| {
-            below += self.0[*slot];
-            below > wanted
-        }).map(|slot| slot as f64)
+        (0..Self::SLOTS)
+            .find(|slot| {
+                below += self.0[*slot];
+                below > wanted
+            })
+            .map(|slot| slot as f64)
     }
 }
 

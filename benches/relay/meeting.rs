@@ -52,7 +52,7 @@ impl Meeting {
             listen: support::anywhere(),
             state_dir: state.path().to_owned(),
             workers: 1,
-            video_kbps_max: u32::MAX / 125,
+            video_kbps_max: usize::MAX,
             ..ServerConfig::default()
         };
         let server = runtime.block_on(Server::start(config)).expect("the server starts");
@@ -101,9 +101,9 @@ impl Meeting {
             }
             length
         };
-        let run = self.driver.run(at, plan, next, || {
-            server.statistics().relay.datagrams_received - before.0.datagrams_received
-        });
+        let run = self
+            .driver
+            .run(at, plan, next, || server.statistics().relay.datagrams_received - before.0.datagrams_received);
         let allocations = region.change().allocations;
         let after = (self.statistics(), process::thread_cpu_secs(THREAD));
         Carried {

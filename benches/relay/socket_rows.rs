@@ -61,7 +61,9 @@ pub(crate) fn frames(figures: &mut Figures) {
         tokio.add(run.delivered, cpu_secs);
     }
     meeting.stop();
-    let what = format!("datagrams of {BYTES} bytes delivered per CPU second of the forwarding thread, 1 to {RECEIVERS}, frames of 8");
+    let what = format!(
+        "datagrams of {BYTES} bytes delivered per CPU second of the forwarding thread, 1 to {RECEIVERS}, frames of 8"
+    );
     figures.add(Figure {
         others: Some("elsewhere on this kind of machine: str0m 153, coturn 160 (1 to 1), Janus 67 k/s".into()),
         ..informative("S1", format!("shipped server, sealed for each receiver: {what}"), kilo(&shipped), "k/CPU s")
@@ -70,16 +72,31 @@ pub(crate) fn frames(figures: &mut Figures) {
     figures.add(informative("S1", format!("plain tokio recv and send, not sealed: {what}"), kilo(&tokio), "k/CPU s"));
     figures.add(Figure {
         goal: Some(Goal::AtLeast(0.75)),
-        ..informative("S1", "shipped server to the bare UDP_SEGMENT fan-out".into(), ratio(&shipped, &segments), "ratio")
+        ..informative(
+            "S1",
+            "shipped server to the bare UDP_SEGMENT fan-out".into(),
+            ratio(&shipped, &segments),
+            "ratio",
+        )
     });
     figures.add(Figure {
         goal: Some(Goal::AtLeast(3.0)),
         ..informative("S1", "shipped server to plain tokio recv and send".into(), ratio(&shipped, &tokio), "ratio")
     });
     let wall = quantile(&wall, 0.5).map(|rate| rate / 1e3);
-    figures.add(informative("S1", "shipped server: delivered per second of wall time, sender and receivers on the other core".into(), wall, "k/s"));
+    figures.add(informative(
+        "S1",
+        "shipped server: delivered per second of wall time, sender and receivers on the other core".into(),
+        wall,
+        "k/s",
+    ));
     let share = missing as f64 / (delivered + missing).max(1) as f64;
-    figures.add(informative("S1", "shipped server: share of datagrams that did not arrive meanwhile".into(), Some(100.0 * share), "%"));
+    figures.add(informative(
+        "S1",
+        "shipped server: share of datagrams that did not arrive meanwhile".into(),
+        Some(100.0 * share),
+        "%",
+    ));
     figures.add(Figure {
         goal: Some(Goal::AtMost(0.0)),
         ..informative(
@@ -106,12 +123,30 @@ pub(crate) fn audio(figures: &mut Figures) {
         batches.add(run.delivered, cpu_secs);
     }
     meeting.stop();
-    let what = format!("datagrams of {BYTES} bytes delivered per CPU second of the forwarding thread, 1 to {RECEIVERS}, one every {:.0} µs", 1e6 / PER_SEC);
-    figures.add(informative("S2", format!("shipped server, sealed for each receiver: {what}"), kilo(&shipped), "k/CPU s"));
-    figures.add(informative("S2", format!("bare recvmmsg and sendmmsg fan-out, not sealed: {what}"), kilo(&batches), "k/CPU s"));
+    let what = format!(
+        "datagrams of {BYTES} bytes delivered per CPU second of the forwarding thread, 1 to {RECEIVERS}, one every {:.0} µs",
+        1e6 / PER_SEC
+    );
+    figures.add(informative(
+        "S2",
+        format!("shipped server, sealed for each receiver: {what}"),
+        kilo(&shipped),
+        "k/CPU s",
+    ));
+    figures.add(informative(
+        "S2",
+        format!("bare recvmmsg and sendmmsg fan-out, not sealed: {what}"),
+        kilo(&batches),
+        "k/CPU s",
+    ));
     figures.add(Figure {
         goal: Some(Goal::AtLeast(0.9)),
-        ..informative("S2", "shipped server to the bare recvmmsg and sendmmsg fan-out".into(), ratio(&shipped, &batches), "ratio")
+        ..informative(
+            "S2",
+            "shipped server to the bare recvmmsg and sendmmsg fan-out".into(),
+            ratio(&shipped, &batches),
+            "ratio",
+        )
     });
 }
 
@@ -132,7 +167,10 @@ pub(crate) fn latency(figures: &mut Figures) {
         missing += run.sent * RECEIVERS as u64 - run.delivered;
     }
     meeting.stop();
-    let what = format!("from sending to arrival at the first of {RECEIVERS} receivers at half of capacity ({:.0} frames of 8 a second), {missing} missing", capacity / 2.0);
+    let what = format!(
+        "from sending to arrival at the first of {RECEIVERS} receivers at half of capacity ({:.0} frames of 8 a second), {missing} missing",
+        capacity / 2.0
+    );
     for (name, values, goal) in [("p50", &p50, 150.0), ("p99", &p99, 2_000.0)] {
         figures.add(Figure {
             goal: Some(Goal::AtMost(goal)),

@@ -23,6 +23,7 @@ mod speakers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use crate::hub::Grant;
@@ -64,6 +65,22 @@ pub struct RelayStatistics {
     pub messages_relayed: u64,
     /// Messages that went to nobody: not addressed to a member, above a limit, or to a member who does not read.
     pub messages_dropped: u64,
+}
+
+impl AddAssign for RelayStatistics {
+    /// Adds what another relay of the same server did.
+    fn add_assign(&mut self, other: Self) {
+        self.members += other.members;
+        self.datagrams_received += other.datagrams_received;
+        self.datagrams_sent += other.datagrams_sent;
+        self.datagrams_discarded += other.datagrams_discarded;
+        self.datagrams_throttled += other.datagrams_throttled;
+        self.audio_unheard += other.audio_unheard;
+        self.audio_shed += other.audio_shed;
+        self.video_shed += other.video_shed;
+        self.messages_relayed += other.messages_relayed;
+        self.messages_dropped += other.messages_dropped;
+    }
 }
 
 /// What whoever runs a server may set.

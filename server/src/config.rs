@@ -1,8 +1,13 @@
 //! What a server can be told.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 
+use common::hub::HubLimits;
+use common::limits::{CONTROL_CONNECTIONS_PER_SOURCE, VIDEO_BYTES_PER_SEC};
+use common::relay::RelayLimits;
 use directories::ProjectDirs;
 
 /// The port of a server that was told none, TCP and UDP.
@@ -17,13 +22,39 @@ pub struct ServerConfig {
     /// The directory that keeps the server's identity over restarts; made when missing. Default: where the
     /// operating system keeps the state of programs, for example `~/.local/state/conclave`.
     pub state_dir: PathBuf,
+    /// Threads that carry media, at least 1 and at most [`common::limits::SHARDS_MAX`]; only Linux has more than one.
+    /// Default: one for each core of this machine.
+    pub workers: usize,
+    /// Kilobits of video a member may send per second. Default 8,000; twice what the largest picture takes.
+    pub video_kbps_max: usize,
+    /// How many rooms and members it takes on.
+    pub limits: HubLimits,
+    /// Control connections one source address may have open. Default [`CONTROL_CONNECTIONS_PER_SOURCE`]; more for a
+    /// school behind one address, or for a load test.
+    pub connections_per_source: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)), state_dir: default_state_dir() }
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            state_dir: default_state_dir(),
+            workers: thread::available_parallelism().map_or(1, NonZero::get),
+            video_kbps_max: VIDEO_BYTES_PER_SEC as usize / BYTES_PER_KILOBIT,
+            limits: HubLimits::default(),
+            connections_per_source: CONTROL_CONNECTIONS_PER_SOURCE,
+        }
     }
 }
+
+impl ServerConfig {
+    pub(crate) fn relay_limits(&self) -> RelayLimits {
+        let bytes = self.video_kbps_max.saturating_mul(BYTES_PER_KILOBIT);
+        RelayLimits { video_bytes_per_sec: u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+}
+
+const BYTES_PER_KILOBIT: usize = 125;
 
 /// Only Linux has a place for state; elsewhere it goes with the program's local data. Without a home directory it
 /// is kept where the program was started.

@@ -213,7 +213,7 @@ mod tests {
                 control: ControlId(1),
                 address: peer.ip(),
                 facts,
-                seat: Arc::new(Seats::new(Arc::new(Board::default()))).take(peer.ip()).unwrap(),
+                seat: Arc::new(Seats::new(1, Arc::new(Board::new(1)))).take(peer.ip()).unwrap(),
                 patience: Patience { write: Duration::from_millis(300), ..Patience::default() },
             };
             let serving = tokio::spawn(connection.serve(tcp, tls));

@@ -11,7 +11,8 @@ use common::wire::control::{ClientMessage, ServerMessage, encode};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::media::{MediaCommand, MediaEvent, MediaLink};
-use crate::statistics::Board;
+use crate::operator::Order;
+use crate::statistics::{Board, Health};
 use crate::stream::Exporter;
 
 /// Facts that wait for the hub; connections that have more wait with them.
@@ -58,24 +59,37 @@ impl HubTask {
         Self { hub, links: BTreeMap::new(), media, board }
     }
 
-    /// Serves until `stop` is sent or dropped, or the acceptor or the relay is gone; then tells everybody.
-    pub(crate) async fn run(mut self, mut facts: mpsc::Receiver<Fact>, mut stop: oneshot::Receiver<()>) {
-        loop {
+    /// Serves until `stop` is sent or dropped, or a drain is over, or the acceptor or the relay is gone; then tells
+    /// everybody.
+    pub(crate) async fn run(
+        mut self,
+        mut facts: mpsc::Receiver<Fact>,
+        mut orders: mpsc::Receiver<Order>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        let health = loop {
             let timeout = self.hub.poll_timeout();
             tokio::select! {
                 biased;
-                _ = &mut stop => break,
-                event = self.media.events.recv() => if !self.handle_media(event) { break },
+                _ = &mut stop => break Health::Stopped,
+                event = self.media.events.recv() => if !self.handle_media(event) { break Health::Broken },
+                // Nobody is left to give orders when every `Operator` was dropped.
+                Some(order) = orders.recv() => order(&mut self.hub, Instant::now()),
                 () = wait_until(timeout) => self.hub.handle_timeout(Instant::now()),
                 fact = facts.recv() => match fact {
                     Some(fact) => self.handle(fact),
-                    None => break,
+                    None => break Health::Broken,
                 },
             }
             self.settle().await;
-        }
+            if self.hub.drained(Instant::now()) {
+                tracing::info!("drained");
+                break Health::Stopped;
+            }
+        };
         self.hub.stop();
         self.settle().await;
+        self.board.set_ended(health);
     }
 
     /// Answers `false` when a media worker is gone, and some rooms without it.
@@ -123,7 +137,7 @@ impl HubTask {
                 }
             }
         }
-        self.board.set_occupancy(self.hub.occupancy());
+        self.board.set_hub(&self.hub);
     }
 
     /// The relay has the keys before the member hears of them: the hub's `Admitted` comes after this.
@@ -192,18 +206,19 @@ mod tests {
             let dir = StateDir::new();
             let identity = Identity::load_or_create(dir.path()).unwrap();
             let tls = TlsAcceptor::from(Arc::new(identity.into_tls_config().unwrap()));
-            let sockets = Sockets::open(anywhere()).unwrap();
-            let board = Arc::new(Board::default());
+            let sockets = Sockets::open(anywhere(), 1).unwrap();
+            let board = Arc::new(Board::new(1));
             let (facts, received) = mpsc::channel(FACTS_QUEUE);
             let (commands, media) = mpsc::channel(8);
+            let (_, orders) = mpsc::channel(1);
             let (running, stop) = oneshot::channel();
-            let seats = Arc::new(Seats::new(Arc::clone(&board)));
+            let seats = Arc::new(Seats::new(8, Arc::clone(&board)));
             let acceptor = Acceptor::new(sockets.tcp, tls, facts.clone(), seats).unwrap();
             let hub = Hub::new([3; 32], true);
             tokio::spawn(acceptor.run());
             let (told, events) = mpsc::channel(8);
             let link = MediaLink::new(vec![commands], events);
-            tokio::spawn(HubTask::new(hub, link, board).run(received, stop));
+            tokio::spawn(HubTask::new(hub, link, board).run(received, orders, stop));
             Self { address: sockets.address, facts, media, told, _running: running, _dir: dir }
         }
 
@@ -289,7 +304,7 @@ mod tests {
     }
     #[tokio::test]
     async fn when_the_relay_breaks_everybody_is_told() {
-        let mut bench = Bench::start();
+        let bench = Bench::start();
         let (mut host, _) = Client::create(bench.address, "Ada").await;
         bench.told.send(MediaEvent::Ended).await.unwrap();
         let told = host.next().await;

@@ -16,6 +16,8 @@ mod hub_task;
 mod identity;
 mod listen;
 mod media;
+pub mod operation;
+mod operator;
 mod seats;
 mod socket;
 mod start_error;
@@ -28,8 +30,7 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::hub::Hub;
-use common::relay::RelayLimits;
+use common::hub::{Hub, HubLimits};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
@@ -38,8 +39,9 @@ use tokio_rustls::TlsAcceptor;
 
 pub use crate::config::{DEFAULT_PORT, ServerConfig};
 pub use crate::identity::Fingerprint;
+pub use crate::operator::{Operator, Stopped};
 pub use crate::start_error::StartError;
-pub use crate::statistics::{ServerStatistics, SocketStatistics};
+pub use crate::statistics::{Health, ServerStatistics, SocketStatistics};
 
 use crate::control::Acceptor;
 use crate::hub_task::HubTask;
@@ -58,6 +60,7 @@ pub struct Server {
     board: Arc<Board>,
     /// Dropped to stop the hub, which stops all the others.
     running: oneshot::Sender<()>,
+    operator: Operator,
     hub: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     media: MediaWorkers,
@@ -70,23 +73,31 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose `Display` is the sentence to show.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let sockets = Sockets::open(config.listen)?;
-        let identity = tokio::task::spawn_blocking(move || Identity::load_or_create(&config.state_dir))
+        let sockets = Sockets::open(config.listen, config.workers)?;
+        let state_dir = config.state_dir.clone();
+        let identity = tokio::task::spawn_blocking(move || Identity::load_or_create(&state_dir))
             .await
             .map_err(|error| StartError::Unexpected(error.into()))??;
         let fingerprint = identity.fingerprint();
         let tls = TlsAcceptor::from(Arc::new(identity.into_tls_config()?));
-        let hub = Hub::new(seed()?, aes());
-        Self::run(sockets, tls, fingerprint, hub).await
+        Self::run(sockets, tls, fingerprint, &config).await
     }
 
-    async fn run(sockets: Sockets, tls: TlsAcceptor, fingerprint: Fingerprint, hub: Hub) -> Result<Self, StartError> {
+    async fn run(
+        sockets: Sockets,
+        tls: TlsAcceptor,
+        fingerprint: Fingerprint,
+        config: &ServerConfig,
+    ) -> Result<Self, StartError> {
+        let shards = sockets.udp.len();
+        let hub = Hub::with_limits(seed()?, aes(), HubLimits { shards, ..config.limits });
         let address = sockets.address;
-        let board = Arc::new(Board::default());
-        let (media, link) = MediaWorkers::spawn(vec![sockets.udp], RelayLimits::default(), &board).await?;
+        let board = Arc::new(Board::new(shards));
+        let (media, link) = MediaWorkers::spawn(sockets.udp, config.relay_limits(), &board).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
+        let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();
-        let seats = Arc::new(Seats::new(Arc::clone(&board)));
+        let seats = Arc::new(Seats::new(config.connections_per_source, Arc::clone(&board)));
         let acceptor = Acceptor::new(sockets.tcp, tls, facts, seats)?;
         let hub_task = HubTask::new(hub, link, Arc::clone(&board));
         tracing::info!(%address, %fingerprint, "listening");
@@ -95,7 +106,8 @@ impl Server {
             fingerprint,
             board,
             running,
-            hub: tokio::spawn(hub_task.run(facts_received, stopped)),
+            operator,
+            hub: tokio::spawn(hub_task.run(facts_received, orders, stopped)),
             acceptor: tokio::spawn(acceptor.run()),
             media,
         })
@@ -116,11 +128,26 @@ impl Server {
         self.board.read()
     }
 
-    /// Waits until the server ends by itself, which happens only when a part of it broke; [`Server::stop`] is to be
+    /// The same for somebody who watches it from elsewhere.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.board))
+    }
+
+    /// For somebody who runs it: looks at rooms, ends them, drains it.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
+    }
+
+    /// Waits until the server ends by itself: after a drain, or because a part of it broke. [`Server::stop`] is to be
     /// called afterwards. Safe to be dropped and called again.
-    pub async fn failed(&mut self) {
+    pub async fn ended(&mut self) -> Ended {
         // The sender knows when the hub, at the other end, is gone.
         self.running.closed().await;
+        match self.board.read().health {
+            Health::Stopped => Ended::Drained,
+            // A hub that panicked left no word.
+            Health::Broken | Health::Draining | Health::Serving => Ended::Broke,
+        }
     }
 
     /// Tells everybody that the server stops, waits (for seconds at most) until they have heard it, and frees the
@@ -134,6 +161,26 @@ impl Server {
         }
         self.media.ended().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Why a server ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A part of it broke; the log says which.
+    Broke,
+    /// [`Operator::drain`] is over.
+    Drained,
+}
+
+/// Reads the statistics of a running server.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<Board>);
+
+impl Monitor {
+    /// How busy the server is.
+    pub fn statistics(&self) -> ServerStatistics {
+        self.0.read()
     }
 }
 

@@ -1,39 +1,46 @@
-//! The two sockets of a server: TCP and UDP at one address and port.
+//! The sockets of a server: TCP and UDP at one address and port.
+//!
+//! Each media worker has a UDP socket of its own at that port. Linux gives a datagram to the one whose room it is for:
+//! the sockets share the port (SO_REUSEPORT), and a filter of three instructions picks one by the connection id, as
+//! [`ConnectionId::shard`] does. Elsewhere, or where that is refused, one worker does it all.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
+use common::limits::SHARDS_MAX;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::start_error::StartError;
 
-/// Both sockets, bound and not blocking.
+/// All sockets, bound and not blocking.
 pub(crate) struct Sockets {
     /// Listens for control connections.
     pub(crate) tcp: TcpListener,
-    /// Receives and sends datagrams.
-    pub(crate) udp: UdpSocket,
-    /// Where both are, with the real port.
+    /// Receive and send datagrams: one for each worker, at least one.
+    pub(crate) udp: Vec<UdpSocket>,
+    /// Where all are, with the real port.
     pub(crate) address: SocketAddr,
 }
 
 impl Sockets {
-    /// Opens both at `address`. Any address of IPv6 means any of IPv4 too, and that alone where IPv6 is off.
-    pub(crate) fn open(address: SocketAddr) -> Result<Self, StartError> {
-        match Self::open_exactly(address) {
+    /// Opens them at `address`, for so many workers or fewer. Any address of IPv6 means any of IPv4 too, and that alone
+    /// where IPv6 is off.
+    pub(crate) fn open(address: SocketAddr, workers: usize) -> Result<Self, StartError> {
+        let workers = workers.clamp(1, SHARDS_MAX);
+        match Self::open_exactly(address, workers) {
             Err(error) if ipv6_is_off(&error) && is_any_ipv6(address) => {
                 let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-                Self::open_exactly(any).map_err(|error| describe(any, error))
+                Self::open_exactly(any, workers).map_err(|error| describe(any, error))
             }
             opened => opened.map_err(|error| describe(address, error)),
         }
     }
 
     /// The system chooses a port for TCP alone, so the one it chose may be taken for UDP: then it is asked again.
-    fn open_exactly(address: SocketAddr) -> io::Result<Self> {
+    fn open_exactly(address: SocketAddr, workers: usize) -> io::Result<Self> {
         let mut attempt = 1;
         loop {
-            match Self::open_once(address) {
+            match Self::open_once(address, workers) {
                 Err(error)
                     if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < PORT_ATTEMPTS => {}
                 opened => return opened,
@@ -42,11 +49,56 @@ impl Sockets {
         }
     }
 
-    fn open_once(address: SocketAddr) -> io::Result<Self> {
+    fn open_once(address: SocketAddr, workers: usize) -> io::Result<Self> {
         let tcp = open_tcp(address)?;
         let address = tcp.local_addr()?;
-        let udp = open_udp(address)?;
+        let udp = if workers > 1 { steering::open(address, workers)? } else { vec![open_udp(address, |_| Ok(()))?] };
         Ok(Self { tcp, udp, address })
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod steering {
+    use nix::libc::{sock_filter, sock_fprog};
+    use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
+
+    use super::*;
+
+    /// The last four bytes of the connection id in a datagram: version and epoch (1), connection id (8).
+    const ID_OFFSET: u32 = 5;
+
+    /// Opens a socket for each worker, in their order, all at one address; only one where that is refused.
+    pub(super) fn open(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+        let sockets: Vec<_> =
+            (0..workers).map(|_| open_udp(address, |socket| socket.set_reuse_port(true))).collect::<io::Result<_>>()?;
+        match attach_filter(&sockets[0], workers) {
+            Ok(()) => Ok(sockets),
+            Err(error) => {
+                tracing::warn!(%error, "the system does not divide datagrams among workers: going on with one");
+                drop(sockets);
+                Ok(vec![open_udp(address, |_| Ok(()))?])
+            }
+        }
+    }
+
+    /// Has the system give each datagram to the socket of this number, in the order in which they were bound. A
+    /// datagram that is too short to be ours goes to the first.
+    fn attach_filter(socket: &UdpSocket, workers: usize) -> io::Result<()> {
+        // Classic BPF (Linux, Documentation/networking/filter.rst): load a word; modulo; return.
+        let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
+        let mut steps = [step(0x20, ID_OFFSET), step(0x94, workers as u32), step(0x16, 0)];
+        let program = sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        Ok(setsockopt(socket, AttachReusePortCbpf, &program)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod steering {
+    use super::*;
+
+    /// Only Linux divides datagrams by what they hold.
+    pub(super) fn open(address: SocketAddr, _: usize) -> io::Result<Vec<UdpSocket>> {
+        Ok(vec![open_udp(address, |_| Ok(()))?])
     }
 }
 
@@ -69,8 +121,9 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+fn open_udp(address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    prepare(&socket)?;
     bind(&socket, address)?;
     for outcome in [socket.set_recv_buffer_size(UDP_BUFFER_BYTES), socket.set_send_buffer_size(UDP_BUFFER_BYTES)] {
         if let Err(error) = outcome {
@@ -120,9 +173,9 @@ mod tests {
 
     #[test]
     fn both_sockets_get_one_port() {
-        let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
         assert_ne!(sockets.address.port(), 0);
-        assert_eq!(sockets.udp.local_addr().unwrap(), sockets.address);
+        assert_eq!(sockets.udp[0].local_addr().unwrap(), sockets.address);
     }
 
     #[test]
@@ -131,7 +184,7 @@ mod tests {
         let taken_tcp = TcpListener::bind(any).unwrap();
         let taken_udp = UdpSocket::bind(any).unwrap();
         for port in [taken_tcp.local_addr().unwrap().port(), taken_udp.local_addr().unwrap().port()] {
-            let error = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).err().unwrap();
+            let error = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 1).err().unwrap();
             assert_eq!(
                 error.to_string(),
                 format!("Port {port} is in use by another program. Choose another with --listen.")
@@ -142,17 +195,49 @@ mod tests {
     #[test]
     fn an_address_of_another_machine_is_told() {
         // TEST-NET-1 (RFC 5737).
-        let error = Sockets::open("192.0.2.1:0".parse().unwrap()).err().unwrap();
+        let error = Sockets::open("192.0.2.1:0".parse().unwrap(), 1).err().unwrap();
         assert_eq!(error.to_string(), "192.0.2.1 is not an address of this machine. Choose another with --listen.");
     }
 
     #[test]
     fn any_address_takes_ipv4_too() {
-        let sockets = Sockets::open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).unwrap();
+        let sockets = Sockets::open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), 1).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.send_to(b"x", (Ipv4Addr::LOCALHOST, sockets.address.port())).unwrap();
-        sockets.udp.set_nonblocking(false).unwrap();
-        let (_, from) = sockets.udp.recv_from(&mut [0; 8]).unwrap();
+        sockets.udp[0].set_nonblocking(false).unwrap();
+        let (_, from) = sockets.udp[0].recv_from(&mut [0; 8]).unwrap();
         assert_eq!(from.ip().to_canonical(), Ipv4Addr::LOCALHOST);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_datagram_comes_to_the_worker_of_its_connection_id() {
+        use common::ids::ConnectionId;
+        use common::wire::datagram::DatagramHeader;
+
+        const WORKERS: usize = 3;
+        for any in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))] {
+            let sockets = Sockets::open(any, WORKERS).unwrap();
+            assert_eq!(sockets.udp.len(), WORKERS);
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, sockets.address.port()));
+            let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            for id in [0, 1, 2, 0x0102_0304_0506_0708, u64::MAX, 1 << 32, 77] {
+                let connection_id = ConnectionId(id);
+                let header = DatagramHeader { epoch: 0, connection_id, packet_number: 9 };
+                client.send_to(&header.to_bytes(), to).unwrap();
+                let socket = &sockets.udp[connection_id.shard(WORKERS)];
+                socket.set_nonblocking(false).unwrap();
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+                assert_eq!(socket.recv(&mut [0; 64]).unwrap(), header.to_bytes().len(), "{id:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_number_of_workers_is_too_small_or_too_large() {
+        for workers in [0, 1, 10_000] {
+            let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), workers).unwrap();
+            assert!((1..=SHARDS_MAX).contains(&sockets.udp.len()));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::door::Source;
-use common::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_CONNECTIONS_PER_SOURCE};
+use common::limits::CONTROL_CONNECTIONS_MAX;
 
 use crate::statistics::Board;
 
@@ -13,6 +13,7 @@ use crate::statistics::Board;
 #[derive(Debug)]
 pub(crate) struct Seats {
     taken: Mutex<Taken>,
+    per_source: usize,
     board: Arc<Board>,
 }
 
@@ -23,9 +24,9 @@ struct Taken {
 }
 
 impl Seats {
-    /// All free.
-    pub(crate) fn new(board: Arc<Board>) -> Self {
-        Self { taken: Mutex::default(), board }
+    /// All free; one source gets at most `per_source`.
+    pub(crate) fn new(per_source: usize, board: Arc<Board>) -> Self {
+        Self { taken: Mutex::default(), per_source, board }
     }
 
     /// A seat for a connection from `address`, or `None` when it, or the server, has its fill.
@@ -33,11 +34,13 @@ impl Seats {
         let source = Source::from(address);
         let mut taken = self.lock();
         let of_source = taken.by_source.get(&source).copied().unwrap_or_default();
-        if taken.total >= CONTROL_CONNECTIONS_MAX || of_source >= CONTROL_CONNECTIONS_PER_SOURCE {
+        if taken.total >= CONTROL_CONNECTIONS_MAX || of_source >= self.per_source {
+            self.board.count_refused_connection();
             return None;
         }
         taken.total += 1;
         taken.by_source.insert(source, of_source + 1);
+        self.board.count_accepted_connection();
         self.board.set_connections(taken.total);
         Some(Seat { seats: Arc::clone(self), source })
     }
@@ -81,15 +84,17 @@ mod tests {
 
     #[test]
     fn one_source_gets_its_share_and_no_more() {
-        let board = Arc::new(Board::default());
-        let seats = Arc::new(Seats::new(Arc::clone(&board)));
-        let mut held: Vec<_> = (0..CONTROL_CONNECTIONS_PER_SOURCE).map(|_| seats.take(address(1)).unwrap()).collect();
+        let board = Arc::new(Board::new(1));
+        let seats = Arc::new(Seats::new(3, Arc::clone(&board)));
+        let mut held: Vec<_> = (0..3).map(|_| seats.take(address(1)).unwrap()).collect();
         assert!(seats.take(address(1)).is_none());
         assert!(seats.take(address(2)).is_some(), "others have their own share");
         held.pop();
         assert!(seats.take(address(1)).is_some());
         drop(held);
-        assert_eq!(board.read().connections, 0);
+        let statistics = board.read();
+        let counted = (statistics.connections_accepted, statistics.connections_refused);
+        assert_eq!((statistics.connections, counted), (0, (5, 1)));
         assert!(seats.lock().by_source.is_empty(), "who left is forgotten");
     }
 }

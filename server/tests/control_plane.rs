@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 async fn start(dir: &StateDir, listen: SocketAddr) -> Result<Server, StartError> {
-    Server::start(ServerConfig { listen, state_dir: dir.path().to_owned() }).await
+    Server::start(ServerConfig { listen, state_dir: dir.path().to_owned(), ..ServerConfig::default() }).await
 }
 
 /// Waits until the server closes; answers what it sent before.
@@ -79,7 +79,7 @@ async fn a_taken_port_is_one_clear_sentence() {
 async fn a_state_directory_that_cannot_be_made_is_one_clear_sentence() {
     let dir = StateDir::new();
     std::fs::write(dir.path(), "a file").unwrap();
-    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().join("below") };
+    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().join("below"), ..ServerConfig::default() };
     let error = Server::start(config).await.err().unwrap();
     assert!(error.to_string().starts_with("The server's identity"), "{error}");
     std::fs::remove_file(dir.path()).unwrap();

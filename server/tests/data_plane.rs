@@ -65,7 +65,7 @@ impl Plane {
 #[tokio::test]
 async fn a_chat_message_crosses_and_nothing_does_after_removal() {
     let dir = StateDir::new();
-    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned() };
+    let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned(), ..ServerConfig::default() };
     let server = Server::start(config).await.unwrap();
     let address = server.address();
     let (mut host, room) = Client::create(address, "Ada").await;

@@ -13,8 +13,13 @@ async fn seed_hole_no_thread_or_task_per_datagram() {
     const AT_A_TIME: u64 = 50;
 
     let dir = support::StateDir::new();
-    let server =
-        Server::start(ServerConfig { listen: support::anywhere(), state_dir: dir.path().to_owned() }).await.unwrap();
+    let server = Server::start(ServerConfig {
+        listen: support::anywhere(),
+        state_dir: dir.path().to_owned(),
+        ..ServerConfig::default()
+    })
+    .await
+    .unwrap();
     let stranger = UdpSocket::bind(support::anywhere()).await.unwrap();
     let received = || server.statistics().socket.datagrams_received;
     let send_all = async |from: u64, to: u64| {

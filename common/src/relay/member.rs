@@ -9,7 +9,7 @@ use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
     AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, PLAINTEXT_MAX_BYTES, SEGMENTS_BURST, SEGMENTS_PER_SEC,
-    SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST, VIDEO_BYTES_PER_SEC,
+    SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::media::jitter::ReceptionStatistics;
 use crate::relay::group::{Group, Transmit};

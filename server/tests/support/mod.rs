@@ -125,6 +125,11 @@ impl Client {
         }
     }
 
+    /// Which port of this machine the server sees it at.
+    pub fn port(&self) -> u16 {
+        self.stream.get_ref().0.local_addr().expect("it is connected").port()
+    }
+
     /// What this end derives for its data plane.
     pub fn secrets(&self, connection: ConnectionId) -> Secrets {
         let (_, tls) = self.stream.get_ref();

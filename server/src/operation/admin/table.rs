@@ -1,0 +1,84 @@
+//! Replies as a person reads them.
+
+use std::fmt;
+
+use super::{MemberLine, Reply, RoomLine, Status};
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => Ok(()),
+            Self::Members(members) => members_table(f, members),
+            Self::Refused(sentence) => writeln!(f, "{sentence}"),
+            Self::Rooms(rooms) if rooms.is_empty() => writeln!(f, "There are no rooms."),
+            Self::Rooms(rooms) => rooms_table(f, rooms),
+            Self::Status(status) => status.fmt(f),
+        }
+    }
+}
+
+fn rooms_table(f: &mut fmt::Formatter<'_>, rooms: &[RoomLine]) -> fmt::Result {
+    writeln!(f, "{:>6} {:>8} {:>9} {:>10}  LOCKED", "ROOM", "MEMBERS", "KNOCKING", "AGE")?;
+    for line in rooms {
+        let RoomLine { room, members, knocking, age_secs, locked } = line;
+        let age = Age(*age_secs).to_string();
+        writeln!(f, "{room:>6} {members:>8} {knocking:>9} {age:>10}  {}", yes(*locked))?;
+    }
+    Ok(())
+}
+
+fn members_table(f: &mut fmt::Formatter<'_>, members: &[MemberLine]) -> fmt::Result {
+    writeln!(f, "{:>6} {:>10}  {:<4}  {:<6}  {:<10}  NAME", "MEMBER", "AGE", "HOST", "CAMERA", "MICROPHONE")?;
+    for line in members {
+        let age = Age(line.age_secs).to_string();
+        let (host, camera, microphone) = (yes(line.host), yes(line.camera), yes(line.microphone));
+        let (member, name) = (line.member, &line.name);
+        writeln!(f, "{member:>6} {age:>10}  {host:<4}  {camera:<6}  {microphone:<10}  {name}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} at {}, version {}, for {}", self.health, self.listen, self.version, Age(self.uptime_secs))?;
+        writeln!(f, "{} rooms, {} members, {} control connections", self.rooms, self.members, self.connections)
+    }
+}
+
+fn yes(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+/// Seconds, with the two largest units that say something.
+struct Age(u64);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (minutes, hours, days) = (self.0 / 60, self.0 / 3_600, self.0 / 86_400);
+        match self.0 {
+            secs @ 0..60 => write!(f, "{secs} s"),
+            secs @ 60..3_600 => write!(f, "{minutes} min {} s", secs % 60),
+            3_600..86_400 => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} d {} h", hours % 24),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units() {
+        let said = [59, 61, 3_720, 90_000].map(|secs| Age(secs).to_string());
+        assert_eq!(said, ["59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn rooms_stand_below_their_headings() {
+        let room = RoomLine { room: 12, members: 3, knocking: 1, age_secs: 3_720, locked: true };
+        let lines = "  ROOM  MEMBERS  KNOCKING        AGE  LOCKED\n    12        3         1  1 h 2 min  yes\n";
+        assert_eq!(Reply::Rooms(vec![room]).to_string(), lines);
+        assert_eq!(Reply::Rooms(Vec::new()).to_string(), "There are no rooms.\n");
+    }
+}

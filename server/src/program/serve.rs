@@ -1,0 +1,104 @@
+//! The program as a server: starts what is set, and ends when it is told to.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use server::operation::metrics::MetricsServer;
+use server::operation::settings::{LogFormat, Settings};
+use server::{Ended, Operator, Server};
+
+/// Serves until a signal, a drain or a fault.
+pub(crate) fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+    log(&settings);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(settings))
+}
+
+/// Nothing of a meeting is logged: no name, code, key, word, or address of a guest.
+fn log(settings: &Settings) {
+    let log =
+        tracing_subscriber::fmt().with_max_level(settings.log).with_writer(io::stderr).with_target(false).with_ansi(
+            // A log that goes to a file or to a service manager is no place for colours.
+            io::IsTerminal::is_terminal(&io::stderr()),
+        );
+    match settings.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let mut server = Server::start(settings.server.clone()).await?;
+    let outcome = match SideDoors::open(&settings, &server).await {
+        Ok(_side_doors) => until_the_end(&mut server, settings.drain_timeout).await,
+        Err(error) => Err(error),
+    };
+    server.stop().await;
+    outcome
+}
+
+/// What answers besides the meetings' own port, for as long as this is held.
+struct SideDoors {
+    _metrics: Option<MetricsServer>,
+    #[cfg(unix)]
+    _admin: Option<server::operation::admin::AdminServer>,
+}
+
+impl SideDoors {
+    async fn open(settings: &Settings, server: &Server) -> Result<Self, Box<dyn Error>> {
+        let metrics = match settings.metrics {
+            Some(address) => Some(MetricsServer::start(address, server.monitor()).await.map_err(|error| {
+                format!("Metrics cannot be answered at {address}. Choose another with --metrics.\n  because: {error}")
+            })?),
+            None => None,
+        };
+        #[cfg(unix)]
+        let admin = match settings.admin_socket.clone() {
+            Some(path) => {
+                Some(server::operation::admin::AdminServer::start(path, server, settings.drain_timeout).await?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            _metrics: metrics,
+            #[cfg(unix)]
+            _admin: admin,
+        })
+    }
+}
+
+async fn until_the_end(server: &mut Server, drain_timeout: Duration) -> Result<(), Box<dyn Error>> {
+    let operator = server.operator();
+    tokio::select! {
+        asked = asked_to_stop(&operator, drain_timeout) => Ok(asked?),
+        ended = server.ended() => match ended {
+            Ended::Broke => Err("The server broke and stopped. Please report what it logged.".into()),
+            Ended::Drained => Ok(()),
+        },
+    }
+}
+
+/// Ends when the server is to stop at once: on Ctrl-C, and on Unix on a second SIGTERM. The first one drains.
+#[cfg(unix)]
+async fn asked_to_stop(operator: &Operator, drain_timeout: Duration) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => {}
+    }
+    // A server that is gone already is noticed by who waits for its end.
+    let _ = operator.drain(drain_timeout).await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Ends when the server is to stop at once: on Ctrl-C.
+#[cfg(not(unix))]
+async fn asked_to_stop(_: &Operator, _: Duration) -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
