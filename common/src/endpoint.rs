@@ -255,6 +255,12 @@ impl Endpoint {
         self.sending.limit_video(largest);
     }
 
+    /// From here on the server sends the video of these members alone. Streams begin anew: what was not sent meanwhile
+    /// was not lost.
+    pub fn watch(&mut self, members: impl Iterator<Item = MemberId>) {
+        self.receiving.watch(members);
+    }
+
     /// Sends a message to other members.
     ///
     /// # Errors

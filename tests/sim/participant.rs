@@ -176,7 +176,8 @@ impl Participant {
             | session::Event::MemberJoined(_)
             | session::Event::MuteRequested
             | session::Event::NotAllowed(_)
-            | session::Event::Notice(_) => {}
+            | session::Event::Notice(_)
+            | session::Event::VideoWanted(_) => {}
         }
     }
 

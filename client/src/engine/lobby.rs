@@ -189,6 +189,7 @@ pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
         | Command::Leave
         | Command::OfferFile { .. }
         | Command::SendChat { .. }
-        | Command::StartMeeting { .. } => {}
+        | Command::StartMeeting { .. }
+        | Command::Watch(_) => {}
     }
 }

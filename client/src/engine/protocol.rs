@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
 use common::stats::NetworkSnapshot;
-use common::wire::control::{Action, LeaveReason, MediaState, Member};
+use common::wire::control::{Action, LeaveReason, MediaState, Member, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
 
 use crate::devices::{DeviceChoice, Picture};
@@ -80,6 +80,9 @@ pub enum Command {
     },
     /// Leaves the meeting, or stops waiting at its door.
     Leave,
+    /// Shows these members from here on, each in a picture no larger than this, and nobody else: what the window has
+    /// tiles for. Before the first one everybody is shown.
+    Watch(Vec<View>),
 }
 
 /// What happened.

@@ -134,7 +134,11 @@ impl App {
             Screen::Meeting(meeting) => {
                 self.tiles.update(&ctx, meeting, &self.link.frames);
                 let (draft, settings) = (&mut self.meeting, &mut self.settings);
+                let shown = draft.views.clone();
                 meeting_ui(ui, meeting, &self.tiles, draft, settings, &mut commands);
+                if draft.views != shown {
+                    commands.push(Command::Watch(draft.views.clone()));
+                }
             }
             Screen::Ended { reason, expected } => back = ended_ui(ui, reason, expected),
         }

@@ -1,6 +1,6 @@
 //! A meeting: the people in the middle, what to know above, what to do below, and one panel beside.
 
-use common::wire::control::Action;
+use common::wire::control::{Action, View};
 use eframe::egui::{
     Align, CentralPanel, Context, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers, Panel as EdgePanel,
     RichText, Sense, Ui, vec2,
@@ -30,6 +30,8 @@ pub struct MeetingDraft {
     pub files: FilesDraft,
     /// The host is being asked whether to leave or to end.
     pub leaving: bool,
+    /// Whom the window shows, and how large: what the engine is to be told when it changes.
+    pub views: Vec<View>,
 }
 
 impl MeetingDraft {
@@ -78,7 +80,7 @@ pub fn meeting_ui(
     let middle = Frame::new().fill(theme::of(ui).background).inner_margin(Margin::same(10));
     CentralPanel::no_frame().frame(middle).show(ui, |ui| {
         knocks_ui(ui, &meeting.knocks, commands);
-        grid_ui(ui, meeting, tiles, settings.mirrored());
+        draft.views = grid_ui(ui, meeting, tiles, settings.mirrored());
     });
     if draft.leaving {
         leaving_ui(ui.ctx(), meeting, draft, commands);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::ids::MemberId;
-use common::wire::control::Member;
+use common::media::ladder::Rung;
+use common::wire::control::{Member, View};
 use eframe::egui::epaint::StrokeKind;
 use eframe::egui::{
     Color32, ColorImage, Context, CornerRadius, FontId, Image, ImageData, Pos2, Rect, Role, Sense, Stroke,
@@ -95,18 +96,30 @@ fn copy(picture: &Picture, image: &mut ColorImage) {
     image.pixels.extend(pixels.iter().map(pixel));
 }
 
-/// Draws everybody, as large as they fit.
-pub fn grid_ui(ui: &mut Ui, meeting: &Meeting, tiles: &Tiles, mirrored: bool) {
+/// Draws everybody, as large as they fit; answers whom of the others it shows, and how large.
+pub fn grid_ui(ui: &mut Ui, meeting: &Meeting, tiles: &Tiles, mirrored: bool) -> Vec<View> {
     let area = ui.available_rect_before_wrap();
     ui.allocate_rect(area, Sense::hover());
     let places = places(meeting.members.len(), area);
+    let rung = places.first().map_or(0, |tile| rung_of(tile.width() * ui.pixels_per_point()));
     for (member, rect) in meeting.members.values().zip(places) {
         ui.push_id(member.id.0, |ui| {
             let tile = tiles.0.get(&member.id);
             tile_ui(ui, rect, meeting, member, tile, mirrored);
         });
     }
+    let others = meeting.members.keys().filter(|member| **member != meeting.you);
+    others.map(|member| View { member: *member, rung }).collect()
 }
+
+/// The index of the smallest picture that fills so many pixels without being seen to be enlarged.
+fn rung_of(pixels: f32) -> u8 {
+    let enough = |rung: &&Rung| f32::from(rung.width) * ENLARGED_UNSEEN >= pixels;
+    Rung::ALL.iter().find(enough).map_or(Rung::ALL.len() as u8 - 1, |rung| rung.index)
+}
+
+/// How much wider than its picture a tile may be: a quarter is not seen in a moving face.
+const ENLARGED_UNSEEN: f32 = 1.25;
 
 /// Where each of `count` tiles goes, row by row, the last row in the middle.
 pub fn places(count: usize, area: Rect) -> Vec<Rect> {

@@ -1,6 +1,6 @@
 //! The other members' streams: each into its own playout buffer or frame assembler, all speakers into one mix.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Event, ssrc};
@@ -20,6 +20,8 @@ pub(super) struct Receiving {
     you: MemberId,
     audio: BTreeMap<MemberId, AudioStream>,
     video: BTreeMap<MemberId, VideoStream>,
+    /// Those whose video was asked for; everybody's before anything was.
+    watched: Option<BTreeSet<MemberId>>,
     mixer: Mixer,
     /// Level and time of the last block each member, ourselves included, was heard with.
     levels: BTreeMap<MemberId, (u8, Instant)>,
@@ -50,6 +52,7 @@ impl Receiving {
             you,
             audio: BTreeMap::new(),
             video: BTreeMap::new(),
+            watched: None,
             mixer: Mixer::default(),
             levels: BTreeMap::new(),
             speaking: Vec::new(),
@@ -94,6 +97,13 @@ impl Receiving {
         stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
         stream.assembler.handle_packet(now, &header, runs, scan);
         Ok(())
+    }
+
+    pub(super) fn watch(&mut self, members: impl Iterator<Item = MemberId>) {
+        let watched: BTreeSet<_> = members.collect();
+        let before = |member: &MemberId| self.watched.as_ref().is_none_or(|before| before.contains(member));
+        self.video.retain(|member, _| watched.contains(member) && before(member));
+        self.watched = Some(watched);
     }
 
     /// Our own voice counts among those who speak.

@@ -39,6 +39,7 @@ impl Meeting<'_> {
             }
             Command::SetCamera(on) => self.set_camera(on),
             Command::SetMicrophone(on) => self.set_microphone(on),
+            Command::Watch(views) => self.views.wanted = views,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use common::endpoint::Event as EndpointEvent;
 use common::ids::MemberId;
+use common::media::ladder::Rung;
 use common::session::{Event as SessionEvent, Output, Over};
 use common::wire::control::{Action, Member};
 use common::wire::message::{Delivery, Message};
@@ -44,10 +45,18 @@ impl Meeting<'_> {
             }
             SessionEvent::NotAllowed(action) => Event::Notice(not_allowed(action).into()),
             SessionEvent::Notice(notice) => Event::Notice(notice.to_string()),
+            SessionEvent::VideoWanted(rung) => return self.video_wanted(rung),
             // They come before a meeting and at its end, and are handled there.
             SessionEvent::Admitted(_) | SessionEvent::Knocking | SessionEvent::Over(_) => return,
         };
         self.surroundings.outlet.send(event);
+    }
+
+    /// No picture of ours is larger than anybody has use for.
+    fn video_wanted(&mut self, rung: Option<Rung>) {
+        self.video_wanted = rung.is_some();
+        let largest = self.surroundings.config.largest_video;
+        self.endpoint.limit_video(rung.map_or(largest, |rung| rung.min(largest)));
     }
 
     fn member_left(&mut self, member: MemberId) {

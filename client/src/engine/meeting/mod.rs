@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::endpoint::Endpoint;
 use common::session::{Over, Session};
-use common::wire::control::MediaState;
+use common::wire::control::{MediaState, View};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
@@ -48,6 +48,9 @@ pub(super) struct Meeting<'a> {
     recorder: Option<Recorder>,
     recording: Option<JoinHandle<()>>,
     media: MediaState,
+    /// Anybody looks at our picture.
+    video_wanted: bool,
+    views: Views,
     sources: Sources,
     /// The server is ours: when we leave, the meeting is over for everybody.
     ours: bool,
@@ -63,6 +66,27 @@ struct Sources {
     disk: mpsc::Receiver<FromDisk>,
     audio_tick: Interval,
     slow_tick: Interval,
+}
+
+/// Whom the window shows, and what the server was told of it.
+#[derive(Default)]
+struct Views {
+    wanted: Vec<View>,
+    told: Vec<View>,
+    told_at: Option<Instant>,
+}
+
+impl Views {
+    /// What to tell the server now, if anything. A window that is being resized is not told of at every step.
+    fn due(&mut self, now: Instant) -> Option<Vec<View>> {
+        let rested = self.told_at.is_none_or(|at| now >= at + SLOW_TICK);
+        if self.wanted == self.told || !rested {
+            return None;
+        }
+        self.told.clone_from(&self.wanted);
+        self.told_at = Some(now);
+        Some(self.told.clone())
+    }
 }
 
 /// What the loop was woken by.
@@ -137,6 +161,8 @@ impl<'a> Meeting<'a> {
             recorder,
             recording,
             media: MediaState::default(),
+            video_wanted: true,
+            views: Views::default(),
             sources: Sources { opened, disk, audio_tick: ticks(AUDIO_TICK), slow_tick: ticks(SLOW_TICK) },
             surroundings,
             ours,
@@ -216,6 +242,7 @@ impl<'a> Meeting<'a> {
         let now = Instant::now();
         match wake {
             Wake::Audio => self.move_audio(now),
+            Wake::Camera(Some(FromCamera::Frame(_))) if !self.video_wanted => {}
             Wake::Camera(Some(FromCamera::Frame(frame))) => self.endpoint.push_video(now, frame),
             Wake::Camera(Some(FromCamera::Failed(error))) => self.camera_failed(&error.0),
             Wake::Camera(None) => self.camera_failed("The camera stopped."),
@@ -273,6 +300,10 @@ impl<'a> Meeting<'a> {
         self.post.flush(&mut self.endpoint);
         if let Some(camera) = &self.camera {
             camera.set_target(self.endpoint.video_target());
+        }
+        if let Some(views) = self.views.due(now) {
+            self.endpoint.watch(views.iter().map(|view| view.member));
+            self.session.watch(views);
         }
         self.socket.transmit(now, &mut self.endpoint);
         self.drain_session()
