@@ -20,8 +20,8 @@ use ocb2::Ocb2;
 pub(crate) const SETTINGS: &str =
     "sqlite in a temporary folder, no rate limit in the way (bandwidth, users, timeout raised; autoban off)";
 
-/// Lets one client speak to `listeners` others for `duration`, in packets of `voice_bytes` of Opus (at most 900);
-/// `None` when no mumble-server is installed.
+/// Lets one client speak to `listeners` others (at most 100) for `duration`, in packets of `voice_bytes` of Opus (at
+/// most 900); `None` when no mumble-server is installed.
 ///
 /// # Errors
 /// When it is installed and does not start, let clients in or carry voice.
@@ -38,13 +38,12 @@ pub(crate) fn measure(listeners: usize, voice_bytes: usize, duration: Duration) 
     let mut hearing = (0..listeners)
         .map(|index| Client::join(address, &format!("listener{index}")))
         .collect::<io::Result<Vec<_>>>()?;
-    // None keeps a connection open without a use: who loses it has left the room.
+    // Kept open: who loses the connection has left the room.
     let _controls: Vec<Control> = hearing.iter_mut().filter_map(|client| client.control.take()).collect();
 
-    let mut sequence = 0;
     let length = everybody_hears(&mut speaker, &mut hearing, voice_bytes)?;
     let receivers: Vec<UdpSocket> = hearing.into_iter().map(|client| client.socket).collect();
-    let (mut sealed, mut voice) = (Vec::new(), Vec::new());
+    let (mut sequence, mut sealed, mut voice) = (0, Vec::new(), Vec::new());
     let mut load = Load {
         send: || {
             sequence += 1;
@@ -68,8 +67,8 @@ fn arguments(address: SocketAddr, folder: &Path) -> io::Result<Vec<String>> {
     Ok(["-fg".to_owned(), "-ini".to_owned(), configuration.display().to_string()].to_vec())
 }
 
-/// Bandwidth is in bits a second for each speaker, and the highest that it can be told. Its bans count connections
-/// that succeed.
+/// Bandwidth is in bits a second for each speaker, close to the highest that it can be told. Bans are off because they
+/// count connections that succeed, too. Root stays root, or the server could not write to the folder.
 const LIMITS: &str = "\
 bandwidth=2000000000
 users=1000

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Daemon, Load, Measured, ask_once, free_port, loopback};
+use super::{Daemon, Load, Measured, PATIENCE, ask_once, free_port, loopback};
 
 /// Bytes of a payload, as a peer receives it.
 pub(crate) const PAYLOAD_BYTES: usize = 1_200;
@@ -16,7 +16,8 @@ pub(crate) const PAYLOAD_BYTES: usize = 1_200;
 /// How it is set up, for the record.
 pub(crate) const SETTINGS: &str = "turnserver --no-auth, UDP only, default threads, no quota and no bandwidth limit";
 
-/// Sends to `peers` receivers in turn through one allocation for `duration`; `None` when coturn is not installed.
+/// Sends to `peers` receivers in turn through one allocation for `duration`, at most 4 minutes, because permissions last
+/// 5; `None` when coturn is not installed.
 ///
 /// # Errors
 /// When it is installed and does not start, allocate or relay.
@@ -27,14 +28,16 @@ pub(crate) fn measure(peers: u16, duration: Duration) -> io::Result<Option<Measu
     };
     let client = loopback()?;
     client.connect(server)?;
-    let version = software(&coturn.ask(&client, &request(BINDING, &[]))?);
-    forget_answers(&client)?;
+    let version = software(&coturn.ask(&client, &request(BINDING, 0, &[]))?);
     let receivers = (0..peers).map(|_| loopback()).collect::<io::Result<Vec<_>>>()?;
-    transact(&client, ALLOCATE, &attribute(REQUESTED_TRANSPORT, &[UDP, 0, 0, 0]))?;
+    transact(&client, ALLOCATE, 0, &attribute(REQUESTED_TRANSPORT, &[UDP, 0, 0, 0]))?;
     let mut datagrams = Vec::new();
     for (channel, receiver) in (FIRST_CHANNEL..).zip(&receivers) {
         bind_channel(&client, channel, receiver.local_addr()?)?;
         datagrams.push(channel_data(channel));
+    }
+    for (datagram, receiver) in datagrams.iter().zip(&receivers) {
+        arrives(&client, datagram, receiver)?;
     }
     let mut turn = datagrams.iter().cycle();
     let mut load = Load {
@@ -88,19 +91,22 @@ const SOFTWARE: u16 = 0x8022;
 
 const MAGIC_COOKIE: u32 = 0x2112_A442;
 const HEADER_BYTES: usize = 20;
+/// Channel and length (RFC 8656, section 12.4).
+const CHANNEL_HEADER_BYTES: usize = 4;
 /// The protocol number of UDP.
 const UDP: u8 = 17;
 const IPV4: u8 = 1;
 /// Channels begin here (RFC 8656, section 12).
 const FIRST_CHANNEL: u16 = 0x4000;
 
-fn request(method: u16, attributes: &[u8]) -> Vec<u8> {
+fn request(method: u16, transaction: u16, attributes: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEADER_BYTES + attributes.len());
     message.extend(method.to_be_bytes());
     message.extend((attributes.len() as u16).to_be_bytes());
     message.extend(MAGIC_COOKIE.to_be_bytes());
-    // The transaction: one request is under way at a time, so all of a method may share theirs.
-    message.extend([method as u8; 12]);
+    message.extend([0; 8]);
+    message.extend(method.to_be_bytes());
+    message.extend(transaction.to_be_bytes());
     message.extend(attributes);
     message
 }
@@ -110,13 +116,15 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat()
 }
 
-/// Asks until it is granted.
-fn transact(client: &UdpSocket, method: u16, attributes: &[u8]) -> io::Result<()> {
+/// Asks until it is granted; answers to what was asked before are passed over.
+fn transact(client: &UdpSocket, method: u16, transaction: u16, attributes: &[u8]) -> io::Result<()> {
+    let request = request(method, transaction, attributes);
     for _ in 0..ATTEMPTS {
-        let Some(answer) = ask_once(client, &request(method, attributes))? else {
+        let Some(answer) = ask_once(client, &request)? else {
             continue;
         };
-        if answer.get(..2) == Some(&(method | SUCCESS).to_be_bytes()) {
+        let granted = answer.get(..2) == Some(&(method | SUCCESS).to_be_bytes());
+        if granted && answer.get(8..HEADER_BYTES) == Some(&request[8..HEADER_BYTES]) {
             return Ok(());
         }
     }
@@ -126,20 +134,13 @@ fn transact(client: &UdpSocket, method: u16, attributes: &[u8]) -> io::Result<()
 /// UDP may lose, and a busy machine may be late.
 const ATTEMPTS: usize = 25;
 
-/// Takes the answers to questions that were asked more than once.
-fn forget_answers(client: &UdpSocket) -> io::Result<()> {
-    client.set_nonblocking(true)?;
-    while client.recv(&mut [0; 1]).is_ok() {}
-    client.set_nonblocking(false)
-}
-
 fn bind_channel(client: &UdpSocket, channel: u16, receiver: SocketAddr) -> io::Result<()> {
     let SocketAddr::V4(receiver) = receiver else {
         return Err(io::Error::other("receivers are bound to 127.0.0.1"));
     };
     let number = attribute(CHANNEL_NUMBER, &(u32::from(channel) << 16).to_be_bytes());
     let address = attribute(XOR_PEER_ADDRESS, &xor_address(receiver));
-    transact(client, CHANNEL_BIND, &[number, address].concat())
+    transact(client, CHANNEL_BIND, channel, &[number, address].concat())
 }
 
 /// RFC 8489, section 14.2.
@@ -150,10 +151,22 @@ fn xor_address(address: SocketAddrV4) -> Vec<u8> {
 }
 
 fn channel_data(channel: u16) -> Vec<u8> {
-    let mut datagram = vec![0x55; 4 + PAYLOAD_BYTES];
+    let mut datagram = vec![0x55; CHANNEL_HEADER_BYTES + PAYLOAD_BYTES];
     datagram[..2].copy_from_slice(&channel.to_be_bytes());
-    datagram[2..4].copy_from_slice(&(PAYLOAD_BYTES as u16).to_be_bytes());
+    datagram[2..CHANNEL_HEADER_BYTES].copy_from_slice(&(PAYLOAD_BYTES as u16).to_be_bytes());
     datagram
+}
+
+/// Sends once through a channel and looks at what comes out.
+fn arrives(client: &UdpSocket, datagram: &[u8], receiver: &UdpSocket) -> io::Result<()> {
+    let mut buffer = [0; 2_048];
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    client.send(datagram)?;
+    let length = receiver.recv(&mut buffer)?;
+    if buffer[..length] != datagram[CHANNEL_HEADER_BYTES..] {
+        return Err(io::Error::other("a peer receives something else than was sent"));
+    }
+    Ok(())
 }
 
 /// What the server calls itself in an answer.
