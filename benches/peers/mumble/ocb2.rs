@@ -1,7 +1,7 @@
 //! Mumble's encryption of datagrams: OCB2 with AES-128, four bytes of overhead.
 //!
-//! The first byte is the low byte of the nonce, the next three are the beginning of the tag. OCB2 is broken for long
-//! (CVE-2018-18587 of 2018 and after); it is here because Mumble speaks it.
+//! The first byte is the low byte of the nonce, the next three are the beginning of the tag. OCB2 has been broken since
+//! 2018 (Inoue and Minematsu); it is here because Mumble speaks it.
 
 use aws_lc_rs::cipher::{AES_128, DecryptingKey, DecryptionContext, EncryptingKey, UnboundCipherKey};
 use aws_lc_rs::error::Unspecified;
