@@ -278,6 +278,6 @@ const PROBE_TIME: Duration = Duration::from_millis(500);
 const LOSS_MAX: f64 = 0.001;
 /// What has not arrived after this much silence never will: a busy machine stops nobody for so long.
 const GIVEN_UP: Duration = Duration::from_millis(500);
-/// For each datagram under way, how long the driver leaves the machine to the peer. A peer takes 6 to 15 us for one, so
-/// it does not run dry meanwhile; a driver that polls without a pause takes the receivers' queues from under its hands.
+/// For each datagram under way, how long the driver leaves the machine to the peer. A peer takes 6 us or more for one, so
+/// it does not run dry meanwhile.
 const PAUSE_EACH: Duration = Duration::from_micros(1);
