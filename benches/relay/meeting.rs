@@ -32,8 +32,6 @@ pub(crate) struct Carried {
     pub(crate) run: Run,
     /// CPU seconds of the media thread.
     pub(crate) cpu_secs: Option<f64>,
-    /// Datagrams the relay sent.
-    pub(crate) relayed: u64,
     /// Allocations of the whole process meanwhile.
     pub(crate) allocations: usize,
 }
@@ -86,9 +84,10 @@ impl Meeting {
     /// Has the host send copies of a packet.
     pub(crate) fn carry(&mut self, packet: &[u8], plan: Plan) -> Carried {
         self.runtime.block_on(async {
-            // Nobody is to be found silent meanwhile.
+            // Nobody is to be found silent meanwhile, and no answer is to be on its way while allocations are counted.
             for client in self.guests.iter_mut().chain([&mut self.host]) {
                 client.send(&ClientMessage::Ping).await;
+                while client.next().await.is_some_and(|message| message != ServerMessage::Pong) {}
             }
         });
         let before = (self.statistics(), process::thread_cpu_secs(THREAD));
@@ -106,12 +105,7 @@ impl Meeting {
             .run(at, plan, next, || server.statistics().relay.datagrams_received - before.0.datagrams_received);
         let allocations = region.change().allocations;
         let after = (self.statistics(), process::thread_cpu_secs(THREAD));
-        Carried {
-            run,
-            cpu_secs: after.1.zip(before.1).map(|(after, before)| after - before),
-            relayed: after.0.datagrams_sent - before.0.datagrams_sent,
-            allocations,
-        }
+        Carried { run, cpu_secs: after.1.zip(before.1).map(|(after, before)| after - before), allocations }
     }
 
     fn statistics(&self) -> RelayStatistics {

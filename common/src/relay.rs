@@ -343,4 +343,6 @@ fn report_plaintext(reporter: MemberId, blocks: &[ReportBlock]) -> ShortPlaintex
 }
 
 #[cfg(test)]
+mod forward_tests;
+#[cfg(test)]
 mod tests;

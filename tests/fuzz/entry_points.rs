@@ -19,7 +19,7 @@ use common::names;
 use common::relay::Relay;
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};
-use common::sequence::SendTime;
+use common::sequence::{SendTime, SequenceNumber};
 use common::wire::control::{self, CipherSuite, ClientMessage, Framer, ServerMessage};
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::media::{AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
@@ -138,9 +138,10 @@ pub fn media_header(bytes: &[u8]) {
     if MediaHeader::parse(bytes).is_ok() {
         let mut stamped = bytes.to_vec();
         let ssrc = Ssrc::new(MemberId(7), StreamKind::Video);
-        MediaHeader::stamp(&mut stamped, ssrc, SendTime(9));
+        MediaHeader::rename(&mut stamped, ssrc, SequenceNumber(7));
+        MediaHeader::stamp(&mut stamped, SendTime(9));
         let read = MediaHeader::parse(&stamped).expect("a stamp leaves a header");
-        assert_eq!((read.ssrc, read.send_time), (ssrc, SendTime(9)));
+        assert_eq!((read.ssrc, read.sequence, read.send_time), (ssrc, SequenceNumber(7), SendTime(9)));
     }
 }
 

@@ -1,0 +1,254 @@
+//! Media through the relay, datagram by datagram: groups, allowances, queues, who watches and who is heard.
+#![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::ids::{ControlId, Ssrc, StreamKind};
+use crate::limits::{
+    AUDIO_BLOCK_SAMPLES, AUDIO_QUEUE_DATAGRAMS, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS, VIDEO_BYTES_BURST,
+    VIDEO_QUEUE_DATAGRAMS,
+};
+use crate::seal::{Opener, Sealer, Secret};
+use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use crate::wire::control::CipherSuite;
+use crate::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, VideoHeader};
+
+const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
+
+/// A room whose members seal and open by themselves.
+struct Room {
+    now: Instant,
+    relay: Relay,
+    members: Vec<(Sealer, Opener)>,
+    sequences: [SequenceNumber; 2],
+}
+
+/// What a member got.
+#[derive(Debug, PartialEq)]
+struct Got {
+    kind: Kind,
+    ssrc: Ssrc,
+    sequence: SequenceNumber,
+}
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 4_000 + index as u16))
+}
+
+impl Room {
+    fn new(members: usize) -> Self {
+        let now = Instant::now();
+        let mut room = Self { now, relay: Relay::new(now), members: Vec::new(), sequences: [SequenceNumber(0); 2] };
+        for index in 0..members {
+            let secret = |direction: u8| Secret([index as u8 | direction; Secret::BYTES]);
+            let secrets = Secrets { up: secret(0), down: secret(0x80) };
+            let connection_id = ConnectionId(index as u64);
+            let grant = Grant {
+                control: ControlId(index as u64),
+                room: RoomId(1),
+                member: MemberId(1 + index as u16),
+                connection_id,
+                suite: SUITE,
+            };
+            room.relay.admit(now, grant, &secrets);
+            let ends = (Sealer::new(SUITE, &secrets.up, connection_id), Opener::new(SUITE, &secrets.down));
+            room.members.push(ends);
+            room.send(index, &[Kind::Ping as u8, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        while room.receive().is_some() {}
+        room
+    }
+
+    fn send(&mut self, from: usize, plaintext: &[u8]) {
+        let mut buffer = [0; DATAGRAM_MAX_BYTES];
+        buffer[Sealer::PLAINTEXT_OFFSET..][..plaintext.len()].copy_from_slice(plaintext);
+        let bytes = self.members[from].0.seal(&mut buffer, plaintext.len()).unwrap();
+        self.relay.handle_datagram(self.now, address(from), &mut buffer[..bytes]);
+    }
+
+    fn media(&mut self, kind: StreamKind) -> MediaHeader {
+        let sequence = self.sequences[kind as usize];
+        self.sequences[kind as usize] = sequence.next();
+        // Whom it claims to come from means nothing.
+        let ssrc = Ssrc::new(MemberId(40), kind);
+        MediaHeader { ssrc, sequence, send_time: SendTime(0), timestamp: MediaTime(0) }
+    }
+
+    fn send_video(&mut self, from: usize, datagram_bytes: usize) {
+        let media = self.media(StreamKind::Video);
+        let header = VideoHeader { media, frame: FrameId(1), part: 0, parts: 30, rung: 0, quality: 50 };
+        let mut plaintext = vec![0x55; datagram_bytes - 31];
+        plaintext[0] = Kind::Video as u8;
+        header.write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut plaintext[1..]);
+        self.send(from, &plaintext);
+    }
+
+    fn send_audio(&mut self, from: usize, level: u8) {
+        let header = AudioHeader { media: self.media(StreamKind::Audio), format: AudioFormat::L16, level };
+        let mut plaintext = vec![0; 1 + AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
+        plaintext[0] = Kind::Audio as u8;
+        header.write(&mut plaintext[1..]);
+        self.send(from, &plaintext);
+    }
+
+    /// The next group the relay sends: to whom, and what.
+    fn receive(&mut self) -> Option<(usize, Vec<Got>)> {
+        let mut buffer = vec![0; GROUP_MAX_DATAGRAMS * DATAGRAM_MAX_BYTES];
+        let transmit = self.relay.poll_transmit(self.now, &mut buffer)?;
+        let to = usize::from(transmit.to.port() - 4_000);
+        let datagrams = buffer[..transmit.bytes].chunks_mut(transmit.datagram_bytes);
+        let got = datagrams.map(|datagram| {
+            let header = DatagramHeader::parse(datagram).unwrap();
+            let (plaintext, _) = self.members[to].1.open(header, datagram).unwrap();
+            let (kind, body) = Kind::split(plaintext).unwrap();
+            let media = MediaHeader::parse(body).ok();
+            let (ssrc, sequence) = media
+                .map_or((Ssrc::new(MemberId(0), StreamKind::Audio), SequenceNumber(0)), |media| {
+                    (media.ssrc, media.sequence)
+                });
+            Got { kind, ssrc, sequence }
+        });
+        Some((to, got.collect()))
+    }
+
+    /// Everything the relay sends, by receiver.
+    fn receive_all(&mut self) -> Vec<Vec<Got>> {
+        let mut all: Vec<Vec<Got>> = self.members.iter().map(|_| Vec::new()).collect();
+        while let Some((to, got)) = self.receive() {
+            all[to].extend(got);
+        }
+        all
+    }
+
+    fn counts(&mut self) -> Vec<usize> {
+        self.receive_all().iter().map(Vec::len).collect()
+    }
+}
+
+#[test]
+fn the_equal_datagrams_of_a_frame_leave_as_one_group_for_each_receiver() {
+    let mut room = Room::new(4);
+    for bytes in [1_200; 7].into_iter().chain([500]) {
+        room.send_video(0, bytes);
+    }
+    let groups: Vec<_> = std::iter::from_fn(|| room.receive()).collect();
+    assert_eq!(groups.iter().map(|(to, got)| (*to, got.len())).collect::<Vec<_>>(), [(1, 8), (2, 8), (3, 8)]);
+    assert!(groups[0].1.iter().all(|got| got.ssrc == Ssrc::new(MemberId(1), StreamKind::Video)));
+}
+
+#[test]
+fn a_buffer_of_one_datagram_gets_one_datagram() {
+    let mut room = Room::new(2);
+    (0..3).for_each(|_| room.send_video(0, 700));
+    let mut buffer = [0; DATAGRAM_MAX_BYTES];
+    let mut lengths = Vec::new();
+    while let Some(transmit) = room.relay.poll_transmit(room.now, &mut buffer) {
+        lengths.push((transmit.bytes, transmit.datagrams()));
+    }
+    assert_eq!(lengths, [(700, 1); 3]);
+}
+
+#[test]
+fn audio_goes_before_video_that_came_first() {
+    let mut room = Room::new(3);
+    room.send_video(0, 900);
+    room.send_audio(0, 20);
+    let kinds: Vec<_> = std::iter::from_fn(|| room.receive()).map(|(_, got)| got[0].kind).collect();
+    assert_eq!(kinds, [Kind::Audio, Kind::Audio, Kind::Video, Kind::Video]);
+}
+
+#[test]
+fn a_flood_of_video_is_thinned_and_takes_nothing_from_the_senders_own_voice() {
+    let mut room = Room::new(2);
+    let burst = VIDEO_BYTES_BURST as usize / 1_228;
+    for _ in 0..burst + 500 {
+        room.send_video(0, 1_200);
+    }
+    room.send_audio(0, 20);
+    assert_eq!(room.relay.statistics().datagrams_throttled, 500);
+    let got = &room.receive_all()[1];
+    assert_eq!(got[0].kind, Kind::Audio);
+    assert_eq!(got.len(), 1 + VIDEO_QUEUE_DATAGRAMS, "and no more waits than one receiver's share");
+    room.now += Duration::from_secs(1);
+    room.send_video(0, 1_200);
+    assert_eq!(room.counts(), [0, 1], "an allowance comes back");
+}
+
+#[test]
+fn a_slow_receiver_loses_the_oldest_video_and_the_relay_says_that_it_sheds() {
+    let mut room = Room::new(2);
+    for _ in 0..VIDEO_QUEUE_DATAGRAMS + 10 {
+        room.send_video(0, 300);
+    }
+    for _ in 0..AUDIO_QUEUE_DATAGRAMS {
+        room.send_audio(0, 20);
+    }
+    assert!(room.relay.overloaded(room.now));
+    let got = room.receive_all().remove(1);
+    assert_eq!(got.len(), AUDIO_QUEUE_DATAGRAMS + VIDEO_QUEUE_DATAGRAMS);
+    assert_eq!(got[AUDIO_QUEUE_DATAGRAMS].sequence, SequenceNumber(10), "the ten oldest are gone");
+    let statistics = room.relay.statistics();
+    assert_eq!((statistics.video_shed, statistics.audio_shed), (10, 0));
+    assert!(!room.relay.overloaded(room.now + OVERLOAD_HOLD));
+}
+
+#[test]
+fn video_goes_to_those_who_watch_and_audio_to_all() {
+    let mut room = Room::new(4);
+    room.relay.watch(ConnectionId(1), vec![MemberId(3)]);
+    room.relay.watch(ConnectionId(2), vec![]);
+    room.send_video(0, 600);
+    assert_eq!(room.counts(), [0, 0, 0, 1], "who never said gets everybody");
+    room.send_video(2, 600);
+    assert_eq!(room.counts(), [1, 1, 0, 1]);
+    room.send_audio(0, 20);
+    assert_eq!(room.counts(), [0, 1, 1, 1]);
+    room.relay.revoke(ConnectionId(3));
+    room.relay.watch(ConnectionId(2), vec![MemberId(1)]);
+    room.send_video(0, 600);
+    assert_eq!(room.counts(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_fifth_voice_is_left_out_and_leaves_no_gap_when_it_is_heard_again() {
+    let mut room = Room::new(6);
+    let mut of_the_fifth = Vec::new();
+    for block in 0..300 {
+        for speaker in 0..5 {
+            // Each sender numbers its own stream.
+            room.sequences[StreamKind::Audio as usize] = SequenceNumber(block);
+            let loud = if block < 10 || block >= 200 { 4 } else { 0 };
+            room.send_audio(speaker, if speaker == loud { 5 } else { 30 });
+        }
+        let got = room.receive_all().remove(5);
+        let fifth = Ssrc::new(MemberId(5), StreamKind::Audio);
+        of_the_fifth.extend(got.iter().filter(|got| got.ssrc == fifth).map(|got| got.sequence));
+        assert!(got.len() <= 5);
+        room.now += Duration::from_millis(10);
+    }
+    assert!(room.relay.statistics().audio_unheard > 100);
+    let whole: Vec<_> = (of_the_fifth[0].0..).take(of_the_fifth.len()).map(SequenceNumber).collect();
+    assert_eq!(of_the_fifth, whole);
+    assert!(of_the_fifth.len() > 50, "it was heard in the end: {}", of_the_fifth.len());
+}
+
+#[test]
+fn a_relay_with_silent_members_wants_no_wake() {
+    let mut room = Room::new(50);
+    assert_eq!(room.relay.poll_timeout(), None);
+    room.send_audio(0, 20);
+    assert!(room.relay.poll_timeout().is_some());
+    room.relay.revoke(ConnectionId(0));
+    assert_eq!(room.relay.poll_timeout(), None);
+}
+
+#[test]
+fn what_waits_for_one_who_leaves_is_forgotten_and_the_rest_arrives() {
+    let mut room = Room::new(3);
+    (0..5).for_each(|_| room.send_video(0, 600));
+    room.relay.revoke(ConnectionId(1));
+    assert_eq!(room.counts(), [0, 0, 5]);
+    room.send_video(0, 600);
+    assert_eq!(room.counts(), [0, 0, 1]);
+}
