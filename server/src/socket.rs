@@ -164,8 +164,7 @@ impl DatagramSocket {
         if self.calls.give_up_batches(error) {
             self.group_datagrams = self.calls.group_datagrams();
         } else if self.outgoing.split() {
-            // The route's packets are too small for it, or the device does not divide it: only that is for good.
-            if !concerns_one_route(error) {
+            if divides_nothing(error) {
                 self.group_datagrams = 1;
             }
         } else {
@@ -209,9 +208,10 @@ impl Calls {
     }
 }
 
-/// EINVAL and EMSGSIZE say that a group does not fit the packets of its route, which other routes may.
-fn concerns_one_route(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(90)
+/// EIO says that the kernel divides no groups of this socket (`udp_send_skb` of Linux: a policy of IPsec is in the way,
+/// or checksums are off). Any other error may concern one address.
+fn divides_nothing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(5)
 }
 
 /// Datagrams received before the relay is asked what to send: bounds how long a sender waits for its turn.
