@@ -18,7 +18,7 @@ use support::{Client, PATIENCE, StateDir};
 struct Program {
     child: Child,
     address: SocketAddr,
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
     dir: StateDir,
 }
 
@@ -36,18 +36,20 @@ impl Program {
         let stderr = child.stderr.take().unwrap();
         let (found, address) = mpsc::channel();
         let log = thread::spawn(move || {
-            let mut log = String::new();
+            let (mut log, mut address) = (String::new(), String::new());
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-                if event["message"] == "listening" {
-                    let _ = found.send(event["address"].as_str().unwrap_or_default().to_owned());
+                match event["message"].as_str() {
+                    Some("listening") => address = event["address"].as_str().unwrap_or_default().to_owned(),
+                    Some("ready") => found.send(address.clone()).unwrap_or_default(),
+                    _ => {}
                 }
                 log += &(line + "\n");
             }
             log
         });
         let address = address.recv_timeout(PATIENCE).expect("the server says where it listens").parse().unwrap();
-        Self { child, address, log, dir }
+        Self { child, address, log: Some(log), dir }
     }
 
     fn signal(&self, name: &str) {
@@ -66,14 +68,19 @@ impl Program {
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if Instant::now() > deadline => {
-                    self.child.kill().unwrap();
-                    panic!("the server did not stop");
-                }
+                None if Instant::now() > deadline => panic!("the server did not stop"),
                 None => thread::yield_now(),
             }
         };
-        (status.success(), self.log.join().unwrap())
+        (status.success(), self.log.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Program {
+    /// A test that failed leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -93,6 +100,7 @@ async fn a_meeting_leaves_no_name_no_code_and_no_address_in_the_log_even_at_debu
     guest.admitted().await;
     let ports = [host.port().to_string(), guest.port().to_string()];
     guest.send(&ClientMessage::Leave).await;
+    while !matches!(host.next().await, Some(ServerMessage::MemberLeft { .. })) {}
     host.send(&ClientMessage::Act(Action::End)).await;
     assert_eq!(guest.next().await, None, "who left hears no more");
     let listed = program.admin(&["rooms"]);

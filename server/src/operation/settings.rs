@@ -304,6 +304,23 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_package_counts_and_what_it_shows_are_the_defaults() {
+        let text = include_str!("../../packaging/server.toml");
+        let settings = Settings::new(file(text));
+        assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:9187");
+        assert_eq!(settings.admin_socket.as_deref(), Some(Path::new("/run/conclave/admin.sock")));
+        let shown: String = text.lines().filter(|line| !line.starts_with("# ")).map(uncommented).collect();
+        let names = ConfigFile::parse(&shown, Path::new("server.toml")).unwrap().names;
+        assert_eq!(names.len(), settings.entries().len(), "every setting is shown");
+        let same = |settings: Settings| Settings { server: ServerConfig { workers: 1, ..settings.server }, ..settings };
+        assert_eq!(same(Settings::new(file(&shown))), same(settings));
+    }
+
+    fn uncommented(line: &str) -> String {
+        format!("{}\n", line.trim_start_matches('#'))
+    }
+
+    #[test]
     fn the_table_in_the_guide_for_operators_has_every_setting_with_its_default() {
         let table = include_str!("../../../docs/OPERATING.md");
         for (key, value) in Settings::new(Choices::default()).entries() {

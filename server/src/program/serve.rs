@@ -28,9 +28,14 @@ fn log(settings: &Settings) {
 }
 
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    // First, so that a server that says it listens can be told to stop.
+    let signals = Signals::new()?;
     let mut server = Server::start(settings.server.clone()).await?;
     let outcome = match SideDoors::open(&settings, &server).await {
-        Ok(_side_doors) => until_the_end(&mut server, settings.drain_timeout).await,
+        Ok(_side_doors) => {
+            tracing::info!("ready");
+            until_the_end(&mut server, signals, settings.drain_timeout).await
+        }
         Err(error) => Err(error),
     };
     server.stop().await;
@@ -67,10 +72,10 @@ impl SideDoors {
     }
 }
 
-async fn until_the_end(server: &mut Server, drain_timeout: Duration) -> Result<(), Box<dyn Error>> {
+async fn until_the_end(server: &mut Server, signals: Signals, drain_timeout: Duration) -> Result<(), Box<dyn Error>> {
     let operator = server.operator();
     tokio::select! {
-        asked = asked_to_stop(&operator, drain_timeout) => Ok(asked?),
+        () = signals.ask_to_stop(&operator, drain_timeout) => Ok(()),
         ended = server.ended() => match ended {
             Ended::Broke => Err("The server broke and stopped. Please report what it logged.".into()),
             Ended::Drained => Ok(()),
@@ -78,27 +83,50 @@ async fn until_the_end(server: &mut Server, drain_timeout: Duration) -> Result<(
     }
 }
 
-/// Ends when the server is to stop at once: on Ctrl-C, and on Unix on a second SIGTERM. The first one drains.
+/// How the system says that the server is to stop.
 #[cfg(unix)]
-async fn asked_to_stop(operator: &Operator, drain_timeout: Duration) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => {}
-    }
-    // A server that is gone already is noticed by who waits for its end.
-    let _ = operator.drain(drain_timeout).await;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
 }
 
-/// Ends when the server is to stop at once: on Ctrl-C.
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Ends when the server is to stop at once: on Ctrl-C, or on a second SIGTERM. The first one drains.
+    async fn ask_to_stop(mut self, operator: &Operator, drain_timeout: Duration) {
+        tokio::select! {
+            _ = self.interrupt.recv() => return,
+            _ = self.terminate.recv() => {}
+        }
+        // A server that is gone already is noticed by who waits for its end.
+        let _ = operator.drain(drain_timeout).await;
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// How the system says that the server is to stop.
 #[cfg(not(unix))]
-async fn asked_to_stop(_: &Operator, _: Duration) -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Ends when the server is to stop at once: on Ctrl-C.
+    async fn ask_to_stop(self, _: &Operator, _: Duration) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without signals only a drain or a fault ends it.
+            std::future::pending::<()>().await;
+        }
+    }
 }
