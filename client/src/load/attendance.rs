@@ -137,8 +137,8 @@ impl Visitor {
 
     /// What to ask for, once it is our turn; a guest then has a place at the door.
     async fn purpose(&self) -> Result<(Purpose, Option<SemaphorePermit<'_>>), Outcome> {
+        let name = format!("Member {}", self.place.index + 1);
         if self.place.index == 0 {
-            let name = "Host".to_owned();
             return Ok((Purpose::Create { name }, None));
         }
         // Neither sender goes away while somebody waits.
@@ -149,7 +149,6 @@ impl Visitor {
             return Err(Outcome::Failed("The host could not open the room.".to_owned()));
         };
         let place = self.hall.door.acquire().await.ok();
-        let name = format!("Guest {}", self.place.index);
         Ok((Purpose::Knock { code, name }, place))
     }
 

@@ -68,7 +68,7 @@ pub(super) struct Yield {
 #[derive(Debug)]
 pub(super) struct Driver {
     commands: mpsc::Sender<Command>,
-    waker: Arc<Waker>,
+    waker: Waker,
     done: oneshot::Receiver<Yield>,
 }
 
@@ -84,7 +84,7 @@ impl Driver {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (finished, done) = oneshot::channel();
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let waker = Waker::new(poll.registry(), WAKER)?;
         let carrier = Carrier::new(poll, received, traffic, live);
         thread::Builder::new().name("load".to_owned()).spawn(move || {
             // Who started it may be gone, and then nobody wants to know.

@@ -96,9 +96,11 @@ pub async fn run_until(
         () = run.join(&mut progress) => {}
         () = &mut stop => return Ok(run.end().await),
     }
-    tokio::select! {
-        () = run.measure(&mut progress) => {}
-        () = &mut stop => {}
+    if run.joins.joined > 0 {
+        tokio::select! {
+            () = run.measure(&mut progress) => {}
+            () = &mut stop => {}
+        }
     }
     Ok(run.end().await)
 }
