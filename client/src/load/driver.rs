@@ -138,6 +138,8 @@ struct Carrier {
     /// Each with the index of its socket.
     members: Vec<(usize, Member)>,
     by_connection: HashMap<ConnectionId, usize>,
+    /// The room of who floods, and its member.
+    flooder: Option<(usize, MemberId)>,
     timers: BinaryHeap<Reverse<(Instant, usize, Timer)>>,
     tally: Tally,
     buffer: [u8; DATAGRAM_MAX_BYTES],
@@ -157,6 +159,7 @@ impl Carrier {
             is_readable: Vec::new(),
             members: Vec::new(),
             by_connection: HashMap::new(),
+            flooder: None,
             timers: BinaryHeap::new(),
             tally: Tally::new(live),
             buffer: [0; DATAGRAM_MAX_BYTES],
@@ -214,12 +217,14 @@ impl Carrier {
             Command::Add(member) => self.add(*member),
             Command::Finish => self.finished = true,
             Command::Ignore(room, flooder) => {
+                self.flooder = Some((room, flooder));
                 let room = self.members.iter_mut().filter(|(_, member)| member.place.room == room);
                 room.for_each(|(_, member)| member.ignore(flooder));
             }
             Command::Measure => {
                 self.members.iter_mut().for_each(|(_, member)| member.begin_measurement());
                 self.tally.measure(true);
+                self.begin_flood();
             }
             Command::Silence => {
                 self.members.iter_mut().for_each(|(_, member)| member.fall_silent());
@@ -236,6 +241,9 @@ impl Carrier {
         };
         let start = Instant::now();
         self.equip(start, &mut member);
+        if let Some((_, flooder)) = self.flooder.filter(|(room, _)| *room == member.place.room) {
+            member.ignore(flooder);
+        }
         let reports = start + spread(number, REPORT_INTERVAL);
         self.timers.push(Reverse((start, number, Timer::Ping)));
         self.timers.push(Reverse((reports, number, Timer::Report)));
@@ -252,13 +260,8 @@ impl Carrier {
 
     /// Gives a member camera and microphone, if it is to have them.
     fn equip(&self, start: Instant, member: &mut Member) {
-        let Traffic { clip, senders, speakers, flood_mbits, .. } = &*self.traffic;
+        let Traffic { clip, senders, speakers, .. } = &*self.traffic;
         let (place, you) = (member.place, member.you);
-        if place.floods {
-            let flood = |clip| VideoSource::flood(start, you, clip, *flood_mbits);
-            member.video = clip.clone().map(flood);
-            return;
-        }
         let number = place.room + 7 * place.index;
         if place.index < *speakers {
             let start = start + spread(number, common::limits::AUDIO_BLOCK);
@@ -269,6 +272,17 @@ impl Carrier {
                 let start = start + spread(number, clip.interval);
                 VideoSource::camera(start, you, clip)
             });
+        }
+    }
+
+    /// The flood begins with the measurement, so that it does not keep anybody out.
+    fn begin_flood(&mut self) {
+        let Traffic { clip, flood_mbits, .. } = &*self.traffic;
+        let flooder = self.members.iter_mut().enumerate().find(|(_, (_, member))| member.place.floods);
+        if let (Some((number, (_, member))), Some(clip)) = (flooder, clip) {
+            let start = Instant::now();
+            member.video = Some(VideoSource::flood(start, member.you, Arc::clone(clip), *flood_mbits));
+            self.timers.push(Reverse((start, number, Timer::Video)));
         }
     }
 
