@@ -81,7 +81,8 @@ fn print(report: &LoadReport) {
     time_row("audio, sent to received", report.audio.latency);
     time_row("video, sent to received", report.video.latency);
     time_row("round trip of pings", report.round_trip);
-    time_row("generator late by", report.generator.lateness);
+    time_row("generator sent late by", report.generator.lateness);
+    time_row("generator received late by", report.generator.wait);
     print_processes(report);
     say("");
     report.doubts().iter().for_each(|doubt| say(&format!("note: {doubt}")));

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,13 +17,12 @@ use common::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, REPORT_INTERVAL};
 use common::media::bandwidth::IP_UDP_HEADER_BYTES;
 use common::wire::datagram::DatagramHeader;
 use common::wire::media::{Report, ReportBlock};
-use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clip::Clip;
 use super::member::{Harvest, Member};
+use super::socket::{DataSocket, Inbox};
 use super::source::{AudioSource, Clock, VideoSource};
 use super::tally::{Live, Tally};
 
@@ -109,12 +108,8 @@ impl Driver {
 const WAKER: Token = Token(usize::MAX);
 /// Readiness taken at once; more stays for the next time.
 const EVENTS: usize = 1_024;
-/// Datagrams taken from one socket before the next one, and what is due, get their turn.
-const RECEIVE_BATCH: usize = 64;
 /// Datagrams sent before what came gets its turn.
 const SEND_BATCH: usize = 256;
-/// Bytes asked for in each direction of a socket: a quarter of a second of 20 Mbit/s.
-const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
 /// How long the loop sleeps when nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -131,7 +126,7 @@ struct Carrier {
     poll: Poll,
     commands: mpsc::Receiver<Command>,
     traffic: Arc<Traffic>,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<DataSocket>,
     /// Sockets that may have more datagrams, each once.
     readable: VecDeque<usize>,
     is_readable: Vec<bool>,
@@ -143,7 +138,7 @@ struct Carrier {
     timers: BinaryHeap<Reverse<(Instant, usize, Timer)>>,
     tally: Tally,
     buffer: [u8; DATAGRAM_MAX_BYTES],
-    incoming: Box<[u8; DATAGRAM_MAX_BYTES + 1]>,
+    inbox: Inbox,
     blocks: Vec<ReportBlock>,
     finished: bool,
 }
@@ -163,7 +158,7 @@ impl Carrier {
             timers: BinaryHeap::new(),
             tally: Tally::new(live),
             buffer: [0; DATAGRAM_MAX_BYTES],
-            incoming: Box::new([0; DATAGRAM_MAX_BYTES + 1]),
+            inbox: Inbox::new(),
             blocks: Vec::new(),
             finished: false,
         }
@@ -289,10 +284,10 @@ impl Carrier {
     /// A socket of its own for each member, until there are as many as there may be.
     fn socket(&mut self) -> Option<usize> {
         if self.sockets.len() < self.traffic.sockets_max
-            && let Ok(mut socket) = open(self.traffic.server)
+            && let Ok(mut socket) = DataSocket::open(self.traffic.server)
         {
             let index = self.sockets.len();
-            self.poll.registry().register(&mut socket, Token(index), Interest::READABLE).ok()?;
+            self.poll.registry().register(&mut socket.socket, Token(index), Interest::READABLE).ok()?;
             self.sockets.push(socket);
             self.is_readable.push(false);
             return Some(index);
@@ -314,28 +309,20 @@ impl Carrier {
 
     /// Answers whether there may be more.
     fn receive_batch(&mut self, socket: usize) -> bool {
-        for _ in 0..RECEIVE_BATCH {
-            match self.sockets[socket].recv_from(&mut self.incoming[..]) {
-                Ok((bytes, _)) => self.handle_datagram(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // An answer of the network to something sent before; what comes next is looked at next time.
-                Err(_) => return true,
+        let Self { inbox, sockets, members, by_connection, tally, traffic, .. } = self;
+        let more = inbox.fill(&sockets[socket]);
+        for (came, waited, datagram) in inbox.datagrams() {
+            tally.waited(waited);
+            let header = DatagramHeader::parse(datagram).ok();
+            let owner = header.and_then(|header| Some((header, *by_connection.get(&header.connection_id)?)));
+            let opened = owner.map(|(header, number)| {
+                members[number].1.handle_datagram(came, traffic.clock, header, datagram, tally)
+            });
+            if !matches!(opened, Some(Ok(()))) {
+                tally.discarded += 1;
             }
         }
-        true
-    }
-
-    fn handle_datagram(&mut self, bytes: usize) {
-        let (now, clock) = (Instant::now(), self.traffic.clock);
-        let datagram = &mut self.incoming[..bytes];
-        let header = DatagramHeader::parse(datagram);
-        let owner = header.ok().and_then(|header| Some((header, *self.by_connection.get(&header.connection_id)?)));
-        let opened = owner.map(|(header, number)| {
-            self.members[number].1.handle_datagram(now, clock, header, datagram, &mut self.tally)
-        });
-        if !matches!(opened, Some(Ok(()))) {
-            self.tally.discarded += 1;
-        }
+        more
     }
 
     fn send_due(&mut self) {
@@ -399,7 +386,7 @@ impl Carrier {
 
     fn send(&mut self, number: usize, bytes: usize) {
         let socket = &self.sockets[self.members[number].0];
-        if socket.send_to(&self.buffer[..bytes], self.traffic.server).is_err() {
+        if socket.socket.send_to(&self.buffer[..bytes], self.traffic.server).is_err() {
             self.tally.unsent();
         }
     }
@@ -409,18 +396,4 @@ impl Carrier {
 fn spread(number: usize, interval: Duration) -> Duration {
     // 0.618 of a round further each time: as even as it gets, whatever the count.
     interval * ((number * 618 % 1_000) as u32) / 1_000
-}
-
-fn open(server: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None)?;
-    // Smaller buffers work too.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    socket.set_nonblocking(true)?;
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    socket.bind(&SocketAddr::from((any, 0)).into())?;
-    Ok(UdpSocket::from_std(socket.into()))
 }

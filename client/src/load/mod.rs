@@ -8,8 +8,7 @@
 //!
 //! Each participant has a control connection like a person's, and a data plane that seals, sends, opens and counts, but
 //! shows and plays nothing ([`member`]). Sender and receiver share one clock, so the time between them is measured and
-//! not guessed; it holds the wait of the receiver's own socket, and [`LoadReport::doubts`] says when the generator, not
-//! the server, was behind.
+//! not guessed, and [`LoadReport::doubts`] says when the generator, not the server, was behind.
 
 mod attendance;
 mod clip;
@@ -19,6 +18,7 @@ mod latency;
 mod machine;
 mod member;
 mod report;
+mod socket;
 mod source;
 mod tally;
 mod verdict;

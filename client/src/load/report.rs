@@ -71,7 +71,7 @@ pub struct MediaReport {
     pub lost: u64,
     /// Streams that arrived, each at each receiver.
     pub streams: usize,
-    /// From sending a datagram to opening it at a receiver.
+    /// From sending a datagram to its arrival at a receiver's socket.
     pub latency: Percentiles,
     /// What all senders sent together, headers of IP and UDP included.
     pub sent_bps: u64,
@@ -100,6 +100,9 @@ pub struct FloodReport {
 pub struct GeneratorReport {
     /// How much later than planned datagrams of media were sent.
     pub lateness: Percentiles,
+    /// How long datagrams waited at the receivers' sockets for this program, where the system tells it (Linux); it is
+    /// in no latency then.
+    pub wait: Percentiles,
     /// Blocks and frames that were left out because it was far too late for them.
     pub skipped: u64,
     /// Datagrams that the system did not take.
@@ -168,6 +171,7 @@ impl LoadReport {
             "flood": self.flood.map(|flood| json!({ "sent": flood.sent, "sent_mbits": flood.sent_mbits })),
             "generator": {
                 "lateness_ms": percentiles(self.generator.lateness),
+                "wait_ms": percentiles(self.generator.wait),
                 "skipped": self.generator.skipped,
                 "unsent": self.generator.unsent,
                 "discarded": self.generator.discarded,

@@ -48,6 +48,8 @@ pub(super) struct Tally {
     pub(super) round_trip: Latencies,
     /// How late datagrams of media were sent.
     pub(super) lateness: Latencies,
+    /// How long datagrams waited in their socket.
+    pub(super) wait: Latencies,
     /// Blocks and frames that were not sent because that was hopelessly late.
     pub(super) skipped: u64,
     /// Datagrams that the socket had no room for.
@@ -67,6 +69,7 @@ impl Tally {
             video: KindTally::new(),
             round_trip: Latencies::new(),
             lateness: Latencies::new(),
+            wait: Latencies::new(),
             skipped: 0,
             unsent: 0,
             discarded: 0,
@@ -85,6 +88,7 @@ impl Tally {
         self.video.add(&other.video);
         self.round_trip.add(&other.round_trip);
         self.lateness.add(&other.lateness);
+        self.wait.add(&other.wait);
         self.skipped += other.skipped;
         self.unsent += other.unsent;
         self.discarded += other.discarded;
@@ -108,6 +112,13 @@ impl Tally {
         tally.received_bytes += bytes as u64;
         if let Some(latency) = latency {
             tally.latency.record(latency);
+        }
+    }
+
+    /// A datagram was taken from its socket, this long after it came.
+    pub(super) fn waited(&mut self, waited: Duration) {
+        if self.measures {
+            self.wait.record(waited);
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) fn add_up(
     report.round_trip = tally.round_trip.percentiles();
     report.streams_missing = missing(config, &counted, silence);
     report.generator.lateness = tally.lateness.percentiles();
+    report.generator.wait = tally.wait.percentiles();
     report.generator.skipped = tally.skipped;
     report.generator.unsent = tally.unsent;
     report.generator.discarded = tally.discarded;
