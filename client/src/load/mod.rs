@@ -47,8 +47,6 @@ pub use report::{FloodReport, GeneratorReport, JoinReport, LoadReport, MediaRepo
 use source::Clock;
 use tally::{Live, Tally};
 
-use crate::engine::address::ServerAddress;
-
 /// How far a load is, once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -87,8 +85,7 @@ pub async fn run_until(
     mut progress: impl FnMut(Progress),
 ) -> Result<LoadReport, LoadError> {
     config.check()?;
-    let server = find(&config.server).await?;
-    config.check_manners(server)?;
+    let server = find(&config).await?;
     machine::allow_descriptors((config.participants() + config.participants().min(SOCKETS_MAX)) as u64 + SPARE_FILES)?;
     let mut run = Run::start(config, server).await?;
     let mut stop = std::pin::pin!(stop);
@@ -129,15 +126,17 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Threads that carry media: half the cores, since the server of a loopback needs the other half.
 const DRIVERS_MAX: usize = 8;
 
-/// The first of the server's addresses that answers; IPv4 first, since a loopback has one address in IPv6 and 16
-/// million in IPv4.
-async fn find(server: &ServerAddress) -> Result<SocketAddr, LoadError> {
+/// The first of the server's addresses that answers and may be loaded so; IPv4 first, since a loopback has one address
+/// in IPv6 and 16 million in IPv4.
+async fn find(config: &LoadConfig) -> Result<SocketAddr, LoadError> {
+    let server = &config.server;
     let unreachable = |why: &dyn std::fmt::Display| LoadError::Unreachable(format!("Could not reach {server}: {why}."));
     let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
     let mut addresses: Vec<_> = found.map_err(|error| unreachable(&error))?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut why = "nothing has this name".to_owned();
     for address in addresses {
+        config.check_manners(address)?;
         match timeout(FIRST_ANSWER, tokio::net::TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(address),
             Ok(Err(error)) => why = error.to_string(),
