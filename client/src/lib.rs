@@ -3,5 +3,6 @@
 pub mod devices;
 pub mod engine;
 pub mod headless;
+pub mod load;
 #[cfg(feature = "gui")]
 pub mod ui;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use common::seal::{EXPORTER_LABEL, Secret, Secrets};
 use common::wire::control::{ALPN, ClientMessage, Framer, ServerMessage, encode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ use super::trust::{Fingerprint, KnownServers, Verifier, client_config};
 
 /// What comes from the server.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// The connection is closed or broken.
     Disconnected,
     /// Bytes that are no message.
@@ -36,27 +36,29 @@ pub(super) enum Incoming {
 
 /// The meeting's end of a control connection.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     /// What comes from the server.
-    pub(super) incoming: mpsc::Receiver<Incoming>,
+    pub(crate) incoming: mpsc::Receiver<Incoming>,
     outgoing: mpsc::Sender<ClientMessage>,
     task: JoinHandle<()>,
 }
 
 /// A connection that was made.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(crate) struct Connected {
     /// The connection.
-    pub(super) control: Control,
+    pub(crate) control: Control,
     /// The server's address: the data plane goes to the same one.
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// The key of the server, when it was seen for the first time.
-    pub(super) remembered: Option<Fingerprint>,
+    pub(crate) remembered: Option<Fingerprint>,
 }
 
 /// Whose key is trusted.
 #[derive(Clone, Debug)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
+    /// Whoever answers: for a load generator, which has nothing to hide.
+    Anyone,
     /// The server of this program: its own key.
     Exactly(Fingerprint),
     /// The one that was remembered, or the first one seen.
@@ -65,7 +67,7 @@ pub(super) enum Trust {
 
 /// Why there is no connection, as a sentence.
 #[derive(Debug)]
-pub(super) struct ConnectError(String);
+pub(crate) struct ConnectError(String);
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,14 +88,27 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A sentence that names the server and says what to do.
-pub(super) async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
+pub(crate) async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
+    connect_from(None, server, trust).await
+}
+
+/// Connects from one of this machine's addresses, or from the one that the system chooses.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_from(
+    source: Option<IpAddr>,
+    server: &ServerAddress,
+    trust: &Trust,
+) -> Result<Connected, ConnectError> {
     let name = format!("{}:{}", server.host, server.port);
     let expected = match trust {
+        Trust::Anyone => None,
         Trust::Exactly(fingerprint) => Some(*fingerprint),
         Trust::Remembered(known) => known.find(&name).map_err(|error| unreadable(known, &error))?,
     };
     let verifier = Arc::new(Verifier::new(expected));
-    let stream = dial(server).await?;
+    let stream = dial(source, server).await?;
     let peer = stream.peer_addr().map_err(|error| unreachable(server, &error))?;
     let handshake = shake_hands(server, stream, Arc::clone(&verifier)).await;
     if verifier.mismatch() {
@@ -110,11 +125,11 @@ pub(super) async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Con
     Ok(Connected { control: Control::start(stream), peer, remembered })
 }
 
-async fn dial(server: &ServerAddress) -> Result<TcpStream, ConnectError> {
+async fn dial(source: Option<IpAddr>, server: &ServerAddress) -> Result<TcpStream, ConnectError> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     let addresses = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
     for address in addresses.map_err(|error| unreachable(server, &error))? {
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        match timeout(CONNECT_TIMEOUT, reach(source, address)).await {
             Ok(Ok(stream)) => {
                 // Messages are small and each is wanted at once.
                 let _ = stream.set_nodelay(true);
@@ -125,6 +140,15 @@ async fn dial(server: &ServerAddress) -> Result<TcpStream, ConnectError> {
         }
     }
     Err(unreachable(server, &last))
+}
+
+async fn reach(source: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
 }
 
 async fn shake_hands(
@@ -164,7 +188,7 @@ fn foreign(server: &ServerAddress, error: &dyn fmt::Display) -> ConnectError {
 
 fn changed_key(server: &ServerAddress, trust: &Trust) -> ConnectError {
     let advice = match trust {
-        Trust::Exactly(_) => String::new(),
+        Trust::Anyone | Trust::Exactly(_) => String::new(),
         Trust::Remembered(known) => format!(
             " If the server was set up anew, remove the line of {}:{} from {}.",
             server.host,
@@ -195,12 +219,12 @@ impl Control {
 
     /// Sends a message. One that a stuck connection has no room for is dropped: the connection is as good as lost,
     /// and the session notices by the silence.
-    pub(super) fn send(&self, message: ClientMessage) {
+    pub(crate) fn send(&self, message: ClientMessage) {
         let _ = self.outgoing.try_send(message);
     }
 
     /// Lets what was sent go out, and closes.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         let Self { incoming, outgoing, task } = self;
         drop(outgoing);
         drop(incoming);
@@ -396,7 +420,7 @@ mod tests {
             Secrets::derive(connection, export).unwrap()
         };
         let client = async {
-            let stream = dial(&server).await.unwrap();
+            let stream = dial(None, &server).await.unwrap();
             let stream = shake_hands(&server, stream, Arc::new(certificate_key)).await.unwrap();
             let export = |context: &[u8]| {
                 stream.get_ref().1.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context))

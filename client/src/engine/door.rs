@@ -88,7 +88,7 @@ impl Door {
 }
 
 /// Tells the session what the server said; gives back the secrets that came with an admission.
-pub(super) fn hear(session: &mut Session, incoming: Option<Incoming>) -> Option<Secrets> {
+pub(crate) fn hear(session: &mut Session, incoming: Option<Incoming>) -> Option<Secrets> {
     match incoming {
         Some(Incoming::Message(message, secrets)) => {
             session.handle_message(Instant::now(), message);
@@ -101,7 +101,7 @@ pub(super) fn hear(session: &mut Session, incoming: Option<Incoming>) -> Option<
 }
 
 /// Whether this processor has AES instructions.
-fn aes() -> bool {
+pub(crate) fn aes() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return std::is_x86_feature_detected!("aes");
     #[cfg(target_arch = "aarch64")]

@@ -16,9 +16,9 @@ pub mod address;
 mod audio;
 mod camera;
 mod chat;
-mod control;
+pub(crate) mod control;
 mod decoding;
-mod door;
+pub(crate) mod door;
 mod embedded;
 mod files;
 mod lobby;
@@ -30,7 +30,7 @@ mod recording;
 #[cfg(test)]
 pub(crate) mod scratch;
 mod socket;
-mod trust;
+pub(crate) mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

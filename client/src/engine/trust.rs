@@ -22,14 +22,14 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerI
 
 /// SHA-256 of a server's SubjectPublicKeyInfo (RFC 5280 §4.1, as pinned in RFC 7469 §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(pub(super) [u8; 32]);
+pub(crate) struct Fingerprint(pub(crate) [u8; 32]);
 
 impl Fingerprint {
     /// Of the key in a certificate.
     ///
     /// # Errors
     /// What rustls says of a certificate that cannot be read.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
         let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
         let hash = digest::digest(&digest::SHA256, &key);
         hash.as_ref().try_into().map(Self).map_err(|_| Error::General("SHA-256 has 32 bytes".into()))
@@ -66,7 +66,7 @@ impl FromStr for Fingerprint {
 
 /// The file of servers that were seen, one `host:port fingerprint` a line.
 #[derive(Clone, Debug)]
-pub(super) struct KnownServers {
+pub(crate) struct KnownServers {
     path: PathBuf,
 }
 
@@ -74,11 +74,11 @@ pub(super) struct KnownServers {
 const KNOWN_SERVERS_MAX: usize = 10_000;
 
 impl KnownServers {
-    pub(super) fn in_folder(state_dir: &Path) -> Self {
+    pub(crate) fn in_folder(state_dir: &Path) -> Self {
         Self { path: state_dir.join("known_servers") }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -87,7 +87,7 @@ impl KnownServers {
     /// # Errors
     /// When the file is there and cannot be read, or the line of `server` makes no sense: trusting a new key then
     /// would be what an attacker wants.
-    pub(super) fn find(&self, server: &str) -> io::Result<Option<Fingerprint>> {
+    pub(crate) fn find(&self, server: &str) -> io::Result<Option<Fingerprint>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -110,7 +110,7 @@ impl KnownServers {
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn remember(&self, server: &str, fingerprint: Fingerprint) -> io::Result<()> {
+    pub(crate) fn remember(&self, server: &str, fingerprint: Fingerprint) -> io::Result<()> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -122,24 +122,24 @@ impl KnownServers {
 
 /// Accepts the expected key, or with none the first one, and tells which it was.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     expected: Option<Fingerprint>,
     seen: Mutex<Option<Fingerprint>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    pub(super) fn new(expected: Option<Fingerprint>) -> Self {
+    pub(crate) fn new(expected: Option<Fingerprint>) -> Self {
         Self { expected, seen: Mutex::new(None), provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()) }
     }
 
     /// The key that the server showed, accepted or not.
-    pub(super) fn seen(&self) -> Option<Fingerprint> {
+    pub(crate) fn seen(&self) -> Option<Fingerprint> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server showed another key than the expected one.
-    pub(super) fn mismatch(&self) -> bool {
+    pub(crate) fn mismatch(&self) -> bool {
         self.expected.is_some() && self.seen().is_some() && self.seen() != self.expected
     }
 }
@@ -189,7 +189,7 @@ impl ServerCertVerifier for Verifier {
 ///
 /// # Errors
 /// What rustls says when its provider has no TLS 1.3.
-pub(super) fn client_config(verifier: Arc<Verifier>) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(verifier: Arc<Verifier>) -> Result<ClientConfig, Error> {
     let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?

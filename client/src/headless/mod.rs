@@ -1,6 +1,7 @@
 //! The program on a terminal: what its command line says, done with an engine and without a window.
 
 mod demo;
+mod load;
 mod options;
 mod participant;
 mod stats;
@@ -27,6 +28,7 @@ pub fn run() -> ExitCode {
         }
         Some(Subcommand::Host(options)) => participant::host(options),
         Some(Subcommand::Join(options)) => participant::join(options),
+        Some(Subcommand::Load(options)) => return load::run(&options),
         Some(Subcommand::Run(window)) if has_display() => open_window(window, true),
         Some(Subcommand::Run(_)) => return demo::run(&options::DemoOptions::default()),
     };

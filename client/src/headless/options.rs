@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use common::ids::RoomCode;
@@ -10,6 +11,8 @@ use common::media::ladder::Rung;
 
 use crate::devices::DeviceChoice;
 use crate::engine::EngineConfig;
+use crate::engine::address::ServerAddress;
+use crate::load::LoadConfig;
 
 /// A meeting on your own machines. Without a command, opens the window.
 #[derive(Debug, Parser)]
@@ -32,6 +35,9 @@ pub(super) enum Subcommand {
     Host(HostOptions),
     /// Joins a meeting without a window.
     Join(JoinOptions),
+    /// Loads a server with many participants, and prints what it took. Ends with 0 only if all got in and hardly
+    /// anything was lost.
+    Load(LoadOptions),
     /// Opens the window and starts a meeting in it; without a display, runs the demo.
     Run(WindowOptions),
 }
@@ -194,6 +200,78 @@ impl Default for DemoOptions {
     }
 }
 
+#[derive(Debug, Args)]
+pub(super) struct LoadOptions {
+    /// The server to load, as HOST or HOST:PORT. Against another machine than this one, beyond 10 rooms, 10 members or 60
+    /// seconds, --really is needed.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) server: ServerAddress,
+    /// Rooms, at most 200.
+    #[arg(long, value_name = "COUNT", default_value_t = LoadConfig::default().rooms)]
+    pub(super) rooms: usize,
+    /// Members of each room, the host included, at most 50.
+    #[arg(long, value_name = "COUNT", default_value_t = LoadConfig::default().members)]
+    pub(super) members: usize,
+    /// The pictures that are sent: off, 144p, 240p, 360p or 480p.
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = parse_video)]
+    pub(super) video: Video,
+    /// Members of each room who send video. [default: all, but no more than 9]
+    #[arg(long, value_name = "COUNT", requires = "video")]
+    pub(super) senders: Option<usize>,
+    /// Members of each room speak all the time.
+    #[arg(long)]
+    pub(super) audio: bool,
+    /// How many speak with --audio.
+    #[arg(long, value_name = "COUNT", default_value_t = LoadConfig::default().speakers)]
+    pub(super) speakers: usize,
+    /// How long is measured once everybody is in, at most 3600.
+    #[arg(long = "for", value_name = "SECS", default_value_t = LoadConfig::default().duration.as_secs())]
+    pub(super) secs: u64,
+    /// One more member of the first room sends video at this rate, and is left out of the figures. Only against this
+    /// machine.
+    #[arg(long, value_name = "MBITS")]
+    pub(super) flood: Option<u32>,
+    /// All guests knock at the same moment, as far as a door has room for them: 20.
+    #[arg(long)]
+    pub(super) join_at_once: bool,
+    /// The loss of audio, or of video, beyond which the load has failed, percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+    pub(super) max_loss: f64,
+    /// Writes everything to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// The other machine is mine, or its owner knows.
+    #[arg(long)]
+    pub(super) really: bool,
+}
+
+impl LoadOptions {
+    /// The load these options ask for.
+    pub(super) fn config(&self) -> LoadConfig {
+        LoadConfig {
+            server: self.server.clone(),
+            rooms: self.rooms,
+            members: self.members,
+            video: self.video.0,
+            senders: self.senders,
+            audio: self.audio,
+            speakers: self.speakers,
+            duration: Duration::from_secs(self.secs),
+            flood_mbits: self.flood,
+            join_at_once: self.join_at_once,
+            really: self.really,
+        }
+    }
+}
+
+/// A picture size, or no picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Video(pub(super) Option<Rung>);
+
+fn parse_video(text: &str) -> Result<Video, String> {
+    if text == "off" { Ok(Video(None)) } else { parse_rung(text).map(|rung| Video(Some(rung))) }
+}
+
 fn parse_rung(text: &str) -> Result<Rung, String> {
     let known = || Rung::ALL.map(|rung| rung.name).join(", ");
     let rung = Rung::ALL.into_iter().find(|rung| rung.name == text);
@@ -232,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn a_load_is_described_in_one_line() {
+        let line =
+            "conclave load --server 127.0.0.1:9 --rooms 10 --members 20 --video 480p --senders 3 --audio --for 5";
+        let Some(Subcommand::Load(options)) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("not a load")
+        };
+        let config = options.config();
+        assert_eq!((config.rooms, config.members, config.senders), (10, 20, Some(3)));
+        assert_eq!(config.video.map(|rung| rung.name), Some("480p"));
+        assert_eq!((config.audio, config.duration.as_secs(), options.max_loss), (true, 5, 1.0));
+    }
+
+    #[test]
     fn what_is_wrong_is_refused() {
         for line in [
             "conclave join",
@@ -240,6 +331,8 @@ mod tests {
             "conclave host --server a --listen 127.0.0.1:1",
             "conclave host --quality 1080p",
             "conclave demo --secs 1",
+            "conclave load",
+            "conclave load --server host --video 1080p",
         ] {
             assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }
