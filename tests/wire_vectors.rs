@@ -9,7 +9,7 @@ use common::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYT
 use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, Refusal, ServerMessage,
+    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, Refusal, ServerMessage, View,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
@@ -184,7 +184,9 @@ fn control_vectors() -> Vec<Vector> {
         ("client_knock", control::encode(&knock)),
         ("client_act_admit", control::encode(&admit)),
         ("server_admitted", control::encode(&admitted())),
+        ("client_watch", control::encode(&ClientMessage::Watch(vec![View { member: MemberId(3), rung: 2 }]))),
         ("server_notice_draining", control::encode(&ServerMessage::Notice(Notice::Draining { secs: 30 }))),
+        ("server_video_wanted", control::encode(&ServerMessage::VideoWanted(Some(1)))),
         ("server_refused_try_later", control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 }))),
     ]
 }

@@ -11,8 +11,12 @@ mod support;
 
 mod bare;
 mod driver;
+mod load_rows;
 mod meeting;
 mod packets;
+mod peer_rows;
+#[path = "../peers/mod.rs"]
+mod peers;
 mod socket_rows;
 mod without_sockets;
 
@@ -23,6 +27,9 @@ use figures::Figures;
 static ALLOCATIONS: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
 fn main() {
+    if std::env::args().any(|argument| argument == load_rows::SERVE) {
+        return load_rows::serve();
+    }
     let mut figures = Figures::new("relay");
     let wanted = |row: &str| {
         let mut rows = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
@@ -39,6 +46,18 @@ fn main() {
     }
     if wanted("S3") {
         socket_rows::latency(&mut figures);
+    }
+    if wanted("S4") {
+        peer_rows::rows(&mut figures);
+    }
+    if wanted("S6") {
+        load_rows::memory(&mut figures);
+    }
+    if wanted("S7") {
+        load_rows::joins(&mut figures);
+    }
+    if wanted("S8") {
+        load_rows::flood(&mut figures);
     }
     figures.finish();
 }

@@ -44,7 +44,11 @@ impl Drop for Folder {
 }
 
 async fn server(folder: &Folder) -> Server {
-    let config = ServerConfig { listen: ([127, 0, 0, 1], 0).into(), state_dir: folder.path().to_owned() };
+    let config = ServerConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        state_dir: folder.path().to_owned(),
+        ..ServerConfig::default()
+    };
     Server::start(config).await.unwrap()
 }
 

@@ -13,7 +13,7 @@ use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
     self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, PROTOCOL_VERSION,
-    Refusal, ServerMessage,
+    Refusal, ServerMessage, View,
 };
 use common::wire::datagram::Kind;
 use common::wire::media::{
@@ -85,6 +85,10 @@ fn from_client() -> Vec<ClientMessage> {
         },
         ClientMessage::Act(Action::Admit(KnockId(3))),
         ClientMessage::Ping,
+        ClientMessage::Watch(vec![View {
+            member: MemberId(2),
+            rung: 1,
+        }]),
     ]
 }
 
@@ -94,6 +98,7 @@ fn from_server() -> Vec<ServerMessage> {
         admission(),
         ServerMessage::Refused(Refusal::TryLater { secs: 60 }),
         ServerMessage::Notice(Notice::Draining { secs: 30 }),
+        ServerMessage::VideoWanted(Some(1)),
         ServerMessage::KnockArrived {
             knock: KnockId(3),
             name: "Bo".to_owned(),
