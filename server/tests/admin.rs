@@ -1,5 +1,6 @@
 //! Admin commands over a socket of this machine.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
 mod support;
 

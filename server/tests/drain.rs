@@ -1,4 +1,5 @@
 //! The announced end of a server, with real clients.
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
 mod support;
 

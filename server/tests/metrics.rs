@@ -1,4 +1,5 @@
 //! `/metrics` and `/healthz` over loopback, asked by plain HTTP.
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
 mod support;
 

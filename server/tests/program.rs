@@ -1,5 +1,6 @@
 //! The program itself: a configuration file, signals, admin commands, and what its log does not say.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
 mod support;
 

@@ -54,7 +54,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Box<dyn E
         Reply::Members(members) if json => say(&format_args!("{}\n", serde_json::to_string(&members)?)),
         Reply::Rooms(rooms) if json => say(&format_args!("{}\n", serde_json::to_string(&rooms)?)),
         Reply::Status(status) if json => say(&format_args!("{}\n", serde_json::to_string(&status)?)),
-        reply => say(&reply),
+        reply @ (Reply::Done | Reply::Members(_) | Reply::Rooms(_) | Reply::Status(_)) => say(&reply),
     }
 }
 
