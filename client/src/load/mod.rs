@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each participant has a control connection like a person's, and a data plane that seals, sends, opens and counts, but
-//! shows and plays nothing ([`member`]). Sender and receiver share one clock, so the time between them is measured and
+//! shows and plays nothing (`member`). Sender and receiver share one clock, so the time between them is measured and
 //! not guessed, and [`LoadReport::doubts`] says when the generator, not the server, was behind.
 
 mod attendance;
