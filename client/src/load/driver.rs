@@ -17,12 +17,13 @@ use common::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, REPORT_INTERVAL};
 use common::media::bandwidth::IP_UDP_HEADER_BYTES;
 use common::wire::datagram::DatagramHeader;
 use common::wire::media::{Report, ReportBlock};
+use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clip::Clip;
 use super::member::{Harvest, Member};
-use super::socket::{DataSocket, Inbox};
+use super::socket::{self, Inbox};
 use super::source::{AudioSource, Clock, VideoSource};
 use super::tally::{Live, Tally};
 
@@ -84,8 +85,8 @@ impl Driver {
         let (finished, done) = oneshot::channel();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let carrier = Carrier::new(poll, received, traffic, live);
         thread::Builder::new().name("load".to_owned()).spawn(move || {
+            let carrier = Carrier::new(poll, received, traffic, live);
             // Who started it may be gone, and then nobody wants to know.
             let _ = finished.send(carrier.run());
         })?;
@@ -129,7 +130,7 @@ struct Carrier {
     poll: Poll,
     commands: mpsc::Receiver<Command>,
     traffic: Arc<Traffic>,
-    sockets: Vec<DataSocket>,
+    sockets: Vec<UdpSocket>,
     /// Sockets that may have more datagrams, each once.
     readable: VecDeque<usize>,
     is_readable: Vec<bool>,
@@ -287,10 +288,10 @@ impl Carrier {
     /// A socket of its own for each member, until there are as many as there may be.
     fn socket(&mut self) -> Option<usize> {
         if self.sockets.len() < self.traffic.sockets_max
-            && let Ok(mut socket) = DataSocket::open(self.traffic.server)
+            && let Ok(mut socket) = socket::open(self.traffic.server)
         {
             let index = self.sockets.len();
-            self.poll.registry().register(&mut socket.socket, Token(index), Interest::READABLE).ok()?;
+            self.poll.registry().register(&mut socket, Token(index), Interest::READABLE).ok()?;
             self.sockets.push(socket);
             self.is_readable.push(false);
             return Some(index);
@@ -395,7 +396,7 @@ impl Carrier {
 
     fn send(&mut self, number: usize, bytes: usize) {
         let socket = &self.sockets[self.members[number].0];
-        if socket.socket.send_to(&self.buffer[..bytes], self.traffic.server).is_err() {
+        if socket.send_to(&self.buffer[..bytes], self.traffic.server).is_err() {
             self.tally.unsent();
         }
     }
