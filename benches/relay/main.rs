@@ -4,28 +4,47 @@
 //! compared is what one CPU second of the relay's thread delivers. Each figure is the median of rounds in which the
 //! shipped server and the bare loops take turns. `docs/BENCHMARKS.md` explains each row.
 
+#[cfg(target_os = "linux")]
 #[path = "../figures/mod.rs"]
 mod figures;
+#[cfg(target_os = "linux")]
 #[path = "../../server/tests/support/mod.rs"]
 mod support;
 
+#[cfg(target_os = "linux")]
 mod bare;
+#[cfg(target_os = "linux")]
 mod driver;
+#[cfg(target_os = "linux")]
 mod load_rows;
+#[cfg(target_os = "linux")]
 mod meeting;
+#[cfg(target_os = "linux")]
 mod packets;
+#[cfg(target_os = "linux")]
 mod peer_rows;
+#[cfg(target_os = "linux")]
 #[path = "../peers/mod.rs"]
 mod peers;
+#[cfg(target_os = "linux")]
 mod socket_rows;
+#[cfg(target_os = "linux")]
 mod without_sockets;
 
+#[cfg(target_os = "linux")]
 use figures::Figures;
 
 /// Counts what the whole process allocates.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATIONS: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("This bench compares with calls that only Linux has.");
+}
+
+#[cfg(target_os = "linux")]
 fn main() {
     if std::env::args().any(|argument| argument == load_rows::SERVE) {
         return load_rows::serve();

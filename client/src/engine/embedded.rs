@@ -19,7 +19,8 @@ impl Embedded {
     /// # Errors
     /// The sentence of the server.
     pub(super) async fn start(state_dir: &Path, listen: Option<SocketAddr>) -> Result<Self, StartError> {
-        let config = ServerConfig { state_dir: state_dir.join("server"), ..ServerConfig::default() };
+        // One meeting lives on one worker.
+        let config = ServerConfig { state_dir: state_dir.join("server"), workers: 1, ..ServerConfig::default() };
         let Some(listen) = listen else {
             return match Server::start(config.clone()).await {
                 Err(StartError::PortInUse { .. }) => {

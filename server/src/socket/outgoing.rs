@@ -32,6 +32,7 @@ pub(super) const GROUPS_MAX: usize = 64;
 const BYTES_MAX: usize = 3 * GROUP_MAX_DATAGRAMS * DATAGRAM_MAX_BYTES;
 
 impl Waiting {
+    #[cfg(target_os = "linux")]
     pub(super) fn bytes<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
         &buffer[self.start..self.end]
     }
@@ -47,10 +48,12 @@ impl Waiting {
         whole.then_some(self.datagram_bytes as u16)
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn is_split(&self) -> bool {
         self.split
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn datagrams(&self) -> usize {
         (self.end - self.start).div_ceil(self.datagram_bytes)
     }
