@@ -33,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) delivered: u64,
     /// How long it took.
     pub(crate) wall: Duration,
+    /// Allocations of the whole process meanwhile.
+    pub(crate) allocations: usize,
     /// Datagrams that the first receiver got.
     first_delivered: u64,
     /// From sending to arrival at the first receiver.
@@ -135,6 +137,7 @@ impl Driver {
     ) -> Run {
         let mut buffer = vec![0; plan.frame * DATAGRAM_MAX_BYTES];
         let mut run = Run::default();
+        let region = stats_alloc::Region::new(super::ALLOCATIONS);
         let (mut frames, began) = (0, Instant::now());
         while began.elapsed() < plan.time {
             if plan.due(began.elapsed(), frames, taken()) {
@@ -146,6 +149,7 @@ impl Driver {
             }
             self.receive(&mut run, plan.frame);
         }
+        run.allocations = region.change().allocations;
         run.sent = frames * plan.frame as u64;
         run.wall = began.elapsed();
         let patience = Instant::now() + LAST_ARRIVALS;

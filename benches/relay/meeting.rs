@@ -32,8 +32,6 @@ pub(crate) struct Carried {
     pub(crate) run: Run,
     /// CPU seconds of the media thread.
     pub(crate) cpu_secs: Option<f64>,
-    /// Allocations of the whole process meanwhile.
-    pub(crate) allocations: usize,
 }
 
 /// Name of the thread whose CPU time counts.
@@ -92,7 +90,6 @@ impl Meeting {
         });
         let before = (self.statistics(), process::thread_cpu_secs(THREAD));
         let (at, sealer, server) = (self.server.address(), &mut self.sealer, &self.server);
-        let region = stats_alloc::Region::new(super::ALLOCATIONS);
         let next = |buffer: &mut [u8]| {
             let mut length = 0;
             for datagram in 0..plan.frame {
@@ -103,9 +100,8 @@ impl Meeting {
         let run = self
             .driver
             .run(at, plan, next, || server.statistics().relay.datagrams_received - before.0.datagrams_received);
-        let allocations = region.change().allocations;
         let after = (self.statistics(), process::thread_cpu_secs(THREAD));
-        Carried { run, cpu_secs: after.1.zip(before.1).map(|(after, before)| after - before), allocations }
+        Carried { run, cpu_secs: after.1.zip(before.1).map(|(after, before)| after - before) }
     }
 
     fn statistics(&self) -> RelayStatistics {

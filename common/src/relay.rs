@@ -27,7 +27,7 @@ use std::ops::AddAssign;
 use std::time::Instant;
 
 use crate::hub::Grant;
-use crate::ids::{ConnectionId, MemberId, RoomId};
+use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, VIDEO_BYTES_PER_SEC};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
 use crate::seal::Secrets;
@@ -105,8 +105,10 @@ pub struct Relay {
     roster: Roster,
     forwards: Forwards,
     pipes: Pipes,
-    /// Members who may have something other than audio to be sent to them, each once.
+    /// Members who may have reports, answers or segments to be sent to them, each once.
     ready: VecDeque<MemberKey>,
+    /// Whose turn it is after audio.
+    video_is_next: bool,
     /// Members who sent media since they came.
     senders: Vec<MemberKey>,
     /// Members whose messages wait for an allowance.
@@ -132,6 +134,7 @@ impl Relay {
             forwards: Forwards::default(),
             pipes: Pipes::default(),
             ready: VecDeque::new(),
+            video_is_next: false,
             senders: Vec::new(),
             throttled: Vec::new(),
             alarms: BTreeSet::new(),
@@ -160,7 +163,7 @@ impl Relay {
         let Some((key, mut member)) = self.roster.remove(connection) else {
             return;
         };
-        member.forget_waiting(&mut self.forwards.audio, &mut self.forwards.video);
+        member.forget_waiting(&mut self.forwards.audio.ring, &mut self.forwards.video.ring);
         if let Some(alarm) = member.alarm {
             self.alarms.remove(&(alarm, key));
         }
@@ -231,35 +234,39 @@ impl Relay {
     }
 
     /// Writes the next datagrams for one receiver to the front of `buffer`: as many as it holds, which is one if it is
-    /// [`crate::limits::DATAGRAM_MAX_BYTES`] long. Audio goes first, then video, reports and segments of one member
-    /// after another. Call until it answers `None`.
+    /// [`crate::limits::DATAGRAM_MAX_BYTES`] long. Audio goes first, then video in turns with reports and segments, each
+    /// for one member after another. Call until it answers `None`.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let transmit = self.poll_audio(now, buffer).or_else(|| self.poll_ready(now, buffer))?;
+        let audio = self.poll_media(now, StreamKind::Audio, buffer);
+        let transmit = audio.or_else(|| self.poll_rest(now, buffer))?;
         self.statistics.datagrams_sent += transmit.datagrams() as u64;
         Some(transmit)
     }
 
-    fn poll_ready(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let send_time = self.send_time(now);
+    /// Video and what the members' own channels have, in turns where there is both.
+    fn poll_rest(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
+        self.video_is_next = !self.video_is_next;
+        if self.video_is_next {
+            self.poll_own(now, buffer).or_else(|| self.poll_media(now, StreamKind::Video, buffer))
+        } else {
+            self.poll_media(now, StreamKind::Video, buffer).or_else(|| self.poll_own(now, buffer))
+        }
+    }
+
+    /// Reports, answers and segments.
+    fn poll_own(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         while let Some(key) = self.ready.pop_front() {
             let Some(member) = self.roster.member(key) else {
                 continue;
             };
-            let mut shed = 0;
-            let video = member.transmit_video(&mut self.forwards.video, send_time, buffer, &mut shed);
-            let transmit = video.or_else(|| member.transmit_own(now, buffer));
-            match transmit {
-                // To the back, so that members take turns.
-                Some(_) => self.ready.push_back(key),
-                None => {
-                    member.ready = false;
-                    self.set_alarm(key);
-                }
-            }
-            self.count_shed(now, shed, crate::ids::StreamKind::Video);
+            let transmit = member.transmit_own(now, buffer);
             if transmit.is_some() {
+                // To the back, so that members take turns.
+                self.ready.push_back(key);
                 return transmit;
             }
+            member.ready = false;
+            self.set_alarm(key);
         }
         None
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::ids::ConnectionId;
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, DATAGRAMS_PER_KEY, REPLAY_WINDOW};

@@ -9,7 +9,9 @@
 //! video first, and not the receive buffer of the kernel, which knows no video from audio.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,6 @@ use common::seal::Secrets;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::hub_task::wait_until;
 use crate::socket::DatagramSocket;
 use crate::start_error::StartError;
 use crate::statistics::Board;
@@ -181,6 +182,37 @@ struct Media {
     overloaded: bool,
 }
 
+/// A moment to be woken at. Setting it to the moment it has costs nothing, which most turns do.
+#[derive(Default)]
+struct Alarm(Option<(Instant, Pin<Box<tokio::time::Sleep>>)>);
+
+impl Alarm {
+    fn set(mut self: Pin<&mut Self>, deadline: Option<Instant>) {
+        match (&mut self.0, deadline) {
+            (Some((at, _)), Some(deadline)) if *at == deadline => {}
+            (Some((at, sleep)), Some(deadline)) => {
+                *at = deadline;
+                sleep.as_mut().reset(deadline.into());
+            }
+            (place @ None, Some(deadline)) => {
+                *place = Some((deadline, Box::pin(tokio::time::sleep_until(deadline.into()))));
+            }
+            (place, None) => *place = None,
+        }
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Some((_, sleep)) => sleep.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
 /// How a turn left the outgoing side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
@@ -199,8 +231,9 @@ impl Media {
 
     async fn run(mut self) {
         let mut sending = Sending::Done;
+        let mut alarm = pin!(Alarm::default());
         loop {
-            let deadline = self.relay.poll_timeout().into_iter().chain(self.overload_ends()).min();
+            alarm.as_mut().set(self.relay.poll_timeout().into_iter().chain(self.overload_ends()).min());
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -209,7 +242,7 @@ impl Media {
                 },
                 () = self.socket.readable() => {}
                 () = self.socket.writable(), if sending != Sending::Done => {}
-                () = wait_until(deadline) => {}
+                () = alarm.as_mut() => {}
             }
             let Ok(still_serving) = self.receive_turn() else {
                 tokio::time::sleep(RECEIVE_BACKOFF).await;

@@ -8,6 +8,7 @@
 #[cfg(target_os = "linux")]
 mod batched;
 mod outgoing;
+mod readiness;
 mod single;
 
 use std::io;
@@ -15,15 +16,14 @@ use std::net::SocketAddr;
 
 use common::limits::{DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS};
 use common::relay::Transmit;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 use crate::statistics::SocketStatistics;
 use outgoing::Outgoing;
+use readiness::Watched;
 
 /// A socket, room for one batch of datagrams that came, and for one batch of groups to go.
 pub(crate) struct DatagramSocket {
-    socket: UdpSocket,
+    socket: Watched,
     calls: Calls,
     slots: Vec<Slot>,
     filled: usize,
@@ -55,7 +55,7 @@ impl DatagramSocket {
         let slot = || Slot { bytes: [0; DATAGRAM_MAX_BYTES + 1], length: 0, from };
         let calls = Calls::best();
         Ok(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket: Watched::new(socket)?,
             group_datagrams: calls.group_datagrams(),
             calls,
             slots: std::iter::repeat_with(slot).take(BATCH_DATAGRAMS).collect(),
@@ -72,8 +72,7 @@ impl DatagramSocket {
 
     /// Waits until there may be something to receive.
     pub(crate) async fn readable(&self) {
-        // An error shows again, and is counted, in the receive that follows.
-        let _ = self.socket.readable().await;
+        self.socket.readable().await;
     }
 
     /// Fills the batch with what is there, without waiting. Answers whether there may be more.
@@ -82,11 +81,11 @@ impl DatagramSocket {
     /// What the system says when it is not able to receive: try again a little later.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
         self.filled = 0;
-        let received = self.socket.try_io(Interest::READABLE, || {
+        let received = self.socket.read(|socket| {
             self.filled = match &mut self.calls {
                 #[cfg(target_os = "linux")]
-                Calls::Batched(calls) => calls.receive(&self.socket, &mut self.slots)?,
-                Calls::Single => single::receive(&self.socket, &mut self.slots, &mut self.statistics)?,
+                Calls::Batched(calls) => calls.receive(socket, &mut self.slots)?,
+                Calls::Single => single::receive(socket, &mut self.slots, &mut self.statistics)?,
             };
             // A batch that is not full was all there is; saying so here spares the call that would find nothing.
             if self.filled == BATCH_DATAGRAMS { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
@@ -139,10 +138,10 @@ impl DatagramSocket {
     /// [`DatagramSocket::writable`].
     pub(crate) fn flush(&mut self) -> bool {
         while self.outgoing.is_waiting() {
-            let sent = self.socket.try_io(Interest::WRITABLE, || match &mut self.calls {
+            let sent = self.socket.write(|socket| match &mut self.calls {
                 #[cfg(target_os = "linux")]
-                Calls::Batched(calls) => calls.send(&self.socket, &mut self.outgoing),
-                Calls::Single => single::send(&self.socket, &mut self.outgoing),
+                Calls::Batched(calls) => calls.send(socket, &mut self.outgoing),
+                Calls::Single => single::send(socket, &mut self.outgoing),
             });
             match sent {
                 Ok(datagrams) => {
@@ -175,8 +174,7 @@ impl DatagramSocket {
 
     /// Waits until there may be room to send.
     pub(crate) async fn writable(&self) {
-        // An error shows again, and is counted, in the send that follows.
-        let _ = self.socket.writable().await;
+        self.socket.writable().await;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::limits::{AUDIO_QUEUE_DATAGRAMS, RELAY_AUDIO_DATAGRAMS, RELAY_VIDEO_DA
 use crate::relay::group::Transmit;
 use crate::relay::member::Member;
 use crate::relay::packets::{Place, Ring};
-use crate::relay::roster::{MemberKey, Members};
+use crate::relay::roster::MemberKey;
 use crate::relay::{Relay, RelayStatistics};
 use crate::sequence::SendTime;
 use crate::wire::Malformed;
@@ -18,22 +18,47 @@ use crate::wire::media::{AudioHeader, MediaHeader, VideoHeader};
 /// What waits to be forwarded, of all rooms.
 #[derive(Debug)]
 pub(super) struct Forwards {
-    pub(super) audio: Ring,
-    pub(super) video: Ring,
-    /// Members with audio waiting, each once: they go before everything else.
-    audio_ready: VecDeque<MemberKey>,
+    pub(super) audio: Lane,
+    pub(super) video: Lane,
     /// When something was shed last.
     pub(super) last_shed: Option<Instant>,
+}
+
+/// Media of one kind.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) ring: Ring,
+    /// Members for whom something waits, each once, in the order in which they get it.
+    ready: VecDeque<MemberKey>,
+    /// Packets that may wait for one receiver.
+    queue_max: usize,
 }
 
 impl Default for Forwards {
     fn default() -> Self {
         Self {
-            audio: Ring::new(RELAY_AUDIO_DATAGRAMS),
-            video: Ring::new(RELAY_VIDEO_DATAGRAMS),
-            audio_ready: VecDeque::new(),
+            audio: Lane::new(RELAY_AUDIO_DATAGRAMS, AUDIO_QUEUE_DATAGRAMS),
+            video: Lane::new(RELAY_VIDEO_DATAGRAMS, VIDEO_QUEUE_DATAGRAMS),
             last_shed: None,
         }
+    }
+}
+
+impl Lane {
+    fn new(slots: usize, queue_max: usize) -> Self {
+        Self { ring: Ring::new(slots), ready: VecDeque::new(), queue_max }
+    }
+
+    /// Queues a packet of the ring for a member whose address is known; answers how many were shed for it.
+    fn queue(&mut self, place: Place, key: MemberKey, member: &mut Member, kind: StreamKind) -> u64 {
+        if member.address.is_none() {
+            return 0;
+        }
+        let waiting = member.waiting(kind);
+        if !std::mem::replace(&mut waiting.ready, true) {
+            self.ready.push_back(key);
+        }
+        waiting.queue.push(&mut self.ring, place, self.queue_max)
     }
 }
 
@@ -69,9 +94,12 @@ impl Relay {
         let sequence = sender.numbering.number(media.sequence);
         let ssrc = Ssrc::new(sender.member, StreamKind::Audio);
         MediaHeader::rename(&mut packet.plaintext[KIND_BYTES..], ssrc, sequence);
-        let place = self.forwards.audio.push(packet.plaintext);
-        let receivers = room.members.iter().filter(|key| **key != from);
-        let shed = queue_audio(&mut self.forwards, place, receivers, members);
+        let lane = &mut self.forwards.audio;
+        let place = lane.ring.push(packet.plaintext);
+        let mut shed = 0;
+        for key in room.members.iter().filter(|key| **key != from) {
+            shed += members.member(*key).map_or(0, |member| lane.queue(place, *key, member, StreamKind::Audio));
+        }
         self.count_shed(now, shed, StreamKind::Audio);
         Ok(())
     }
@@ -91,10 +119,11 @@ impl Relay {
         let ssrc = Ssrc::new(sender.member, StreamKind::Video);
         MediaHeader::rename(&mut packet.plaintext[KIND_BYTES..], ssrc, media.sequence);
         let watchers = std::mem::take(&mut sender.watchers);
-        let place = self.forwards.video.push(packet.plaintext);
+        let lane = &mut self.forwards.video;
+        let place = lane.ring.push(packet.plaintext);
         let mut shed = 0;
         for key in &watchers {
-            shed += self.queue_video(*key, place);
+            shed += self.roster.member(*key).map_or(0, |member| lane.queue(place, *key, member, StreamKind::Video));
         }
         if let Some(sender) = self.roster.member(from) {
             sender.watchers = watchers;
@@ -103,34 +132,29 @@ impl Relay {
         Ok(())
     }
 
-    fn queue_video(&mut self, key: MemberKey, place: Place) -> u64 {
-        let Some(receiver) = self.roster.member(key).filter(|receiver| receiver.address.is_some()) else {
-            return 0;
-        };
-        if !std::mem::replace(&mut receiver.ready, true) {
-            self.ready.push_back(key);
-        }
-        receiver.video.push(&mut self.forwards.video, place, VIDEO_QUEUE_DATAGRAMS)
-    }
-
-    /// The next group of audio, of whoever waits longest.
-    pub(super) fn poll_audio(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
+    /// The next group of media of this kind, for whoever waits longest.
+    pub(super) fn poll_media(&mut self, now: Instant, kind: StreamKind, buffer: &mut [u8]) -> Option<Transmit> {
         let send_time = self.send_time(now);
-        while let Some(key) = self.forwards.audio_ready.pop_front() {
+        loop {
+            let lane = match kind {
+                StreamKind::Audio => &mut self.forwards.audio,
+                StreamKind::Video => &mut self.forwards.video,
+            };
+            let key = lane.ready.pop_front()?;
             let Some(member) = self.roster.member(key) else { continue };
             let mut shed = 0;
-            let transmit = member.transmit_audio(&mut self.forwards.audio, send_time, buffer, &mut shed);
-            if member.audio.is_empty() {
-                member.audio_ready = false;
-            } else {
-                self.forwards.audio_ready.push_back(key);
-            }
-            self.count_shed(now, shed, StreamKind::Audio);
-            if transmit.is_some() {
+            let transmit = member.transmit_media(kind, &mut lane.ring, send_time, buffer, &mut shed);
+            // To the back, so that members take turns.
+            let waiting = member.waiting(kind);
+            waiting.ready = !waiting.queue.is_empty();
+            let more = waiting.ready;
+            lane.ready.extend(more.then_some(key));
+            self.count_shed(now, shed, kind);
+            // Nothing although something waits: the buffer is too small for it.
+            if transmit.is_some() || more {
                 return transmit;
             }
         }
-        None
     }
 
     pub(super) fn count_shed(&mut self, now: Instant, shed: u64, kind: StreamKind) {
@@ -154,22 +178,4 @@ fn note_sender(senders: &mut Vec<MemberKey>, key: MemberKey, sender: &mut Member
     if !std::mem::replace(&mut sender.sends, true) {
         senders.push(key);
     }
-}
-
-fn queue_audio<'a>(
-    forwards: &mut Forwards,
-    place: Place,
-    receivers: impl Iterator<Item = &'a MemberKey>,
-    mut members: Members<'_>,
-) -> u64 {
-    let mut shed = 0;
-    for key in receivers {
-        if let Some(receiver) = members.member(*key).filter(|receiver| receiver.address.is_some()) {
-            shed += receiver.audio.push(&mut forwards.audio, place, AUDIO_QUEUE_DATAGRAMS);
-            if !std::mem::replace(&mut receiver.audio_ready, true) {
-                forwards.audio_ready.push_back(*key);
-            }
-        }
-    }
-    shed
 }

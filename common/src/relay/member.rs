@@ -35,12 +35,9 @@ pub(super) struct Member {
     sealer: Sealer,
     /// Where the newest datagram that opened came from.
     pub(super) address: Option<SocketAddr>,
-    /// Audio of others that waits to be sent to this member.
-    pub(super) audio: Queue,
-    /// Video of others that waits to be sent to this member.
-    pub(super) video: Queue,
-    /// Stands in the list of members with audio waiting.
-    pub(super) audio_ready: bool,
+    /// Audio and video of others that wait to be sent to this member.
+    audio: Waiting,
+    video: Waiting,
     /// Stands in the relay's list of members with something else to send.
     pub(super) ready: bool,
     /// Those who get this member's video.
@@ -61,6 +58,14 @@ pub(super) struct Member {
     audio_uplink: Option<ReceptionStatistics>,
     video_uplink: Option<ReceptionStatistics>,
     plaintexts: VecDeque<ShortPlaintext>,
+}
+
+/// Media of one kind that waits for a member.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) queue: Queue,
+    /// The member stands in the relay's list of those for whom something waits.
+    pub(super) ready: bool,
 }
 
 /// What a member may send, by kind: who floods with one thing hurts nobody, and not even his own voice.
@@ -136,9 +141,8 @@ impl Member {
             opener: Opener::new(grant.suite, &secrets.up),
             sealer: Sealer::new(grant.suite, &secrets.down, grant.connection_id),
             address: None,
-            audio: Queue::default(),
-            video: Queue::default(),
-            audio_ready: false,
+            audio: Waiting::default(),
+            video: Waiting::default(),
             ready: false,
             watchers: Vec::new(),
             watched: None,
@@ -207,30 +211,40 @@ impl Member {
         Ok(())
     }
 
-    /// Audio of others, as much as one group takes.
-    pub(super) fn transmit_audio(
-        &mut self,
-        ring: &mut Ring,
-        send_time: SendTime,
-        buffer: &mut [u8],
-        shed: &mut u64,
-    ) -> Option<Transmit> {
-        let mut group = Group::new(buffer);
-        fill(&mut group, (&mut self.audio, ring), &mut self.sealer, send_time, shed);
-        group.finish(self.address?)
+    /// What waits for this member, of one kind.
+    pub(super) fn waiting(&mut self, kind: StreamKind) -> &mut Waiting {
+        match kind {
+            StreamKind::Audio => &mut self.audio,
+            StreamKind::Video => &mut self.video,
+        }
     }
 
-    /// Video of others, as much as one group takes.
-    pub(super) fn transmit_video(
+    /// Media of others, as much as one group takes.
+    pub(super) fn transmit_media(
         &mut self,
+        kind: StreamKind,
         ring: &mut Ring,
         send_time: SendTime,
         buffer: &mut [u8],
         shed: &mut u64,
     ) -> Option<Transmit> {
+        let to = self.address?;
+        let queue = match kind {
+            StreamKind::Audio => &mut self.audio.queue,
+            StreamKind::Video => &mut self.video.queue,
+        };
         let mut group = Group::new(buffer);
-        fill(&mut group, (&mut self.video, ring), &mut self.sealer, send_time, shed);
-        group.finish(self.address?)
+        while let Some(packet) = queue.front(ring, shed)
+            && let Some(room) = group.room(packet.len())
+        {
+            let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
+            place.copy_from_slice(packet);
+            MediaHeader::stamp(&mut place[1..], send_time);
+            let length = self.sealer.seal(room, packet.len());
+            queue.pop(ring);
+            group.push(length.unwrap_or_default());
+        }
+        group.finish(to)
     }
 
     /// The next reports and answers to this member, or else segments.
@@ -268,29 +282,8 @@ impl Member {
 
     /// What this member leaves behind in the rings.
     pub(super) fn forget_waiting(&mut self, audio: &mut Ring, video: &mut Ring) {
-        self.audio.clear(audio);
-        self.video.clear(video);
-    }
-}
-
-/// Seals what waits in a queue into a group, until one of them ends.
-fn fill(
-    group: &mut Group<'_>,
-    from: (&mut Queue, &mut Ring),
-    sealer: &mut Sealer,
-    send_time: SendTime,
-    shed: &mut u64,
-) {
-    let (queue, ring) = from;
-    while let Some(packet) = queue.front(ring, shed)
-        && let Some(room) = group.room(packet.len())
-    {
-        let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
-        place.copy_from_slice(packet);
-        MediaHeader::stamp(&mut place[1..], send_time);
-        let length = sealer.seal(room, packet.len());
-        queue.pop(ring);
-        group.push(length.unwrap_or_default());
+        self.audio.queue.clear(audio);
+        self.video.queue.clear(video);
     }
 }
 

@@ -1,19 +1,19 @@
 //! Many datagrams a system call: recvmmsg, and sendmmsg with UDP_SEGMENT. nix wraps the calls.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
-
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
-use tokio::net::UdpSocket;
 
 use super::outgoing::{GROUPS_MAX, Outgoing, Waiting};
 use super::{BATCH_DATAGRAMS, Slot};
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 
 /// The memory that the calls need, made once.
 pub(super) struct Batched {
     receiving: MultiHeaders<SockaddrStorage>,
+    /// Length and origin of each datagram of the newest batch.
+    received: Vec<(usize, Option<SocketAddr>)>,
     /// For groups of one datagram each.
     sending: MultiHeaders<SockaddrStorage>,
     /// For groups of several, of equal length of datagram.
@@ -25,6 +25,7 @@ impl Default for Batched {
     fn default() -> Self {
         Self {
             receiving: MultiHeaders::preallocate(BATCH_DATAGRAMS, None),
+            received: Vec::with_capacity(BATCH_DATAGRAMS),
             sending: MultiHeaders::preallocate(GROUPS_MAX, None),
             sending_segments: MultiHeaders::preallocate(GROUPS_MAX, Some(cmsg_space!(u16))),
             addresses: Vec::with_capacity(GROUPS_MAX),
@@ -35,8 +36,7 @@ impl Default for Batched {
 impl Batched {
     /// Fills slots with what is there; answers how many.
     pub(super) fn receive(&mut self, socket: &UdpSocket, slots: &mut [Slot]) -> io::Result<usize> {
-        let mut results = [(0, None); BATCH_DATAGRAMS];
-        let mut filled = 0;
+        self.received.clear();
         {
             let mut slots = slots.iter_mut();
             let mut places: [_; BATCH_DATAGRAMS] = std::array::from_fn(|_| {
@@ -45,18 +45,14 @@ impl Batched {
             });
             let flags = MsgFlags::MSG_DONTWAIT;
             let messages = recvmmsg(socket.as_raw_fd(), &mut self.receiving, places.iter_mut(), flags, None)?;
-            for (result, message) in results.iter_mut().zip(messages) {
-                *result = (message.bytes, message.address);
-                filled += 1;
-            }
+            let received = messages.map(|message| (message.bytes, message.address.as_ref().and_then(socket_address)));
+            self.received.extend(received);
         }
-        for (slot, (length, from)) in slots.iter_mut().zip(&results[..filled]) {
+        for (slot, (length, from)) in slots.iter_mut().zip(&self.received) {
             slot.length = *length;
-            if let Some(from) = from.as_ref().and_then(socket_address) {
-                slot.from = from;
-            }
+            slot.from = from.unwrap_or(slot.from);
         }
-        Ok(filled)
+        Ok(self.received.len())
     }
 
     /// Sends as many of the first groups as are alike; answers how many datagrams the system took.

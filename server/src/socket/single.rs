@@ -1,8 +1,7 @@
 //! One system call for each datagram, as every platform has it.
 
 use std::io;
-
-use tokio::net::UdpSocket;
+use std::net::UdpSocket;
 
 use super::Slot;
 use super::outgoing::Outgoing;
@@ -12,7 +11,7 @@ use crate::statistics::SocketStatistics;
 pub(super) fn receive(socket: &UdpSocket, slots: &mut [Slot], statistics: &mut SocketStatistics) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(slot) = slots.get_mut(filled) {
-        match socket.try_recv_from(&mut slot.bytes) {
+        match socket.recv_from(&mut slot.bytes) {
             Ok((length, from)) => {
                 (slot.length, slot.from) = (length, from);
                 filled += 1;
@@ -30,7 +29,7 @@ pub(super) fn receive(socket: &UdpSocket, slots: &mut [Slot], statistics: &mut S
 pub(super) fn send(socket: &UdpSocket, outgoing: &mut Outgoing) -> io::Result<usize> {
     let (buffer, waiting) = outgoing.waiting();
     let Some(first) = waiting.first() else { return Ok(0) };
-    socket.try_send_to(first.first(buffer), first.to)?;
+    socket.send_to(first.first(buffer), first.to)?;
     outgoing.drop_first();
     Ok(1)
 }

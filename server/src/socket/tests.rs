@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use tokio::net::UdpSocket;
+
 use super::*;
 
 async fn pair() -> (DatagramSocket, UdpSocket) {
@@ -9,9 +11,7 @@ async fn pair() -> (DatagramSocket, UdpSocket) {
     socket.set_nonblocking(true).unwrap();
     let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     peer.connect(socket.local_addr().unwrap()).await.unwrap();
-    let socket = DatagramSocket::new(socket).unwrap();
-    socket.writable().await;
-    (socket, peer)
+    (DatagramSocket::new(socket).unwrap(), peer)
 }
 
 /// Pushes a group of datagrams, each filled with its number, the last one shorter by one byte.
@@ -136,4 +136,20 @@ async fn one_flush_carries_a_group_for_everybody_in_a_full_room() {
     assert!(socket.flush());
     assert_eq!(arrivals(&peer, groups).await.len(), groups);
     assert!(socket.room().is_some());
+}
+
+#[tokio::test]
+async fn a_full_send_buffer_is_waited_for_until_there_is_room() {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut watched = Watched::new(socket).unwrap();
+    // Loopback is never full, so the answer of a full buffer is made up; that there is room is true.
+    let full = watched.write(|_| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    assert_eq!(full.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    watched.writable().await;
+    let to = Ipv4Addr::LOCALHOST;
+    let sent = watched.write(|socket| socket.send_to(b"x", (to, socket.local_addr()?.port())));
+    assert_eq!(sent.unwrap(), 1);
+    watched.readable().await;
+    assert_eq!(watched.read(|socket| socket.recv(&mut [0; 8])).unwrap(), 1);
 }
