@@ -114,9 +114,9 @@ impl Calls {
         let mut count = 0;
         for (place, message) in filled.iter_mut().zip(messages) {
             let came = message.cmsgs().ok().and_then(|mut all| {
-                all.find_map(|control| match control {
-                    ControlMessageOwned::ScmTimestampns(came) => Some(Duration::from(came)),
-                    _ => None,
+                all.find_map(|control| {
+                    let ControlMessageOwned::ScmTimestampns(came) = control else { return None };
+                    Some(Duration::from(came))
                 })
             });
             *place = (message.bytes, came);

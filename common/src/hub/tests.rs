@@ -367,9 +367,8 @@ fn what_a_member_watches_goes_to_the_relay_and_to_those_who_are_watched() {
     let guest = bench.granted[1].connection_id;
     assert_eq!(bench.watched, [(guest, vec![MemberId(9)]), (guest, vec![MemberId(1)])]);
     let told = |control: u64| {
-        let wanted = |message: &ServerMessage| match message {
-            ServerMessage::VideoWanted(rung) => Some(*rung),
-            _ => None,
+        let wanted = |message: &ServerMessage| {
+            if let ServerMessage::VideoWanted(rung) = message { Some(*rung) } else { None }
         };
         bench.sent[&ControlId(control)].iter().filter_map(wanted).collect::<Vec<_>>()
     };

@@ -218,7 +218,7 @@ fn a_fifth_voice_is_left_out_and_leaves_no_gap_when_it_is_heard_again() {
         for speaker in 0..5 {
             // Each sender numbers its own stream.
             room.sequences[StreamKind::Audio as usize] = SequenceNumber(block);
-            let loud = if block < 10 || block >= 200 { 4 } else { 0 };
+            let loud = if (10..200).contains(&block) { 0 } else { 4 };
             room.send_audio(speaker, if speaker == loud { 5 } else { 30 });
         }
         let got = room.receive_all().remove(5);
