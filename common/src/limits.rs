@@ -125,8 +125,9 @@ pub const SPEAKERS_MAX: usize = 4;
 pub const AUDIO_DATAGRAMS_PER_SEC: u32 = 200;
 /// Audio datagrams a member may send at once: half a second that a stalled sender catches up with.
 pub const AUDIO_DATAGRAMS_BURST: u32 = 100;
-/// Bytes of video a member may send per second in the long run, headers included: 8 Mbit/s, twice the largest picture.
-pub const VIDEO_BYTES_PER_SEC: u32 = 1_000_000;
+/// Bytes of video a member may send per second in the long run, headers included: 16 Mbit/s. The ladder's highest step
+/// takes 9.5 with a picture full of detail.
+pub const VIDEO_BYTES_PER_SEC: u32 = 2_000_000;
 /// Bytes of video a member may send at once: the largest frame, and the start of the next.
 pub const VIDEO_BYTES_BURST: u32 = 384 * 1024;
 /// Segments a member may send per second: 170 MB of a file, more than one core carries.

@@ -25,7 +25,7 @@ pub struct ServerConfig {
     /// Threads that carry media, at least 1 and at most [`common::limits::SHARDS_MAX`]; only Linux has more than one.
     /// Default: one for each core of this machine.
     pub workers: usize,
-    /// Kilobits of video a member may send per second. Default 8,000; twice what the largest picture takes.
+    /// Kilobits of video a member may send per second. Default 16,000, which no picture takes.
     pub video_kbps_max: usize,
     /// How many rooms and members it takes on.
     pub limits: HubLimits,

@@ -96,7 +96,11 @@ impl HubTask {
     fn handle_media(&mut self, event: Option<MediaEvent>) -> bool {
         match event {
             Some(MediaEvent::Overload { shard, overloaded }) => {
-                tracing::warn!(shard, overloaded, "more media comes than can be sent: video is shed, the oldest first");
+                if overloaded {
+                    tracing::warn!(shard, "more media comes than can be sent: the oldest video is shed");
+                } else {
+                    tracing::info!(shard, "all media is sent again");
+                }
                 self.hub.handle_overload(shard, overloaded);
                 true
             }

@@ -114,8 +114,9 @@ const EVENTS_QUEUE: usize = 64;
 const RECEIVE_BACKOFF: Duration = Duration::from_millis(10);
 /// Batches received before something is sent: bounds how long what was received waits.
 const BATCHES_PER_TURN: usize = 4;
-/// Flushes before the socket is looked at again: about a millisecond, in which its receive buffer does not fill up.
-const FLUSHES_PER_TURN: usize = 8;
+/// How long is sent before the socket is looked at again: the smallest receive buffer that systems give holds more than
+/// comes in that time.
+const SEND_TURN: Duration = Duration::from_millis(2);
 
 /// Which worker this is, and whom it tells.
 struct Place {
@@ -307,21 +308,23 @@ impl Media {
     /// Sends what is due, as far as a turn goes. Where the system has no room, a few groups wait here and the rest in
     /// the relay, which knows what is not worth sending late.
     fn send_turn(&mut self) -> Sending {
-        for _ in 0..FLUSHES_PER_TURN {
-            let all = self.fill();
+        let began = Instant::now();
+        let mut now = began;
+        while now < began + SEND_TURN {
+            let all = self.fill(now);
             if !self.socket.flush() {
                 return Sending::Waiting;
             }
             if all {
                 return Sending::Done;
             }
+            now = Instant::now();
         }
         Sending::More
     }
 
     /// Moves what is due from the relay to the socket; answers whether that was all.
-    fn fill(&mut self) -> bool {
-        let now = Instant::now();
+    fn fill(&mut self, now: Instant) -> bool {
         while let Some(room) = self.socket.room() {
             match self.relay.poll_transmit(now, room) {
                 Some(transmit) => self.socket.push(transmit),
