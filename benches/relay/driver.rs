@@ -94,12 +94,25 @@ pub(crate) struct Plan {
     pub(crate) frames_per_sec: Option<f64>,
 }
 
-impl Plan {
-    fn due(&self, elapsed: Duration, frames: u64, taken: u64) -> bool {
-        match self.frames_per_sec {
-            Some(rate) => elapsed.as_secs_f64() * rate >= frames as f64,
-            None => frames * (self.frame as u64) < taken + IN_FLIGHT,
+/// Decides when the next frame is sent.
+struct Schedule {
+    plan: Plan,
+    next: Instant,
+}
+
+/// A thread that was kept from running for longer does not send in one burst what it has missed.
+const CATCH_UP_MAX: Duration = Duration::from_millis(1);
+
+impl Schedule {
+    fn due(&mut self, now: Instant, frames: u64, taken: impl Fn() -> u64) -> bool {
+        let Some(rate) = self.plan.frames_per_sec else {
+            return frames * (self.plan.frame as u64) < taken() + IN_FLIGHT;
+        };
+        let due = now >= self.next;
+        if due {
+            self.next = (self.next + Duration::from_secs_f64(1.0 / rate)).max(now - CATCH_UP_MAX);
         }
+        due
     }
 }
 
@@ -139,8 +152,9 @@ impl Driver {
         let mut run = Run::default();
         let region = stats_alloc::Region::new(super::ALLOCATIONS);
         let (mut frames, began) = (0, Instant::now());
+        let mut schedule = Schedule { plan, next: began };
         while began.elapsed() < plan.time {
-            if plan.due(began.elapsed(), frames, taken()) {
+            if schedule.due(Instant::now(), frames, &taken) {
                 let length = next(&mut buffer);
                 let slot = frames as usize % self.sent_at.len();
                 self.sent_at[slot] = Instant::now();
