@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::ids::MemberId;
+use common::ids::{MemberId, Ssrc, StreamKind};
 use common::link::LinkConfig;
 use common::media::ladder::Rung;
 use common::session::Over;
@@ -124,6 +124,47 @@ fn eight_people_meet_for_a_minute_at_3_percent_loss_and_40_ms_each_way() {
                 assert!(concealed < 0.12, "{concealed} of {stream:?}");
             }
         }
+    }
+}
+
+#[test]
+fn video_goes_to_those_who_watch_and_a_camera_nobody_watches_rests() {
+    let mut meeting = Meeting::new(LinkConfig { delay: Duration::from_millis(5), ..LinkConfig::default() }, 4);
+    let (_, code) = meeting.host("Ada");
+    for name in ["Bo", "Cy"] {
+        meeting.join(name, code);
+    }
+    meeting.run(Duration::from_secs(2));
+    let ids: Vec<MemberId> = meeting.participants.iter().map(|participant| participant.id()).collect();
+    meeting.participants[0].watch(&[], 0);
+    meeting.participants[1].watch(&[ids[0]], 0);
+    meeting.participants[2].watch(&[], 0);
+    meeting.run(Duration::from_secs(1));
+    let frames = |meeting: &Meeting, viewer: usize, sender: usize| {
+        let frames = meeting.participants[viewer].seen.frames.get(&ids[sender]).copied().unwrap_or_default();
+        frames.0 + frames.1
+    };
+    let sent = |meeting: &Meeting, index: usize| {
+        let video = Ssrc::new(ids[index], StreamKind::Video);
+        let streams = &meeting.participants[index].seen.snapshot.outbound;
+        streams.iter().find(|stream| stream.ssrc == video).map_or(0, |stream| stream.packets_sent)
+    };
+    let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
+    let before = pairs.map(|(viewer, sender)| frames(&meeting, viewer, sender));
+    let sent_before = [0, 1, 2].map(|index| sent(&meeting, index));
+    meeting.run(Duration::from_secs(3));
+    let grew: Vec<_> =
+        pairs.iter().zip(before).map(|(pair, before)| frames(&meeting, pair.0, pair.1) > before).collect();
+    assert_eq!(grew, [false, false, true, false, false, false], "only Bo looks, and only at Ada");
+    let sends: Vec<_> = (0..3).map(|index| sent(&meeting, index) > sent_before[index]).collect();
+    assert_eq!(sends, [true, false, false]);
+    assert_eq!(meeting.participants[0].seen.snapshot.video_target.rung, Rung::ALL[0], "no larger than the only tile");
+
+    meeting.participants[2].watch(&[ids[0], ids[1]], 3);
+    meeting.run(Duration::from_secs(3));
+    assert!(frames(&meeting, 2, 1) > before[5] && frames(&meeting, 2, 0) > before[4]);
+    for stream in &meeting.participants[2].seen.snapshot.inbound {
+        assert_eq!(stream.packets_lost, 0, "what was not asked for was not lost: {stream:?}");
     }
 }
 

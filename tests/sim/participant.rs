@@ -11,7 +11,7 @@ use common::link::{Link, LinkConfig};
 use common::sequence::MediaTime;
 use common::session::{self, Over, Session};
 use common::stats::NetworkSnapshot;
-use common::wire::control::{Framer, MediaState};
+use common::wire::control::{Framer, MediaState, View};
 use common::wire::message::{FileOffer, FileState, Message, Recipients};
 
 use crate::sources::{Camera, Voice, file, is_intact, loudness};
@@ -37,6 +37,8 @@ pub struct Participant {
     pub down: Link,
     /// Camera and microphone are used.
     pub media: bool,
+    /// Somebody looks at our picture.
+    pub video_wanted: bool,
     /// All that arrived.
     pub seen: Seen,
     /// When the next block of audio is captured and played.
@@ -105,6 +107,7 @@ impl Participant {
             up: Link::new(path, seed ^ (2 * number)),
             down: Link::new(path, seed ^ (2 * number + 1)),
             media: true,
+            video_wanted: true,
             seen: Seen::default(),
             next_block: now,
             next_frame: now,
@@ -146,6 +149,13 @@ impl Participant {
         transfer
     }
 
+    /// Shows these members, each in a picture of this size, and nobody else.
+    pub fn watch(&mut self, members: &[MemberId], rung: u8) {
+        let endpoint = self.endpoint.as_mut().expect("admitted");
+        endpoint.watch(members.iter().copied());
+        self.session.watch(members.iter().map(|member| View { member: *member, rung }).collect());
+    }
+
     fn send(&mut self, message: &Message) {
         let endpoint = self.endpoint.as_mut().expect("admitted");
         endpoint.send_message(message).expect("the channel has room");
@@ -176,8 +186,13 @@ impl Participant {
             | session::Event::MemberJoined(_)
             | session::Event::MuteRequested
             | session::Event::NotAllowed(_)
-            | session::Event::Notice(_)
-            | session::Event::VideoWanted(_) => {}
+            | session::Event::Notice(_) => {}
+            session::Event::VideoWanted(rung) => {
+                self.video_wanted = rung.is_some();
+                if let (Some(endpoint), Some(rung)) = (&mut self.endpoint, rung) {
+                    endpoint.limit_video(rung);
+                }
+            }
         }
     }
 
@@ -221,7 +236,7 @@ impl Participant {
             self.next_frame += Duration::from_secs(1) / u32::from(target.frames_per_second);
             let since = self.next_frame.saturating_duration_since(self.began);
             let timestamp = MediaTime((since.as_micros() * 9 / 100) as u32);
-            if self.media {
+            if self.media && self.video_wanted {
                 endpoint.push_video(now, self.camera.next_frame(target, timestamp));
             }
             self.seen.snapshot = endpoint.snapshot(now);

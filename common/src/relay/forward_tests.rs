@@ -140,13 +140,13 @@ fn the_equal_datagrams_of_a_frame_leave_as_one_group_for_each_receiver() {
 #[test]
 fn a_buffer_of_one_datagram_gets_one_datagram() {
     let mut room = Room::new(2);
-    (0..3).for_each(|_| room.send_video(0, 700));
+    (0..3).for_each(|_| room.send_video(0, 300));
     let mut buffer = [0; DATAGRAM_MAX_BYTES];
     let mut lengths = Vec::new();
     while let Some(transmit) = room.relay.poll_transmit(room.now, &mut buffer) {
         lengths.push((transmit.bytes, transmit.datagrams()));
     }
-    assert_eq!(lengths, [(700, 1); 3]);
+    assert_eq!(lengths, [(300, 1); 3]);
 }
 
 #[test]

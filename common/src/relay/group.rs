@@ -32,21 +32,22 @@ pub(super) struct Group<'a> {
     bytes: usize,
     /// Of the first datagram; 0 before it.
     datagram_bytes: usize,
-    /// A shorter datagram was the last.
-    closed: bool,
+    /// Datagrams there is room for.
+    left: usize,
 }
 
 impl<'a> Group<'a> {
-    /// An empty one; it takes what the buffer holds.
+    /// An empty one; it takes as many datagrams as the buffer holds if each has its full length.
     pub(super) fn new(buffer: &'a mut [u8]) -> Self {
-        Self { buffer, bytes: 0, datagram_bytes: 0, closed: false }
+        let left = buffer.len() / DATAGRAM_MAX_BYTES;
+        Self { buffer, bytes: 0, datagram_bytes: 0, left }
     }
 
     /// Room for the next datagram if its plaintext is this long, or `None` when it has to wait for another group.
     pub(super) fn room(&mut self, plaintext_bytes: usize) -> Option<&mut [u8]> {
         let length = plaintext_bytes + SEALING_BYTES;
-        let fits = length <= self.buffer.len() - self.bytes && (self.bytes == 0 || length <= self.datagram_bytes);
-        (fits && !self.closed).then(|| &mut self.buffer[self.bytes..][..length])
+        let fits = length <= DATAGRAM_MAX_BYTES && (self.bytes == 0 || length <= self.datagram_bytes);
+        (fits && self.left > 0).then(|| &mut self.buffer[self.bytes..][..length])
     }
 
     /// Room for a datagram whose length shows only when it is written: a full one fits.
@@ -66,7 +67,8 @@ impl<'a> Group<'a> {
         if self.bytes == 0 {
             self.datagram_bytes = datagram_bytes;
         }
-        self.closed = datagram_bytes < self.datagram_bytes;
+        // A shorter datagram is the last.
+        self.left = if datagram_bytes < self.datagram_bytes { 0 } else { self.left - 1 };
         self.bytes += datagram_bytes;
     }
 
@@ -104,8 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_with_its_buffer() {
-        assert_eq!(taken(300, &[100, 100, 100]).unwrap().datagrams(), 2);
-        assert_eq!(taken(100, &[100]), None);
+    fn a_group_has_no_more_datagrams_than_its_buffer_holds_of_full_length() {
+        assert_eq!(taken(2 * DATAGRAM_MAX_BYTES, &[100, 100, 100]).unwrap().datagrams(), 2);
+        assert_eq!(taken(DATAGRAM_MAX_BYTES, &[100, 100]).unwrap().datagrams(), 1);
+        assert_eq!(taken(DATAGRAM_MAX_BYTES - 1, &[100]), None);
     }
 }
