@@ -22,7 +22,7 @@ use common::seal::Secrets;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::socket::DatagramSocket;
+use crate::socket::{BATCH_DATAGRAMS, DatagramSocket};
 use crate::start_error::StartError;
 use crate::statistics::Board;
 
@@ -112,11 +112,14 @@ const COMMANDS_QUEUE: usize = 256;
 const EVENTS_QUEUE: usize = 64;
 /// How long the socket is left alone when the system is not able to receive, instead of asking without end.
 const RECEIVE_BACKOFF: Duration = Duration::from_millis(10);
-/// Batches received before something is sent: bounds how long what was received waits.
-const BATCHES_PER_TURN: usize = 4;
-/// How long is sent before the socket is looked at again: the smallest receive buffer that systems give holds more than
-/// comes in that time.
-const SEND_TURN: Duration = Duration::from_millis(2);
+/// Batches received before something is sent: what one receiver's queue holds, so that a thread that was kept from
+/// running catches up without shedding.
+const BATCHES_PER_TURN: usize = common::limits::VIDEO_QUEUE_DATAGRAMS / BATCH_DATAGRAMS;
+/// Batches received when all of the last turn was not enough to send what there was. Now it is for the relay to choose
+/// what is not sent, and no longer for a receive buffer that overflows.
+const BATCHES_BEHIND: usize = 16;
+/// How long is sent before the socket is looked at again: what a batch for each of a full room takes.
+const SEND_TURN: Duration = Duration::from_millis(10);
 
 /// Which worker this is, and whom it tells.
 struct Place {
@@ -245,7 +248,8 @@ impl Media {
                 () = self.socket.writable(), if sending != Sending::Done => {}
                 () = alarm.as_mut() => {}
             }
-            let Ok(still_serving) = self.receive_turn() else {
+            let batches = if sending == Sending::More { BATCHES_BEHIND } else { BATCHES_PER_TURN };
+            let Ok(still_serving) = self.receive_turn(batches) else {
                 tokio::time::sleep(RECEIVE_BACKOFF).await;
                 continue;
             };
@@ -262,8 +266,8 @@ impl Media {
     }
 
     /// Takes what came, as far as a turn goes. Answers `false` when the server stops.
-    fn receive_turn(&mut self) -> io::Result<bool> {
-        for _ in 0..BATCHES_PER_TURN {
+    fn receive_turn(&mut self, batches: usize) -> io::Result<bool> {
+        for _ in 0..batches {
             let more = self.socket.receive()?;
             // After the receive: a member who was told of his admission has his keys here before what he sent.
             if !self.obey_all() {
