@@ -14,7 +14,8 @@ use client::devices::DeviceChoice;
 use client::engine::protocol::{Command, Event, Joined};
 use client::engine::{EngineConfig, EngineHandle, start};
 use common::ids::{KnockId, MemberId, RoomCode};
-use common::wire::control::{Action, LeaveReason};
+use common::media::ladder::Rung;
+use common::wire::control::{Action, LeaveReason, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -31,6 +32,28 @@ fn a_denied_guest_hears_that_the_host_did_not_let_him_in() {
     assert_eq!(bo.ending(), ("The host did not let you in.".into(), false));
     ada.tell(Command::Leave);
     assert_eq!(ada.ending(), ("You left the meeting.".into(), true));
+}
+
+#[test]
+fn nobody_sends_a_larger_picture_than_a_tile_unless_somebody_records() {
+    let scene = Scene::new("watching");
+    let (mut ada, joined) = scene.host("Ada");
+    let (bo, _) = scene.admitted("Bo", &joined, &mut ada);
+    ada.tell(Command::ChooseCamera(DeviceChoice::Synthetic));
+    ada.tell(Command::SetCamera(true));
+    bo.tell(Command::Watch(vec![View { member: joined.you, rung: 0 }]));
+    ada.wait(|event| match event {
+        Event::Statistics(snapshot) if snapshot.video_target.rung == Rung::ALL[0] => Some(()),
+        _ => None,
+    });
+    let cy = scene.engine(EngineConfig { record: Some(scene.0.join("recording")), ..scene.config("Cy") });
+    cy.tell(Command::Join { server: joined.addresses[0].clone(), code: joined.code, name: "Cy".into() });
+    let knock = ada_knock(&mut ada);
+    ada.tell(Command::Act(Action::Admit(knock)));
+    ada.wait(|event| match event {
+        Event::Statistics(snapshot) if snapshot.video_target.rung > Rung::ALL[0] => Some(()),
+        _ => None,
+    });
 }
 
 #[test]
@@ -269,7 +292,15 @@ impl Scene {
     }
 
     fn person(&self, name: &str) -> Person {
-        let config = EngineConfig {
+        self.engine(self.config(name))
+    }
+
+    fn engine(&self, config: EngineConfig) -> Person {
+        Person { engine: start(config, Arc::new(|| {})).unwrap() }
+    }
+
+    fn config(&self, name: &str) -> EngineConfig {
+        EngineConfig {
             download_dir: self.0.join(name).join("received"),
             state_dir: self.0.join(name),
             camera: DeviceChoice::Off,
@@ -277,8 +308,7 @@ impl Scene {
             speaker: DeviceChoice::Off,
             listen: Some(([127, 0, 0, 1], 0).into()),
             ..EngineConfig::default()
-        };
-        Person { engine: start(config, Arc::new(|| {})).unwrap() }
+        }
     }
 
     fn host(&self, name: &str) -> (Person, Joined) {

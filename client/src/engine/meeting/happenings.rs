@@ -4,7 +4,7 @@ use common::endpoint::Event as EndpointEvent;
 use common::ids::MemberId;
 use common::media::ladder::Rung;
 use common::session::{Event as SessionEvent, Output, Over};
-use common::wire::control::{Action, Member};
+use common::wire::control::{Action, Member, View};
 use common::wire::message::{Delivery, Message};
 
 use super::Meeting;
@@ -32,6 +32,7 @@ impl Meeting<'_> {
             SessionEvent::MediaChanged { member, media } => Event::MediaChanged { member, media },
             SessionEvent::MemberJoined(member) => {
                 self.name_in_recording(&member);
+                self.watch_for_recording();
                 Event::MemberJoined(member)
             }
             SessionEvent::MemberLeft { member, reason } => {
@@ -63,6 +64,17 @@ impl Meeting<'_> {
         self.endpoint.remove_member(member);
         self.decoding.forget(member);
         self.with_files(|files, tools| files.handle_member_left(member, tools));
+    }
+
+    /// A recording has everybody in the largest picture, whatever the others' windows show: who never says what it wants
+    /// gets what they need.
+    pub(super) fn watch_for_recording(&mut self) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let (you, largest) = (self.session.you(), Rung::ALL.len() as u8 - 1);
+        let others = self.session.members().keys().filter(|member| Some(**member) != you);
+        self.views.wanted = others.map(|member| View { member: *member, rung: largest }).collect();
     }
 
     pub(super) fn name_in_recording(&self, member: &Member) {

@@ -179,6 +179,7 @@ impl<'a> Meeting<'a> {
             server_is_ours: ours,
         }));
         admission.members.iter().for_each(|member| meeting.name_in_recording(member));
+        meeting.watch_for_recording();
         meeting.turn_on_devices();
         Ok(meeting)
     }
