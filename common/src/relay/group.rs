@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn equal_datagrams_and_a_shorter_last_one_make_a_group() {
-        let transmit = taken(4_000, &[100, 100, 60, 60]).unwrap();
+        let transmit = taken(5_000, &[100, 100, 60, 60]).unwrap();
         assert_eq!((transmit.bytes, transmit.datagram_bytes, transmit.datagrams()), (131 + 131 + 91, 131, 3));
     }
 

@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_short_prefix_of_a_segment_is_malformed() {
-        let mut buffer = [0; 1_300];
+        let mut buffer = [0; 1_500];
         let length = everything(&mut buffer);
         for short in 0..length {
             assert!(Segment::parse(&buffer[..short]).is_err(), "{short}");
