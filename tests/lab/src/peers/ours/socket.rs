@@ -1,0 +1,118 @@
+//! A UDP socket that receives many datagrams a call and sends equal ones as one, as the server's does.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg, setsockopt,
+    sockopt,
+};
+use nix::{cmsg_space, sys::time::TimeSpec};
+
+use super::super::PeerError;
+
+/// Bytes the kernel holds in each direction: above every bandwidth-delay product of the grid.
+pub(in super::super) const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Groups taken a call: what a receiver takes before it answers.
+const BATCH_GROUPS: usize = 8;
+/// Bytes of a group of datagrams that the kernel put together (UDP_GRO): the longest IP packet there is.
+const GROUP_BYTES: usize = 64 * 1024;
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) struct Socket(UdpSocket);
+
+impl Socket {
+    /// Binds it, with large buffers and with UDP_GRO.
+    pub(super) fn bind(on: SocketAddr) -> Result<Self, PeerError> {
+        let socket = UdpSocket::bind(on)?;
+        setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER_BYTES)?;
+        setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES)?;
+        setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+        Ok(Self(socket))
+    }
+
+    /// Where it listens.
+    pub(super) fn port(&self) -> io::Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
+
+    /// Sends datagrams of `datagram_bytes` each, of which the last may be shorter, as one group. Waits for room.
+    pub(super) fn send(&self, to: SocketAddr, bytes: &[u8], datagram_bytes: usize) -> io::Result<()> {
+        let segment = datagram_bytes as u16;
+        let segments = [ControlMessage::UdpGsoSegments(&segment)];
+        let control = if bytes.len() > datagram_bytes { &segments[..] } else { &[] };
+        let to = SockaddrStorage::from(to);
+        match sendmsg(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::empty(), Some(&to)) {
+            // A peer that has gone has taken all it wanted.
+            Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until there is something to receive, but no longer than this.
+    pub(super) fn wait(&self, time: Duration) -> io::Result<()> {
+        let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut descriptors, Some(TimeSpec::from_duration(time)), None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Room for what one call receives.
+pub(super) struct Inbox {
+    headers: MultiHeaders<SockaddrStorage>,
+    buffers: Vec<Vec<u8>>,
+    /// Length, length of each datagram in it, and origin of the groups received.
+    groups: Vec<(usize, usize, Option<SocketAddr>)>,
+}
+
+impl Inbox {
+    /// Room for a batch.
+    pub(super) fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(BATCH_GROUPS, Some(cmsg_space!(i32))),
+            buffers: vec![vec![0; GROUP_BYTES]; BATCH_GROUPS],
+            groups: Vec::with_capacity(BATCH_GROUPS),
+        }
+    }
+
+    /// Takes what is there, without waiting. Answers whether there was anything.
+    pub(super) fn receive(&mut self, socket: &Socket) -> io::Result<bool> {
+        let Self { headers, buffers, groups } = self;
+        groups.clear();
+        let mut places: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let messages = match recvmmsg(socket.0.as_raw_fd(), headers, places.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+            Ok(messages) => messages,
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        for message in messages {
+            let segments = message.cmsgs()?.find_map(|control| match control {
+                ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
+                _ => None,
+            });
+            let from = message.address.as_ref().and_then(socket_address);
+            groups.push((message.bytes, segments.unwrap_or(message.bytes).max(1), from));
+        }
+        Ok(true)
+    }
+
+    /// The datagrams of the batch, in order, and where each came from.
+    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (Option<SocketAddr>, &mut [u8])> {
+        let groups = self.buffers.iter_mut().zip(&self.groups);
+        groups.flat_map(|(buffer, &(bytes, datagram_bytes, from))| {
+            buffer[..bytes].chunks_mut(datagram_bytes).map(move |datagram| (from, datagram))
+        })
+    }
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
+}
