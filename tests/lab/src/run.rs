@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::link::{ADDRESSES, Ends, LinkReport};
+use crate::link::{ADDRESSES, Ends, Lateness, LinkReport};
 use crate::peers::{Flow, PeerError, Ready};
 use crate::priority::Priority;
 use crate::process::Process;
@@ -36,9 +36,11 @@ impl Path {
         format!("loss={loss_percent},delay={delay},rate={rate},queue={}", self.queue_bytes())
     }
 
-    /// How late 99 of 100 packets may be: a fiftieth of the round trip, and what no busy machine does better.
-    fn lateness_max(&self) -> Duration {
-        Duration::from_secs_f64(self.rtt_ms / 1e3 / 50.0).max(Duration::from_micros(300))
+    /// Whether packets were so late that it shows: 99 of 100 by more than a fiftieth of the round trip, or any by more
+    /// than a whole one; and more than the pauses that every machine makes.
+    fn is_disturbed_by(&self, late: &Lateness) -> bool {
+        let rtt_micros = self.rtt_ms * 1e3;
+        late.p99_micros as f64 > (rtt_micros / 50.0).max(300.0) || late.longest_micros as f64 > rtt_micros.max(15e3)
     }
 }
 
@@ -77,8 +79,7 @@ pub(crate) fn over_link(path: Path, seed: u64, flows: &[Flow]) -> Result<Run, Pe
         if !run.disturbed {
             break;
         }
-        let late = run.link.lateness.p99_micros;
-        eprintln!("discarded, packets were {late} µs late (p99): {path}, seed {seed}");
+        eprintln!("discarded, packets were late ({}): {path}, seed {seed}", run.link.lateness);
         run = once_over_link(path, seed, flows)?;
     }
     Ok(run)
@@ -91,8 +92,7 @@ fn once_over_link(path: Path, seed: u64, flows: &[Flow]) -> Result<Run, PeerErro
     let [near, far] = ends.namespaces.each_ref().map(|name| Some(name.as_str()));
     let outcomes = carry(flows, [near, far], ADDRESSES[1].parse()?, Priority::Peer)?;
     let link: LinkReport = link.end(PATIENCE)?;
-    let late = Duration::from_micros(link.lateness.p99_micros);
-    let disturbed = late > path.lateness_max() || link.ring_drops > 0;
+    let disturbed = path.is_disturbed_by(&link.lateness) || link.ring_drops > 0;
     Ok(Run { outcomes, link, disturbed })
 }
 

@@ -1,5 +1,6 @@
 //! How late the emulator was: the error of everything that is measured over it.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,12 @@ pub(crate) struct Lateness {
     pub(crate) p99_micros: u64,
     /// No packet was later than this, µs.
     pub(crate) longest_micros: u64,
+}
+
+impl fmt::Display for Lateness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p99 {} µs, longest {} µs", self.p99_micros, self.longest_micros)
+    }
 }
 
 impl Default for LatenessCounts {

@@ -21,6 +21,11 @@ impl Cell {
         self.goodput.iter().find(|(who, _)| *who == protocol).map(|(_, goodput)| *goodput)
     }
 
+    /// Whether it is this path.
+    pub(super) fn is_over(&self, rate_mbit: f64, rtt_ms: f64, loss_percent: f64) -> bool {
+        self.path == Path { rate_mbit, rtt_ms, loss_percent }
+    }
+
     fn ratio(&self) -> Option<f64> {
         Some(self.of(Protocol::Ours)? / self.of(Protocol::Kernel)?)
     }
@@ -48,10 +53,9 @@ fn everybody(lab: &Lab<'_>, path: Path, seed: u64) -> Result<Carried, PeerError>
         let run = over_link(path, seed, &[flow])?;
         let goodput = run.outcomes[0].received.goodput_mbit;
         eprintln!(
-            "{path}, seed {seed}: {} {goodput:.2} Mbit/s; late p99 {} µs, longest {} µs; lost {:?} of {:?}, queue {:?}; {}",
+            "{path}, seed {seed}: {} {goodput:.2} Mbit/s; late {}; lost {:?} of {:?}, queue {:?}; {}",
             protocol.name(),
-            run.link.lateness.p99_micros,
-            run.link.lateness.longest_micros,
+            run.link.lateness,
             run.link.lost,
             run.link.offered,
             run.link.queue_drops,

@@ -1,6 +1,14 @@
 //! The rows of the table, each by the question it answers.
 
+mod ceiling;
+mod fairness;
 mod goodput;
+mod messages;
+mod radio;
+mod simulated;
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path as FilePath;
 
 use crate::figures::Figures;
 use crate::options::LabOptions;
@@ -57,6 +65,30 @@ pub(crate) fn measure(options: &LabOptions) -> Result<(), PeerError> {
     if asked("R1") || asked("R2") {
         let cells = goodput::measure(&lab)?;
         goodput::ratios(&cells, &mut figures);
+        simulated::compare(&options.simulated, &cells, &mut figures)?;
+    }
+    if asked("R3") {
+        messages::measure(&lab, &mut figures)?;
+    }
+    if asked("R5") {
+        fairness::measure(&lab, &mut figures)?;
+    }
+    if asked("R7") {
+        ceiling::measure(&lab, &mut figures)?;
+    }
+    if asked("R8") {
+        radio::measure(&lab, &mut figures)?;
+    }
+    finish(figures, &options.target)
+}
+
+/// Writes the file, and gives it to whom the folder belongs: a bench of a person who is not root writes there, too.
+fn finish(figures: Figures, target: &FilePath) -> Result<(), PeerError> {
+    std::fs::create_dir_all(target).map_err(|error| format!("{}: {error}", target.display()))?;
+    let around = std::fs::metadata(target.canonicalize()?.join(".."))?;
+    figures.finish_beside(target);
+    for path in [target.to_owned(), target.join("figures"), target.join("figures/reno.json")] {
+        chown(path, Some(around.uid()), Some(around.gid()))?;
     }
     Ok(())
 }
