@@ -8,7 +8,7 @@ use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, PLAINTEXT_MAX_BYTES, SEGMENTS_BURST, SEGMENTS_PER_SEC,
+    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, SEGMENTS_BURST, SEGMENTS_PER_SEC,
     SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::media::jitter::ReceptionStatistics;
@@ -271,8 +271,9 @@ impl Member {
 
     /// Segments of full length make a group; any other one is the last of it.
     fn fill_segments(&mut self, now: Instant, group: &mut Group<'_>) {
-        while let Some(room) = group.room_for_any() {
-            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES];
+        while let Some(room) = group.room_for_segment() {
+            let plaintext_bytes = room.len() - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
+            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..plaintext_bytes];
             plaintext[0] = Kind::Segment as u8;
             let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
             let length = self.sealer.seal(room, 1 + bytes);
