@@ -54,11 +54,6 @@ impl Controller {
             Self::Radio => "radio",
         }
     }
-
-    /// Whether the reliable channel has it.
-    pub(crate) fn is_there(self) -> bool {
-        ours::has(self)
-    }
 }
 
 /// What both ends of a flow are told.

@@ -10,26 +10,24 @@ use super::fairness::beside_kernel;
 /// Where Reno takes every loss for a full queue.
 const PATH: Path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 1.0 };
 
-/// The radio controller of ours, if it has one.
+/// The radio controller of ours.
 pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerError> {
-    let there = Controller::Radio.is_there();
-    let goodput = if there { Some(goodput(lab)?) } else { None };
     figures.add(Figure {
         row: "R8",
         what: format!("goodput of the radio controller: {PATH}"),
-        value: goodput,
+        value: Some(goodput(lab)?),
         unit: "Mbit/s",
         goal: Some(Goal::AtLeast(12.0)),
         others: Some("elsewhere: Reno 2.7, BBR 18.7 Mbit/s".to_owned()),
     });
-    let shares = if there { Some(beside_kernel(lab, Protocol::Ours, Controller::Radio)?) } else { None };
+    let shares = beside_kernel(lab, Protocol::Ours, Controller::Radio)?;
     figures.add(Figure {
         row: "R8",
         what: "Jain's index of the radio controller and one kernel Reno on a clean drop-tail link".to_owned(),
-        value: shares.as_ref().map(|shares| shares.index),
+        value: Some(shares.index),
         unit: "index",
         goal: Some(Goal::AtLeast(0.8)),
-        others: shares.map(|shares| format!("its share of the link is {:.2}", shares.own)),
+        others: Some(format!("its share of the link is {:.2}", shares.own)),
     });
     Ok(())
 }

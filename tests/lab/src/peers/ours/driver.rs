@@ -79,8 +79,13 @@ impl<'a> Driver<'a> {
         }
         let statistics = self.connection.statistics();
         Ok(format!(
-            "{} of {} segments sent again, {} loss events, {} timeouts",
-            statistics.segments_retransmitted, statistics.segments_sent, statistics.loss_events, statistics.timeouts
+            "{} of {} segments of {} bytes sent again, {} loss events, {} of them spurious, {} timeouts",
+            statistics.segments_retransmitted,
+            statistics.segments_sent,
+            statistics.smss_bytes,
+            statistics.loss_events,
+            statistics.spurious_losses,
+            statistics.timeouts
         ))
     }
 
@@ -187,7 +192,7 @@ impl<'a> Driver<'a> {
     fn datagram(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.outgoing[at..at + DATAGRAM_BYTES];
         let plaintext = &mut place[Sealer::PLAINTEXT_OFFSET..];
-        let length = self.connection.poll_transmit(Instant::now(), &mut plaintext[1..])?;
+        let length = self.connection.poll_transmit(Instant::now(), &mut plaintext[1..=SEGMENT_MAX_BYTES])?;
         plaintext[0] = Kind::Segment as u8;
         self.sealer.seal(place, length + 1)
     }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use common::ids::ConnectionId;
-use common::reno::Connection;
+use common::reno::{Algorithm, Config, Connection};
 use common::seal::{Opener, Sealer, Secret};
 use common::wire::control::CipherSuite;
 
@@ -18,20 +18,13 @@ use driver::Driver;
 pub(super) use socket::SOCKET_BUFFER_BYTES;
 use socket::Socket;
 
-/// Whether the reliable channel has this controller.
-pub(super) fn has(controller: Controller) -> bool {
-    match controller {
-        Controller::Reno => true,
-        Controller::Radio => false,
-    }
-}
-
-/// A channel with the controller that was asked for.
-fn connection(controller: Controller) -> Result<Connection, PeerError> {
-    match controller {
-        Controller::Reno => Ok(Connection::new(Instant::now())),
-        Controller::Radio => Err("the reliable channel has no controller for radio links".into()),
-    }
+/// A channel with the controller that was asked for. The paths of the lab carry the longest datagrams.
+fn connection(controller: Controller) -> Connection {
+    let algorithm = match controller {
+        Controller::Radio => Algorithm::Radio,
+        Controller::Reno => Algorithm::Reno,
+    };
+    Connection::with_config(Instant::now(), Config { algorithm, ..Config::default() })
 }
 
 /// The two ends of connection `index` share their keys from the start: in a meeting TLS gives them.
@@ -49,7 +42,7 @@ pub(super) fn receive(flow: &Flow, on: IpAddr) -> Result<Received, PeerError> {
     let ports = sockets.iter().map(Socket::port).collect::<Result<_, _>>()?;
     tell(&Ready { ports, certificate: String::new() })?;
     let received = in_threads(flow.connections, |index| {
-        let mut driver = Driver::new(&sockets[index], None, connection(flow.controller)?, keys(index, false));
+        let mut driver = Driver::new(&sockets[index], None, connection(flow.controller), keys(index, false));
         driver.receive(Sink::new(flow.traffic()))
     })?;
     Ok(together(received))
@@ -60,7 +53,7 @@ pub(super) fn send(flow: &Flow, to: IpAddr, ready: &Ready) -> Result<String, Pee
     let remarks = in_threads(flow.connections, |index| {
         let to = address(to, ready, index)?;
         let socket = Socket::bind(SocketAddr::new(unspecified(to), 0))?;
-        let mut driver = Driver::new(&socket, Some(to), connection(flow.controller)?, keys(index, true));
+        let mut driver = Driver::new(&socket, Some(to), connection(flow.controller), keys(index, true));
         driver.send(Source::new(flow.traffic(), index, flow.connections))
     })?;
     Ok(remarks.join("; "))

@@ -1,4 +1,4 @@
-//! A UDP socket that receives many datagrams a call and sends equal ones as one, as the server's does.
+//! A UDP socket on which the kernel takes and gives equal datagrams as one, as the server's does for sending.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -8,8 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use nix::{cmsg_space, sys::time::TimeSpec};
 
@@ -17,7 +16,7 @@ use super::super::PeerError;
 
 /// Bytes the kernel holds in each direction: above every bandwidth-delay product of the grid.
 pub(in super::super) const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// Groups taken a call: what a receiver takes before it answers.
+/// Groups taken a turn: what a receiver takes before it answers.
 const BATCH_GROUPS: usize = 8;
 /// Bytes of a group of datagrams that the kernel put together (UDP_GRO): the longest IP packet there is.
 const GROUP_BYTES: usize = 64 * 1024;
@@ -64,9 +63,8 @@ impl Socket {
     }
 }
 
-/// Room for what one call receives.
+/// Room for what one turn receives.
 pub(super) struct Inbox {
-    headers: MultiHeaders<SockaddrStorage>,
     buffers: Vec<Vec<u8>>,
     /// Length, length of each datagram in it, and origin of the groups received.
     groups: Vec<(usize, usize, Option<SocketAddr>)>,
@@ -75,32 +73,29 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Room for a batch.
     pub(super) fn new() -> Self {
-        Self {
-            headers: MultiHeaders::preallocate(BATCH_GROUPS, Some(cmsg_space!(i32))),
-            buffers: vec![vec![0; GROUP_BYTES]; BATCH_GROUPS],
-            groups: Vec::with_capacity(BATCH_GROUPS),
-        }
+        Self { buffers: vec![vec![0; GROUP_BYTES]; BATCH_GROUPS], groups: Vec::with_capacity(BATCH_GROUPS) }
     }
 
-    /// Takes what is there, without waiting. Answers whether there was anything.
-    pub(super) fn receive(&mut self, socket: &Socket) -> io::Result<bool> {
-        let Self { headers, buffers, groups } = self;
-        groups.clear();
-        let mut places: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let messages = match recvmmsg(socket.0.as_raw_fd(), headers, places.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
-            Ok(messages) => messages,
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        for message in messages {
+    /// Takes what is there, without waiting.
+    pub(super) fn receive(&mut self, socket: &Socket) -> io::Result<()> {
+        self.groups.clear();
+        for buffer in &mut self.buffers {
+            let mut control = cmsg_space!(i32);
+            let (descriptor, flags) = (socket.0.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+            let mut places = [IoSliceMut::new(buffer)];
+            let message = match recvmsg::<SockaddrStorage>(descriptor, &mut places, Some(&mut control), flags) {
+                Ok(message) => message,
+                Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
             let segments = message.cmsgs()?.find_map(|control| match control {
                 ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
                 _ => None,
             });
             let from = message.address.as_ref().and_then(socket_address);
-            groups.push((message.bytes, segments.unwrap_or(message.bytes).max(1), from));
+            self.groups.push((message.bytes, segments.unwrap_or(message.bytes).max(1), from));
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The datagrams of the batch, in order, and where each came from.
