@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -31,7 +31,7 @@ impl Process {
         };
         let mut child = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or("its output is not piped")?;
-        let (told, lines) = channel();
+        let (told, lines) = sync_channel(LINES_MAX);
         // Ends with the process: then there are no more lines.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -64,6 +64,8 @@ impl Process {
     }
 }
 
+/// Lines that wait to be heard: a process tells two in its life.
+const LINES_MAX: usize = 4;
 /// How often an ending process is looked at.
 const EXIT_POLL: Duration = Duration::from_millis(2);
 

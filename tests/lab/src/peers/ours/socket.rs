@@ -88,9 +88,9 @@ impl Inbox {
                 Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            let segments = message.cmsgs()?.find_map(|control| match control {
-                ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
-                _ => None,
+            let segments = message.cmsgs()?.find_map(|control| {
+                let ControlMessageOwned::UdpGroSegments(bytes) = control else { return None };
+                usize::try_from(bytes).ok()
             });
             let from = message.address.as_ref().and_then(socket_address);
             self.groups.push((message.bytes, segments.unwrap_or(message.bytes).max(1), from));
