@@ -30,6 +30,7 @@ use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, VIDEO_BYTES_PER_SEC};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
+use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
@@ -89,11 +90,13 @@ pub struct RelayLimits {
     /// Bytes of video a member may send per second in the long run; the default is
     /// [`crate::limits::VIDEO_BYTES_PER_SEC`].
     pub video_bytes_per_sec: u32,
+    /// What the reliable channels are to be like.
+    pub channel: reno::Config,
 }
 
 impl Default for RelayLimits {
     fn default() -> Self {
-        Self { video_bytes_per_sec: VIDEO_BYTES_PER_SEC }
+        Self { video_bytes_per_sec: VIDEO_BYTES_PER_SEC, channel: reno::Config::default() }
     }
 }
 

@@ -12,6 +12,7 @@
 mod config;
 mod connection;
 mod control;
+mod fragments;
 mod hub_task;
 mod identity;
 mod listen;
@@ -38,6 +39,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use crate::config::{DEFAULT_PORT, ServerConfig};
+pub use crate::fragments::forbid_fragments;
 pub use crate::identity::Fingerprint;
 pub use crate::operator::{Operator, Stopped};
 pub use crate::start_error::StartError;
@@ -93,7 +95,8 @@ impl Server {
         let hub = Hub::with_limits(seed()?, aes(), HubLimits { shards, ..config.limits });
         let address = sockets.address;
         let board = Arc::new(Board::new(shards));
-        let (media, link) = MediaWorkers::spawn(sockets.udp, config.relay_limits(), &board).await?;
+        let (media, link) =
+            MediaWorkers::spawn(sockets.udp, config.relay_limits(sockets.datagram_max_bytes), &board).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();

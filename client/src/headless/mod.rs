@@ -6,6 +6,7 @@ mod options;
 mod participant;
 mod stats;
 mod terminal;
+mod trace;
 #[cfg(feature = "gui")]
 mod window;
 

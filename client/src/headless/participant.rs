@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{KnockId, MemberId, RoomCode};
+use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
 use common::wire::message::{FileOffer, FileState, Recipients};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::options::{Admit, HostOptions, JoinOptions, ParticipantOptions};
 use super::stats::StatsFile;
 use super::terminal::{asked_to_stop, lines, say};
+use super::trace::TraceFile;
 use crate::engine::address::ServerAddress;
 use crate::engine::protocol::{ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
@@ -48,9 +50,20 @@ fn attend(
 ) -> Result<(), String> {
     let stats = options.stats.as_deref().map(StatsFile::create).transpose();
     let stats = stats.map_err(|error| format!("The file for statistics cannot be written: {error}."))?;
+    let trace = options.trace.as_deref().map(TraceFile::create).transpose();
+    let trace = trace.map_err(|error| format!("The file for the trace cannot be written: {error}."))?;
     let engine = start(config, Arc::new(|| {})).map_err(|error| format!("The program cannot start: {error}."))?;
-    let participant =
-        Participant { engine, options, admit, stats, you: None, names: BTreeMap::new(), spoken: false, leave_at: None };
+    let participant = Participant {
+        engine,
+        options,
+        admit,
+        stats,
+        trace,
+        you: None,
+        names: BTreeMap::new(),
+        spoken: false,
+        leave_at: None,
+    };
     block_on(participant.run(command))?
 }
 
@@ -70,6 +83,7 @@ struct Participant {
     /// `None` for a guest.
     admit: Option<Admit>,
     stats: Option<StatsFile>,
+    trace: Option<TraceFile>,
     you: Option<MemberId>,
     /// Everybody who was ever in: a line may come from somebody who has left.
     names: BTreeMap<MemberId, String>,
@@ -150,6 +164,7 @@ impl Participant {
                 say(&format!("{server} is remembered by its key {fingerprint}."));
             }
             Event::Statistics(snapshot) => self.measure(&snapshot),
+            Event::Trace(events) => self.write_trace(&events),
         }
         None
     }
@@ -253,6 +268,14 @@ impl Participant {
         let written = self.stats.as_mut().map_or(Ok(()), |stats| stats.push(snapshot));
         if let Err(error) = written {
             self.stats = None;
+            say(&disk_sentence(&error));
+        }
+    }
+
+    fn write_trace(&mut self, events: &[Traced]) {
+        let written = self.trace.as_mut().map_or(Ok(()), |trace| trace.push(events));
+        if let Err(error) = written {
+            self.trace = None;
             say(&disk_sentence(&error));
         }
     }

@@ -195,7 +195,8 @@ impl Model {
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
             | Event::FileWithdrawn { .. }
-            | Event::Statistics(_)) => self.apply_to_meeting(event),
+            | Event::Statistics(_)
+            | Event::Trace(_)) => self.apply_to_meeting(event),
         }
     }
 
@@ -304,7 +305,8 @@ impl Meeting {
             | Event::Knocking { .. }
             | Event::Joined(_)
             | Event::Ended { .. }
-            | Event::Notice(_) => {}
+            | Event::Notice(_)
+            | Event::Trace(_) => {}
         }
         None
     }

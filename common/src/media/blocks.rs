@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
-use crate::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_BASE_BYTES};
+use crate::limits::{
+    BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_BASE_BYTES,
+};
 use crate::media::bandwidth::LastSecond;
 use crate::media::jpeg;
 use crate::media::ladder::Rung;

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::limits::{DATAGRAM_BASE_BYTES, DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES, GROUP_MAX_BYTES};
+use crate::limits::{
+    DATAGRAM_BASE_BYTES, DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES, GROUP_MAX_BYTES,
+};
 
 /// Datagrams to be sent: the first `bytes` of the buffer, cut into pieces of `datagram_bytes`, all to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -108,7 +108,10 @@ mod tests {
     fn round(hystart: &mut HyStart, number: u64, round_trip_ms: u64) -> Advice {
         let mut advice = Advice::Grow(0);
         for index in 0..10 {
-            advice = hystart.on_acknowledged(&Progress { next_number: (number + 1) * 10, ..ack(number * 10 + index, round_trip_ms) });
+            advice = hystart.on_acknowledged(&Progress {
+                next_number: (number + 1) * 10,
+                ..ack(number * 10 + index, round_trip_ms)
+            });
             if advice == Advice::Leave {
                 return advice;
             }

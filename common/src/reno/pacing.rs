@@ -67,7 +67,8 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { cwnd: 100_000, smss: 1_000, round_trip: Some(Duration::from_millis(100)), slow_start: false };
+    const PACE: Pace =
+        Pace { cwnd: 100_000, smss: 1_000, round_trip: Some(Duration::from_millis(100)), slow_start: false };
 
     /// Bytes sent in a time, a segment whenever it may be.
     fn sent(pacing: &mut Pacing, from: Instant, time: Duration, pace: &Pace) -> usize {

@@ -37,7 +37,14 @@ pub(super) struct PathMtu {
 impl PathMtu {
     /// A path to which datagrams of up to `datagram_bytes` may be sent as they are, not cut by IP.
     pub(super) fn new(datagram_bytes: usize) -> Self {
-        Self { segment_bytes: SEGMENT_BASE_BYTES, most: datagram_bytes, candidate: 0, on_the_way: None, lost: 0, raise_at: None }
+        Self {
+            segment_bytes: SEGMENT_BASE_BYTES,
+            most: datagram_bytes,
+            candidate: 0,
+            on_the_way: None,
+            lost: 0,
+            raise_at: None,
+        }
     }
 
     /// How long segments may be.

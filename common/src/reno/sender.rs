@@ -170,13 +170,7 @@ impl Sender {
     }
 
     /// Takes a sample of the round trip and of the way there: sent at, and by both clocks sent and arrived.
-    pub(super) fn measure(
-        &mut self,
-        now: Instant,
-        sent_at: Instant,
-        (sent, arrived): (u32, u32),
-        ack_delay: Duration,
-    ) {
+    pub(super) fn measure(&mut self, now: Instant, sent_at: Instant, (sent, arrived): (u32, u32), ack_delay: Duration) {
         self.rtt.sample(now, now.saturating_duration_since(sent_at), ack_delay);
         self.queueing.sample(now, sent, arrived);
     }

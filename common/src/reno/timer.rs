@@ -78,7 +78,8 @@ impl Timer {
         if outstanding == 0 {
             return None;
         }
-        if let Some(copy) = rtt.copy_timeout().filter(|_| copies && !self.copied && !self.probed && self.timeouts == 0) {
+        if let Some(copy) = rtt.copy_timeout().filter(|_| copies && !self.copied && !self.probed && self.timeouts == 0)
+        {
             return Some((self.probe_from + copy, Alarm::Copy));
         }
         let timeout = self.timeout_from + rtt.rto(self.timeouts);
