@@ -11,6 +11,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use nix::{cmsg_space, sys::time::TimeSpec};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 
 use super::super::PeerError;
 
@@ -26,12 +27,13 @@ const GROUP_BYTES: usize = 64 * 1024;
 pub(super) struct Socket(UdpSocket);
 
 impl Socket {
-    /// Binds it, with large buffers and with UDP_GRO.
+    /// Binds it, with large buffers, with UDP_GRO, and with fragmentation forbidden as in the product.
     pub(super) fn bind(on: SocketAddr) -> Result<Self, PeerError> {
         let socket = UdpSocket::bind(on)?;
         setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER_BYTES)?;
         setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES)?;
         setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
         Ok(Self(socket))
     }
 
