@@ -22,7 +22,7 @@ pub(super) struct QueueingDelay {
 /// Samples kept: more of them than a round trip has add nothing.
 const SAMPLES_MAX: usize = 32;
 /// Samples looked at, if a round trip has fewer: of so many, one is likely to have met none of a radio link's jitter.
-const SAMPLES_MIN: usize = 10;
+const SAMPLES_MIN: usize = 5;
 
 impl QueueingDelay {
     /// A segment left at `sent` by our clock and arrived at `arrived` by the peer's; both microseconds that wrap.
