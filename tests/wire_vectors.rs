@@ -148,7 +148,7 @@ fn report_block() -> ReportBlock {
 
 fn segment_vectors() -> Vec<Vector> {
     let acknowledging = |segment: &mut SegmentWriter<'_>| {
-        segment.acknowledgement(Duration::from_micros(24), [9..10, 2..4].into_iter());
+        segment.acknowledgement(Duration::from_micros(24), 0x1122_3344, [9..10, 2..4].into_iter());
         segment.data(StreamId(0x0708_090a), 0x0b0c, (b"by", b"e"), true);
     };
     let telling = |segment: &mut SegmentWriter<'_>| {

@@ -261,7 +261,7 @@ fn instruction(code: u8, bytes: &[u8]) -> Vec<u8> {
 
 fn acknowledge(largest: u64, ranges: &[std::ops::Range<u64>], number: u64) -> Vec<u8> {
     one_segment(number, |segment| {
-        segment.acknowledgement(Duration::from_millis(1), ranges.iter().cloned());
+        segment.acknowledgement(Duration::from_millis(1), 7_000, ranges.iter().cloned());
         segment.window(StreamId(0), 1 << 20);
         segment.streams(40 + largest as u32);
     })
