@@ -12,8 +12,8 @@ use common::media::jpeg;
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, PROTOCOL_VERSION,
-    Refusal, ServerMessage, View,
+    self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice,
+    PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,
 };
 use common::wire::datagram::Kind;
 use common::wire::media::{
@@ -23,6 +23,7 @@ use common::wire::message::{
     self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients,
 };
 use common::wire::segment::SegmentWriter;
+use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
@@ -62,6 +63,7 @@ fn admission() -> ServerMessage {
         name: name.to_owned(),
         host: id == 1,
         media: MediaState::default(),
+        away: false,
     };
     ServerMessage::Admitted(Admission {
         code: code(),
@@ -70,6 +72,22 @@ fn admission() -> ServerMessage {
         suite: CipherSuite::Aes256Gcm,
         members: vec![member(1, "Ada"), member(2, "Bo")],
         locked: false,
+        run: ServerRun(7),
+        secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
+    })
+}
+
+fn resumed() -> ServerMessage {
+    let guest = |knock| Guest {
+        knock: KnockId(knock),
+        name: "Cy".to_owned(),
+    };
+    ServerMessage::Resumed(Snapshot {
+        secret: ResumptionSecret([8; ResumptionSecret::BYTES]),
+        members: Vec::new(),
+        locked: true,
+        knocks: vec![guest(3), guest(4)],
+        wanted: Some(1),
     })
 }
 
@@ -89,6 +107,11 @@ fn from_client() -> Vec<ClientMessage> {
             member: MemberId(2),
             rung: 1,
         }]),
+        ClientMessage::Resume(Ticket {
+            run: ServerRun(7),
+            connection_id: ConnectionId(0x0123_4567_89ab_cdef),
+            secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
+        }),
     ]
 }
 
@@ -103,6 +126,8 @@ fn from_server() -> Vec<ServerMessage> {
             knock: KnockId(3),
             name: "Bo".to_owned(),
         },
+        resumed(),
+        ServerMessage::MemberAway(MemberId(2)),
     ]
 }
 
@@ -149,6 +174,8 @@ fn control_frames() -> Inputs {
         ("admit", client(2)),
         ("admitted", server(1)),
         ("refused", server(2)),
+        ("resume", client(5)),
+        ("resumed", server(6)),
         ("chat", channel(chat())),
         ("offer", channel(offer())),
         ("progress", channel(progress())),
