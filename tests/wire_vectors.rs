@@ -26,7 +26,6 @@ type Vector = (&'static str, Vec<u8>);
 #[test]
 fn the_shipped_encoders_write_what_is_checked_in() {
     let written = vectors();
-    for (n, b) in &written { println!("GOLD {n} = {}", hex(b)); }
     let golden: Vec<&str> = golden_lines().collect();
     for (index, (name, bytes)) in written.iter().enumerate() {
         let line = format!("{name} = {}", hex(bytes));

@@ -84,6 +84,19 @@ impl Meeting {
         }
     }
 
+    /// The code of the first host's room.
+    ///
+    /// # Panics
+    /// When nobody hosts.
+    pub fn code(&self) -> RoomCode {
+        self.codes.values().next().copied().expect("somebody hosts")
+    }
+
+    /// Whether bytes reach the other end of a participant's control connection.
+    pub fn connected(&self, index: usize) -> bool {
+        self.owners.contains_key(&self.participants[index].control)
+    }
+
     /// Breaks the control connection of a participant, who gets no other one for `time`.
     pub fn cut(&mut self, index: usize, how: Break, time: Duration) {
         self.settle();
