@@ -136,21 +136,17 @@ impl Cable {
 async fn carry(mut near: TcpStream, mut far: TcpStream, mut state: watch::Receiver<CableState>) {
     let (mut up, mut down) = ([0; 4_096], [0; 4_096]);
     loop {
-        if *state.borrow_and_update() == CableState::Silent {
-            let _ = state.changed().await;
-            continue;
+        let now = *state.borrow_and_update();
+        if now == CableState::Cut {
+            return;
         }
         tokio::select! {
-            _ = state.wait_for(|state| *state != CableState::Whole) => {
-                if *state.borrow() == CableState::Cut {
-                    return;
-                }
-            }
-            read = near.read(&mut up) => match read {
+            changed = state.changed() => if changed.is_err() { return },
+            read = near.read(&mut up), if now == CableState::Whole => match read {
                 Ok(bytes @ 1..) => far.write_all(&up[..bytes]).await.expect("the server reads"),
                 Ok(0) | Err(_) => return,
             },
-            read = far.read(&mut down) => match read {
+            read = far.read(&mut down), if now == CableState::Whole => match read {
                 Ok(bytes @ 1..) => near.write_all(&down[..bytes]).await.expect("the client reads"),
                 Ok(0) | Err(_) => return,
             },
