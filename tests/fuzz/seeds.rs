@@ -29,6 +29,7 @@ fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let targets = [
         ("control_frame", control_frames()),
+        ("control_plane", control_planes()),
         ("datagram", datagrams()),
         ("framing", framings()),
         ("jpeg_scan", pictures()),
@@ -179,6 +180,31 @@ fn control_frames() -> Inputs {
         ("chat", channel(chat())),
         ("offer", channel(offer())),
         ("progress", channel(progress())),
+    ]
+}
+
+/// Instructions for `control_plane.rs`.
+fn control_planes() -> Inputs {
+    let connect = |who| [0, who];
+    let usual = |who: u8, which: u8| [5, which * 8 + who];
+    let resume = |who: u8, ticket_of: u8| [4, ticket_of * 8 + who];
+    let lose = |who| [1, who];
+    let wait = |tenths| [3, tenths];
+    let meeting = [
+        connect(1), usual(1, 0), connect(2), usual(2, 1), usual(1, 2),
+    ];
+    let hub = |then: &[[u8; 2]]| [&[0][..], meeting.as_flattened(), then.as_flattened()].concat();
+    let heard = |message: &ServerMessage| {
+        let body = body(message, control::encode, 4);
+        [&[7][..], &(body.len() as u16).to_be_bytes(), &body].concat()
+    };
+    let member = [heard(&ServerMessage::MemberAway(MemberId(2))), vec![0, 3, 1, 6, 0b0110_0011]].concat();
+    vec![
+        ("back", hub(&[lose(2), connect(3), resume(3, 2), usual(3, 5)])),
+        ("lost", hub(&[lose(1), lose(2), wait(150), connect(3), resume(3, 2), wait(255), wait(60)])),
+        ("taken_over", hub(&[connect(3), resume(3, 2), lose(2), usual(3, 4), usual(1, 3)])),
+        ("returning", [&[1][..], &member, &[3, 3, 3, 4, 8, 0, 3, 2, 3, 1, 6, 0xff]].concat()),
+        ("given_up", [&[1, 0][..], &[3; 60]].concat()),
     ]
 }
 
