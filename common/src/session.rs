@@ -357,10 +357,11 @@ impl Session {
         if !away {
             self.send(ClientMessage::Act(action));
         }
-        let each: Vec<_> = match action {
+        let each: Vec<_> = if action == Action::AdmitAll {
             // Whoever comes to the door after this was clicked is not meant.
-            Action::AdmitAll => self.knocks.keys().copied().map(Action::Admit).collect(),
-            one => vec![one],
+            self.knocks.keys().copied().map(Action::Admit).collect()
+        } else {
+            vec![action]
         };
         for action in each {
             if !self.actions.keep(action) && away {
@@ -755,15 +756,15 @@ mod tests {
         let now = Instant::now();
         let mut session = seated(now);
         session.handle_disconnected(now);
-        let (mut attempts, mut last) = (0, now);
-        let over = loop {
-            last = session.poll_timeout().expect("it is not over");
+        let mut attempts = 0;
+        let (over, last) = loop {
+            let last = session.poll_timeout().expect("it is not over");
             session.handle_timeout(last);
             match outputs(&mut session).pop() {
                 // Some servers are not there, others do not answer.
                 Some(Output::Connect) if attempts % 2 == 0 => session.handle_connect_failed(last),
                 Some(Output::Connect) => session.handle_connected(last),
-                Some(Output::Event(Event::Over(over))) => break over,
+                Some(Output::Event(Event::Over(over))) => break (over, last),
                 _ => continue,
             }
             attempts += 1;

@@ -172,7 +172,7 @@ impl Pair {
     async fn meet() -> Self {
         let dir = StateDir::new();
         let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned(), ..ServerConfig::default() };
-        let server = Server::start(config).await.unwrap();
+        let server = Server::start(config).await.expect("the port is free");
         let address = server.address();
         let cable = Cable::lay(address).await;
         let (mut host, room) = Client::create(address, "Ada").await;
@@ -195,14 +195,14 @@ impl Pair {
     async fn talk(&mut self) {
         self.said += 1;
         let chat = Message::Chat { id: ChatId(self.said), to: Recipients::Everyone, text: "hello".into() };
-        self.at_guest.endpoint.send_message(&chat).unwrap();
+        self.at_guest.endpoint.send_message(&chat).expect("the channel has room");
         let arrived = async {
             tokio::select! {
                 message = self.at_host.message() => message,
                 message = self.at_guest.message() => message,
             }
         };
-        assert_eq!(timeout(PATIENCE, arrived).await.unwrap(), chat);
+        assert_eq!(timeout(PATIENCE, arrived).await.expect("it arrives"), chat);
     }
 
     /// The second one to come in.

@@ -167,16 +167,12 @@ impl HostileClients {
 
     fn note(&mut self, control: ControlId, message: ServerMessage) {
         assert!(!control::encode(&message).is_empty());
-        match message {
-            ServerMessage::Admitted(Admission { code, run, connection_id, secret, .. }) => {
-                self.code = code;
-                self.tickets.insert(control, Ticket { run, connection_id, secret });
-            }
-            ServerMessage::Resumed(Snapshot { secret, .. }) => {
-                let ticket = self.tickets.get_mut(&control).expect("it was shown");
-                ticket.secret = secret;
-            }
-            _ => {}
+        if let ServerMessage::Admitted(Admission { code, run, connection_id, secret, .. }) = message {
+            self.code = code;
+            self.tickets.insert(control, Ticket { run, connection_id, secret });
+        } else if let ServerMessage::Resumed(Snapshot { secret, .. }) = message {
+            let ticket = self.tickets.get_mut(&control).expect("it was shown");
+            ticket.secret = secret;
         }
     }
 }

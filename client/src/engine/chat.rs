@@ -89,7 +89,7 @@ impl Chat {
     }
 
     /// Somebody is gone, and does not get what was for that person alone.
-    pub(super) fn handle_member_left(&mut self, member: MemberId, outlet: &mut Outlet) {
+    pub(super) fn handle_member_left(&self, member: MemberId, outlet: &mut Outlet) {
         let missed = |sent: &Sent| sent.to == Recipients::Member(member) && sent.delivered.is_empty();
         for (id, _) in self.sent.iter().filter(|(_, sent)| missed(sent)) {
             outlet.send(Event::ChatFailed { id: *id, why: ChatFailure::RecipientLeft });

@@ -80,9 +80,8 @@ impl Bench {
 
     /// The ticket of whoever was admitted on this connection.
     fn ticket(&self, control: u64) -> Ticket {
-        let admission = |message: &ServerMessage| match message {
-            ServerMessage::Admitted(admission) => Some(admission.clone()),
-            _ => None,
+        let admission = |message: &ServerMessage| {
+            if let ServerMessage::Admitted(admission) = message { Some(admission.clone()) } else { None }
         };
         let Admission { run, connection_id, secret, .. } =
             self.sent[&ControlId(control)].iter().find_map(admission).expect("it was admitted");
@@ -98,9 +97,8 @@ impl Bench {
     fn resume(&mut self, control: u64, ticket: Ticket) -> Snapshot {
         self.connect(control);
         self.tell(control, ClientMessage::Resume(ticket));
-        let resumed = |message: &ServerMessage| match message {
-            ServerMessage::Resumed(snapshot) => Some(snapshot.clone()),
-            _ => None,
+        let resumed = |message: &ServerMessage| {
+            if let ServerMessage::Resumed(snapshot) = message { Some(snapshot.clone()) } else { None }
         };
         let sent = self.sent.get(&ControlId(control)).expect("something was sent");
         sent.iter().find_map(resumed).unwrap_or_else(|| panic!("not resumed: {sent:?}"))
