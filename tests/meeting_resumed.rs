@@ -61,12 +61,12 @@ fn no_word_is_lost_doubled_or_out_of_order_while_connections_break_in_every_way(
         }
         meeting.run(Duration::from_secs(20));
         let spoken: Vec<_> = (0..ROUNDS).map(|round| round.to_string()).collect();
-        for reader in 0..NAMES.len() {
-            let seen = &meeting.participants[reader].seen;
-            assert_eq!(seen.over, None, "{} is still in, seed {seed}", NAMES[reader]);
-            assert_eq!(seen.delivered.len(), ROUNDS * 3, "{} hears of each, seed {seed}", NAMES[reader]);
-            assert_eq!(meeting.participants[reader].session.members().len(), 4);
-            assert!(meeting.participants[reader].session.members().values().all(|member| !member.away));
+        for (reader, participant) in meeting.participants.iter().enumerate() {
+            let (name, seen, members) = (&participant.name, &participant.seen, participant.session.members());
+            assert_eq!(seen.over, None, "{name} is still in, seed {seed}");
+            assert_eq!(seen.delivered.len(), ROUNDS * 3, "{name} hears of each, seed {seed}");
+            assert_eq!(members.len(), 4, "{name}, seed {seed}");
+            assert!(members.values().all(|member| !member.away), "{name}, seed {seed}");
             for writer in (0..NAMES.len()).filter(|writer| *writer != reader) {
                 assert_eq!(read(&meeting, reader, writer), spoken, "{reader} reads {writer}, seed {seed}");
             }

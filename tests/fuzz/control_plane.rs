@@ -238,8 +238,8 @@ fn admission(code: RoomCode) -> Admission {
 }
 
 fn member(id: u8, host: bool) -> Member {
-    let media = MediaState { camera: false, microphone: id % 2 == 0 };
-    Member { id: MemberId(u16::from(id)), name: format!("Member {id}"), host, media, away: id % 3 == 0 }
+    let media = MediaState { camera: false, microphone: id.is_multiple_of(2) };
+    Member { id: MemberId(u16::from(id)), name: format!("Member {id}"), host, media, away: id.is_multiple_of(3) }
 }
 
 /// Rooms in which each bit says whether somebody is there.
