@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{KnockId, MemberId, RoomCode};
+use common::ids::{ChatId, KnockId, MemberId, RoomCode};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
@@ -19,7 +19,7 @@ use super::stats::StatsFile;
 use super::terminal::{asked_to_stop, lines, say};
 use super::trace::TraceFile;
 use crate::engine::address::ServerAddress;
-use crate::engine::protocol::{ChatLine, Command, Event, Joined};
+use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
 
 /// Opens a meeting and stays in it.
@@ -135,9 +135,12 @@ impl Participant {
     async fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Chat(line) => self.print_chat(&line),
+            Event::ChatFailed { id, why } => say(&unsent(id, why)),
+            // That it is with the others says more.
+            Event::ChatSent(_) => {}
             Event::ChatDelivered { id, delivered } => say(&format!("Message {} is with {delivered}.", id.0)),
             Event::Connecting { server } => say(&format!("Connecting to {server}.")),
-            Event::Ended { reason, expected } => return Some(self.ended(reason, expected)),
+            Event::Ended { reason, expected, rejoin: _ } => return Some(self.ended(reason, expected)),
             Event::FileChanged { from, transfer: _, receiver, state, path } => {
                 self.print_file(from, receiver, state, path.as_deref());
             }
@@ -152,6 +155,8 @@ impl Participant {
             Event::Knocking { .. } => say("Waiting for the host to let us in."),
             Event::Locked(locked) => say(if locked { "The meeting is locked." } else { "The meeting is open." }),
             Event::MediaChanged { .. } | Event::Speaking(_) => {}
+            Event::MemberAway(member) => say(&format!("{} is reconnecting.", self.name(member))),
+            Event::MemberBack(member) => say(&format!("{} is connected again.", self.name(member))),
             Event::MemberJoined(member) => {
                 say(&format!("{} came in.", member.name));
                 self.names.insert(member.id, member.name);
@@ -160,6 +165,10 @@ impl Participant {
             Event::MemberLeft { member, reason } => self.print_left(member, reason),
             Event::MuteRequested => say("The host has muted us."),
             Event::Notice(sentence) => say(&sentence),
+            Event::Reconnecting => {
+                say("Connection to the server is lost; trying again. Sound and chat may still work.");
+            }
+            Event::Reconnected => say("Connected to the server again."),
             Event::ServerRemembered { server, fingerprint } => {
                 say(&format!("{server} is remembered by its key {fingerprint}."));
             }
@@ -282,6 +291,13 @@ impl Participant {
 
     fn name(&self, member: MemberId) -> String {
         self.names.get(&member).cloned().unwrap_or_else(|| member.to_string())
+    }
+}
+
+fn unsent(id: ChatId, why: ChatFailure) -> String {
+    match why {
+        ChatFailure::ChannelBroken => format!("Message {} was not sent: the connection for chat is broken.", id.0),
+        ChatFailure::RecipientLeft => format!("Message {} did not arrive: the person it was for has left.", id.0),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::endpoint::Event;
 use crate::ids::{MemberId, TransferId};
+use crate::limits::STREAM_SEND_BUFFER_BYTES;
 use crate::names;
 use crate::reno::connection::{self, Connection};
 use crate::reno::{self, StreamId};
@@ -29,6 +30,7 @@ impl std::error::Error for ChannelFull {}
 pub(super) struct Channel {
     reno: Connection,
     framer: MessageFramer,
+    messages_written: u64,
     /// Arriving streams of which the header has not been read yet.
     unnamed: BTreeSet<StreamId>,
     events: VecDeque<Event>,
@@ -39,6 +41,7 @@ impl Channel {
         Self {
             reno: Connection::with_config(now, config),
             framer: MessageFramer::new(),
+            messages_written: 0,
             unnamed: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -79,8 +82,18 @@ impl Channel {
         if self.reno.writable(StreamId::MESSAGES) < bytes.len() {
             return Err(ChannelFull);
         }
-        self.reno.write(StreamId::MESSAGES, &bytes);
+        self.messages_written += self.reno.write(StreamId::MESSAGES, &bytes) as u64;
         Ok(())
+    }
+
+    pub(super) fn messages_written(&self) -> u64 {
+        self.messages_written
+    }
+
+    /// What was written and does not lie in the send buffer any more.
+    pub(super) fn messages_acknowledged(&self) -> u64 {
+        let waiting = STREAM_SEND_BUFFER_BYTES - self.reno.writable(StreamId::MESSAGES);
+        self.messages_written - waiting as u64
     }
 
     pub(super) fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
