@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::endpoint::Event;
-use crate::ids::{MemberId, TransferId};
+use crate::ids::TransferId;
 use crate::names;
 use crate::reno::StreamId;
 use crate::reno::connection::{self, Connection};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
-use crate::wire::message::{self, Delivery, FileStreamHeader, Message, MessageFramer};
+use crate::wire::message::{self, Delivery, DownloadHeader, Message, MessageFramer, UploadHeader};
 
 /// The reliable channel holds as many messages as it may; try again when something was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +83,9 @@ impl Channel {
         Ok(())
     }
 
-    pub(super) fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
+    pub(super) fn open_file(&mut self, transfer: TransferId, offset: u64) -> Option<StreamId> {
         let stream = self.reno.open()?;
-        self.reno.write(stream, &FileStreamHeader { peer: to, transfer }.to_bytes());
+        self.reno.write(stream, &UploadHeader { transfer, offset }.to_bytes());
         Some(stream)
     }
 
@@ -109,14 +109,14 @@ impl Channel {
     }
 
     fn read_header(&mut self, stream: StreamId) {
-        if self.reno.readable(stream) < FileStreamHeader::BYTES {
+        if self.reno.readable(stream) < DownloadHeader::BYTES {
             return;
         }
         self.unnamed.remove(&stream);
-        let mut header = [0; FileStreamHeader::BYTES];
+        let mut header = [0; DownloadHeader::BYTES];
         self.reno.read(stream, &mut header);
-        let header = FileStreamHeader::parse(&header);
-        self.events.push_back(Event::FileOpened { stream, from: header.peer, transfer: header.transfer });
+        let DownloadHeader { from, transfer, offset } = DownloadHeader::parse(&header);
+        self.events.push_back(Event::FileOpened { stream, from, transfer, offset });
         self.events.push_back(Event::FileReadable(stream));
     }
 
@@ -147,7 +147,10 @@ fn cleaned(mut delivery: Delivery) -> Delivery {
         Message::FileOffer(offer) => offer.name = names::safe_file_name(&offer.name),
         Message::ChatDelivered { .. }
         | Message::FileAccept { .. }
+        | Message::FileFailed { .. }
+        | Message::FilePause { .. }
         | Message::FileProgress { .. }
+        | Message::FileWanted { .. }
         | Message::FileWithdraw { .. } => {}
     }
     delivery

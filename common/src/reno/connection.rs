@@ -128,6 +128,11 @@ impl Connection {
         if self.dead { 0 } else { self.outbox.write(stream, bytes) }
     }
 
+    /// Asks for [`Event::Writable`] as if a write had been cut short: for who writes only when a good piece fits.
+    pub fn await_room(&mut self, stream: StreamId) {
+        self.outbox.await_room(stream);
+    }
+
     /// Ends a stream behind what was written; [`StreamId::MESSAGES`] has no end.
     pub fn finish(&mut self, stream: StreamId) {
         self.outbox.finish(stream);

@@ -78,6 +78,13 @@ impl Outbox {
         taken
     }
 
+    /// Has the application told when a good piece fits.
+    pub(super) fn await_room(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.write_cut_short = true;
+        }
+    }
+
     pub(super) fn finish(&mut self, id: StreamId) {
         if id == StreamId::MESSAGES {
             return;
