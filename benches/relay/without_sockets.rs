@@ -24,7 +24,7 @@ const TIME: Duration = Duration::from_millis(300);
 /// Copying takes so little that making the input takes most of its time.
 const COPY_TIME: Duration = Duration::from_millis(50);
 /// No allowance is used up.
-const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX };
+const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX, spool_room_bytes: 0 };
 
 /// One kind of media packet.
 struct Load {

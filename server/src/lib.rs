@@ -20,6 +20,7 @@ pub mod operation;
 mod operator;
 mod seats;
 mod socket;
+mod spool;
 mod start_error;
 mod statistics;
 mod stream;
@@ -64,6 +65,8 @@ pub struct Server {
     hub: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     media: MediaWorkers,
+    /// Never sent, dropped with the thread.
+    spool_ended: oneshot::Receiver<()>,
 }
 
 impl Server {
@@ -93,7 +96,11 @@ impl Server {
         let hub = Hub::with_limits(seed()?, aes(), HubLimits { shards, ..config.limits });
         let address = sockets.address;
         let board = Arc::new(Board::new(shards));
-        let (media, link) = MediaWorkers::spawn(sockets.udp, config.relay_limits(), &board).await?;
+        let spool = config.spool_place();
+        let (spool, spool_ended) = tokio::task::spawn_blocking(move || spool::spawn(&spool, shards))
+            .await
+            .map_err(|error| StartError::Unexpected(error.into()))??;
+        let (media, link) = MediaWorkers::spawn(sockets.udp, config.relay_limits(), &board, spool).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();
@@ -110,6 +117,7 @@ impl Server {
             hub: tokio::spawn(hub_task.run(facts_received, orders, stopped)),
             acceptor: tokio::spawn(acceptor.run()),
             media,
+            spool_ended,
         })
     }
 
@@ -160,6 +168,8 @@ impl Server {
             }
         }
         self.media.ended().await;
+        // Dropped without a word, which is an error to the channel and what is waited for here.
+        let _ = self.spool_ended.await;
         tracing::info!("stopped");
     }
 }
