@@ -6,3 +6,4 @@
 pub mod meeting;
 pub mod participant;
 pub mod sources;
+pub mod spool;

@@ -188,6 +188,8 @@ pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
         | Command::Join { .. }
         | Command::Leave
         | Command::OfferFile { .. }
+        | Command::PauseFile { .. }
+        | Command::ResumeFile { .. }
         | Command::SendChat { .. }
         | Command::StartMeeting { .. }
         | Command::Watch(_) => {}

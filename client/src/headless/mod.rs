@@ -4,8 +4,10 @@ mod demo;
 mod load;
 mod options;
 mod participant;
+mod progress;
 mod stats;
 mod terminal;
+mod transfers;
 #[cfg(feature = "gui")]
 mod window;
 

@@ -179,7 +179,7 @@ impl Model {
             Event::Knocking { code } => self.stage = Stage::Waiting(code),
             Event::Joined(joined) => self.stage = Stage::Meeting(Box::new(Meeting::new(joined))),
             Event::Ended { reason, expected } => self.stage = Stage::Ended(reason, expected),
-            Event::Notice(text) => self.notify(text),
+            Event::Notice(text) | Event::OfferFailed { reason: text, .. } => self.notify(text),
             event @ (Event::KnockArrived { .. }
             | Event::KnockGone(_)
             | Event::MemberJoined(_)
@@ -194,6 +194,7 @@ impl Model {
             | Event::ChatDelivered { .. }
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
+            | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
             | Event::Statistics(_)) => self.apply_to_meeting(event),
         }
@@ -280,6 +281,7 @@ impl Meeting {
                 let receiver = (receiver, self.name(receiver));
                 self.transfers.changed((from, transfer), receiver, state, path);
             }
+            Event::FileHeld { from, transfer, held } => self.transfers.held(from, transfer, held),
             Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
             Event::Chat(line) => self.said(line),
             Event::ChatDelivered { id, delivered } => self.delivered(id, delivered),
@@ -304,7 +306,8 @@ impl Meeting {
             | Event::Knocking { .. }
             | Event::Joined(_)
             | Event::Ended { .. }
-            | Event::Notice(_) => {}
+            | Event::Notice(_)
+            | Event::OfferFailed { .. } => {}
         }
         None
     }

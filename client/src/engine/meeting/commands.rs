@@ -34,6 +34,12 @@ impl Meeting<'_> {
             Command::OfferFile { to, path } => {
                 self.with_files(|files, tools| files.offer(to, path, tools));
             }
+            Command::PauseFile { from, transfer } => {
+                self.with_files(|files, tools| files.pause(from, transfer, tools));
+            }
+            Command::ResumeFile { from, transfer } => {
+                self.with_files(|files, tools| files.resume(from, transfer, tools));
+            }
             Command::SendChat { to, text } => {
                 self.chat.send(to, &text, &mut self.post, self.surroundings.outlet);
             }

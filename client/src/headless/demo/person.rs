@@ -174,7 +174,9 @@ impl Seen {
                 self.round_trips.extend(snapshot.round_trip_time);
                 self.snapshot = Some(snapshot);
             }
+            Event::OfferFailed { reason, .. } => self.notices.push(reason),
             Event::Connecting { .. }
+            | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
             | Event::Frame(_)
             | Event::HostChanged(_)
