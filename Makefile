@@ -16,7 +16,7 @@ HAS_DISPLAY = $(if $(DISPLAY)$(WAYLAND_DISPLAY),window,build)
 .DEFAULT_GOAL := help
 # First what is missing, then the build, whatever -j says; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help run demo server test bench lint fmt doc build install-deps clean
+.PHONY: help run demo server test bench lab-reno lint fmt doc build install-deps clean
 
 help: ## Lists these targets
 	@echo 'Conclave: make run starts a meeting, make test runs every test. Both install what is missing.'
@@ -39,6 +39,12 @@ test: install-deps ## Runs every test
 
 bench: install-deps ## Runs every benchmark; tables on the screen, figures in target/figures
 	$(CARGO) bench --workspace $(CARGOFLAGS) $(ARGS)
+
+lab-reno: install-deps ## Our Reno beside the kernel's over an emulated link; needs Linux and root (ARGS=--quick)
+	$(CARGO) build --release --manifest-path tests/lab/Cargo.toml --target-dir tests/lab/target $(CARGOFLAGS)
+	@lab='tests/lab/target/release/conclave-lab --target $(or $(CARGO_TARGET_DIR),target)'; \
+	if [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null; then lab="sudo $$lab"; fi; \
+	$$lab $(ARGS)
 
 lint: ## Format, clippy, documentation and the purity of common, warnings denied
 	@scripts/setup.sh lint
@@ -63,3 +69,4 @@ install-deps: ## Installs what is missing and nothing else
 
 clean: ## Removes everything that was built
 	$(CARGO) clean
+	$(CARGO) clean --manifest-path tests/lab/Cargo.toml --target-dir tests/lab/target

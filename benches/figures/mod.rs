@@ -108,13 +108,38 @@ impl Figures {
     /// # Panics
     /// When the folder of the build cannot be written to.
     pub(crate) fn finish(self) {
-        let folder = target_dir().join("figures");
-        std::fs::create_dir_all(&folder).expect("the target folder can be written to");
-        let path = folder.join(format!("{}.json", self.bench));
-        let list = Value::Array(self.figures.iter().map(Figure::to_json).collect());
-        std::fs::write(&path, format!("{list:#}\n")).expect("the target folder can be written to");
+        self.write(&target_dir(), Vec::new());
+    }
+
+    /// As [`Self::finish`], into `target`, for a file that several programs write: what it holds of rows that this one
+    /// did not measure stays in it.
+    ///
+    /// # Panics
+    /// When the folder of the build cannot be written to.
+    pub(crate) fn finish_beside(self, target: &Path) {
+        let path = self.path(target);
+        let others = others(std::fs::read_to_string(path).ok(), &self.figures);
+        self.write(target, others);
+    }
+
+    fn write(&self, target: &Path, mut list: Vec<Value>) {
+        let path = self.path(target);
+        list.extend(self.figures.iter().map(Figure::to_json));
+        std::fs::create_dir_all(target.join("figures")).expect("the target folder can be written to");
+        std::fs::write(&path, format!("{:#}\n", Value::Array(list))).expect("the target folder can be written to");
         println!("figures: {}", path.display());
     }
+
+    fn path(&self, target: &Path) -> PathBuf {
+        target.join("figures").join(format!("{}.json", self.bench))
+    }
+}
+
+/// The entries of a file whose rows are not among these; nothing of a file that is not one of ours.
+fn others(text: Option<String>, figures: &[Figure]) -> Vec<Value> {
+    let mut list: Vec<Value> = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    list.retain(|entry| figures.iter().all(|figure| entry["row"] != figure.row));
+    list
 }
 
 fn target_dir() -> PathBuf {

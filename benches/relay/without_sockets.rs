@@ -8,6 +8,7 @@ use common::hub::Grant;
 use common::ids::{ConnectionId, ControlId, MemberId, RoomId};
 use common::limits::{DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS};
 use common::relay::{Relay, RelayLimits};
+use common::reno::{self, Algorithm};
 use common::seal::{Opener, Sealer, Secret, Secrets};
 use common::wire::control::CipherSuite;
 use common::wire::datagram::DatagramHeader;
@@ -24,7 +25,8 @@ const TIME: Duration = Duration::from_millis(300);
 /// Copying takes so little that making the input takes most of its time.
 const COPY_TIME: Duration = Duration::from_millis(50);
 /// No allowance is used up.
-const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX, spool_room_bytes: 0 };
+const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX, spool_room_bytes: 0, channel: CHANNEL };
+const CHANNEL: reno::Config = reno::Config { algorithm: Algorithm::Reno, datagram_max_bytes: DATAGRAM_MAX_BYTES };
 
 /// One kind of media packet.
 struct Load {

@@ -277,5 +277,6 @@ fn reno(quarter: u64) -> RenoStatistics {
         loss_events: 6,
         timeouts: 0,
         bytes_acknowledged: 37_000_000,
+        ..RenoStatistics::default()
     }
 }

@@ -16,6 +16,7 @@ use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::pcm::Block;
+use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
 use crate::stats::NetworkSnapshot;
@@ -103,7 +104,7 @@ impl Endpoint {
             began: now,
             sealer: Sealer::new(suite, &secrets.up, connection),
             opener: Opener::new(suite, &secrets.down),
-            channel: Channel::new(now),
+            channel: Channel::new(now, reno::Config::default()),
             sending: Sending::new(now, you),
             receiving: Receiving::new(you),
             path: Path { next_ping: now, ping_due: false, last_ping: 0, round_trip_time: None },
@@ -114,6 +115,13 @@ impl Endpoint {
             sent: BitrateMeter::default(),
             discarded: 0,
         }
+    }
+
+    /// The same with a reliable channel of this kind; to be called before anything was sent.
+    #[must_use]
+    pub fn with_channel(mut self, now: Instant, config: reno::Config) -> Self {
+        self.channel = Channel::new(now, config);
+        self
     }
 
     /// A datagram came from the server; it is opened in place.
@@ -174,16 +182,29 @@ impl Endpoint {
         let plaintext = &mut buffer[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES];
         let send_time = SendTime(now.saturating_duration_since(self.began).as_micros() as u32);
         let length = self
-            .sending
-            .poll_audio(now, send_time, plaintext)
+            .poll_media(now, plaintext, |sending, plaintext| sending.poll_audio(now, send_time, plaintext))
             .or_else(|| self.poll_ping(now, plaintext))
             .or_else(|| self.poll_report(plaintext))
-            .or_else(|| self.sending.poll_video(now, send_time, plaintext))
+            .or_else(|| {
+                self.poll_media(now, plaintext, |sending, plaintext| sending.poll_video(now, send_time, plaintext))
+            })
             .or_else(|| self.channel.poll_transmit(now, plaintext))?;
         let bytes = self.sealer.seal(buffer, length)?;
         debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
         self.sent.add(now, bytes + IP_UDP_HEADER_BYTES);
         Some(bytes)
+    }
+
+    /// Media goes out, and files yield to it.
+    fn poll_media(
+        &mut self,
+        now: Instant,
+        plaintext: &mut [u8],
+        poll: impl FnOnce(&mut Sending, &mut [u8]) -> Option<usize>,
+    ) -> Option<usize> {
+        let length = poll(&mut self.sending, plaintext)?;
+        self.channel.reno().note_media(now);
+        Some(length)
     }
 
     fn poll_ping(&mut self, now: Instant, plaintext: &mut [u8]) -> Option<usize> {
@@ -300,6 +321,21 @@ impl Endpoint {
     /// Wants no more of an arriving file.
     pub fn stop_file(&mut self, stream: StreamId) {
         self.channel.reno().stop(stream);
+    }
+
+    /// Whether files of ours shall not yield to the meeting.
+    pub fn hurry_files(&mut self, hurry: bool) {
+        self.channel.reno().hurry(hurry);
+    }
+
+    /// From here on, [`Endpoint::poll_trace`] tells what the sender of our reliable channel does.
+    pub fn trace(&mut self) {
+        self.channel.reno().trace();
+    }
+
+    /// The next event of the trace, until `None`; at most some thousands of them are kept.
+    pub fn poll_trace(&mut self) -> Option<Traced> {
+        self.channel.reno().poll_trace()
     }
 
     /// Forgets the streams of a member who is gone.

@@ -71,13 +71,19 @@ pub const MESSAGE_MAX_BYTES: usize = 20 * 1024;
 
 // Datagrams.
 
-/// Bytes of a datagram, sealed, as given to the socket: the smallest packet every path carries (RFC 9000 §14).
-pub const DATAGRAM_MAX_BYTES: usize = 1_200;
+/// Bytes of a datagram, sealed, as given to the socket, that every path is trusted to carry (RFC 9000 §14). No media is
+/// longer, and no segment on a path that was not found to carry more.
+pub const DATAGRAM_BASE_BYTES: usize = 1_200;
+/// Bytes of the longest datagram: what an Ethernet packet of 1,500 bytes holds behind IPv4 and UDP. Only a segment may
+/// be so long, after a probe of that length arrived (RFC 8899).
+pub const DATAGRAM_MAX_BYTES: usize = 1_472;
 /// Version and key epoch (1), connection id (8), packet number (6): in the clear and authenticated.
 pub const DATAGRAM_HEADER_BYTES: usize = 15;
 /// The tag of AES-256-GCM and of ChaCha20-Poly1305.
 pub const DATAGRAM_TAG_BYTES: usize = 16;
-/// Bytes of plaintext in a datagram: the kind and what it names.
+/// Bytes of plaintext in a datagram that every path carries: the kind and what it names.
+pub const PLAINTEXT_BASE_BYTES: usize = DATAGRAM_BASE_BYTES - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
+/// Bytes of plaintext in the longest datagram.
 pub const PLAINTEXT_MAX_BYTES: usize = DATAGRAM_MAX_BYTES - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
 /// Packet numbers a receiver remembers behind the highest one: 0.4 s at 2,500 datagrams a second.
 pub const REPLAY_WINDOW: u64 = 1_024;
@@ -140,9 +146,11 @@ pub const SEGMENTS_BURST: u32 = 15_000;
 pub const SIGNALS_PER_SEC: u32 = 250;
 /// Reports and pings a member may send at once.
 pub const SIGNALS_BURST: u32 = 100;
-/// Datagrams a relay hands to the socket in one system call: as many as the kernel takes (`UDP_MAX_SEGMENTS` of Linux
-/// before 6.9), and within the 65,507 bytes that it takes.
+/// Datagrams a relay hands to the socket in one system call: fewer than the kernel takes (`UDP_MAX_SEGMENTS` of Linux is
+/// 64 before 6.9).
 pub const GROUP_MAX_DATAGRAMS: usize = 48;
+/// Bytes of such a group: what IPv4 leaves for UDP.
+pub const GROUP_MAX_BYTES: usize = 65_507;
 /// How long a relay counts as overloaded after it shed a datagram.
 pub const OVERLOAD_HOLD: Duration = Duration::from_secs(2);
 /// How often a receiver reports on the streams it gets, and the relay on those it is sent.
@@ -171,10 +179,16 @@ pub const SPOOL_PATIENCE: Duration = Duration::from_secs(10);
 
 // Reliable channel.
 
-/// Bytes of one stream a sender holds until they are acknowledged.
-pub const STREAM_SEND_BUFFER_BYTES: usize = 1024 * 1024;
-/// Bytes of one stream a receiver holds before they are read: what it announces as its window.
-pub const STREAM_RECEIVE_WINDOW_BYTES: usize = 1024 * 1024;
+/// Bytes of one stream a sender holds until they are acknowledged, at least; more as the congestion window grows, …
+pub const STREAM_SEND_BUFFER_MIN_BYTES: usize = 256 * 1024;
+/// … up to this: 100 Mbit/s over a round trip of 200 ms with a full queue, and what is written ahead.
+pub const STREAM_SEND_BUFFER_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one stream a receiver holds before they are read, at first: what it announces as its window.
+pub const STREAM_RECEIVE_WINDOW_MIN_BYTES: usize = 256 * 1024;
+/// Bytes to which the window of one stream may grow for a path that needs it: as much as a sender holds.
+pub const STREAM_RECEIVE_WINDOW_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes by which the windows of all streams of a channel may grow together.
+pub const CHANNEL_RECEIVE_SPARE_BYTES: usize = 8 * 1024 * 1024;
 /// Streams of one reliable channel that are open at a time, in each direction.
 pub const STREAMS_PER_CHANNEL: usize = 32;
 /// Gaps in one stream a receiver tracks (RUSTSEC-2026-0185 is what happens without such a bound).

@@ -1,8 +1,11 @@
-//! A network path that is as bad as it is told to be, by a seed: delay, jitter, loss, a narrow rate with a drop-tail
-//! queue, duplicates.
+//! A network path that is as bad as it is told to be, by a seed: loss, duplicates, a narrow rate with a drop-tail
+//! queue, delay, jitter, reordering; a datagram meets them in this order.
 //!
-//! The simulator of the tests is made of these, and so is the impairment switch of the client, which lets a person
-//! feel what a number means.
+//! The simulator of the tests is made of these, and so are the emulated link of the lab and the impairment switch of
+//! the client, which lets a person feel what a number means.
+//!
+//! Each kind of misfortune has a generator of its own, and each is drawn once for every datagram that is offered. So
+//! the n-th datagram meets the same fate under a seed, whatever came before it and whenever.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,10 +28,18 @@ pub struct LinkConfig {
     pub loss_burst: f64,
     /// Share of datagrams that arrive twice, 0.0..=1.0.
     pub duplicate: f64,
-    /// Bits a second the path carries, `None` for no limit. Counts the bytes of the datagram and [`OVERHEAD_BYTES`].
+    /// Share of datagrams held back by up to [`Self::reorder_by`], uniformly, while others overtake; 0.0..=1.0.
+    pub reorder: f64,
+    /// The longest that a datagram is held back.
+    pub reorder_by: Duration,
+    /// Bits a second the path carries, `None` for no limit. Counts the bytes of the datagram and its overhead.
     pub rate_bps: Option<u64>,
-    /// Bytes that wait for a limited rate; what does not fit is dropped (drop-tail).
+    /// Bytes that wait for a limited rate, with their overhead and with the datagram that is being carried; what does
+    /// not fit is dropped (drop-tail).
     pub queue_bytes: usize,
+    /// Bytes of headers around each datagram that a limited rate carries too: [`OVERHEAD_BYTES`], or none where the
+    /// datagrams are whole IP packets.
+    pub overhead_bytes: usize,
 }
 
 impl Default for LinkConfig {
@@ -40,8 +51,11 @@ impl Default for LinkConfig {
             loss: 0.0,
             loss_burst: 1.0,
             duplicate: 0.0,
+            reorder: 0.0,
+            reorder_by: Duration::ZERO,
             rate_bps: None,
             queue_bytes: 128 * 1024,
+            overhead_bytes: OVERHEAD_BYTES,
         }
     }
 }
@@ -68,7 +82,8 @@ impl std::error::Error for InvalidLink {}
 impl FromStr for LinkConfig {
     type Err = InvalidLink;
 
-    /// Reads `loss=PERCENT,delay=MS,jitter=MS,rate=KBIT_PER_S`, each of them optional.
+    /// Reads `loss=PERCENT,delay=MS,jitter=MS,rate=KBIT_PER_S`, each of them optional. Also understood:
+    /// `burst=DATAGRAMS,duplicate=PERCENT,reorder=PERCENT,hold=MS,queue=BYTES`.
     fn from_str(text: &str) -> Result<Self, InvalidLink> {
         let mut config = Self::default();
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
@@ -88,6 +103,11 @@ impl LinkConfig {
             "loss" if (0.0..=100.0).contains(&value) => self.loss = value / 100.0,
             "delay" => self.delay = millis?,
             "jitter" => self.jitter = millis?,
+            "hold" => self.reorder_by = millis?,
+            "burst" if value >= 1.0 => self.loss_burst = value,
+            "duplicate" if (0.0..=100.0).contains(&value) => self.duplicate = value / 100.0,
+            "reorder" if (0.0..=100.0).contains(&value) => self.reorder = value / 100.0,
+            "queue" if value >= 0.0 => self.queue_bytes = value as usize,
             "rate" if value >= 1.0 => self.rate_bps = Some((value * 1e3) as u64),
             _ => return None,
         }
@@ -102,8 +122,7 @@ const DELAY_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
-    rng: StdRng,
-    losing: bool,
+    fates: Fates,
     /// When the last bit of what was sent so far will have left the narrow place.
     busy_until: Option<Instant>,
     last_arrival: Option<Instant>,
@@ -111,6 +130,7 @@ pub struct Link {
     flying: BTreeMap<(Instant, u64), Vec<u8>>,
     sent: u64,
     lost: u64,
+    queue_drops: u64,
 }
 
 impl Link {
@@ -118,13 +138,13 @@ impl Link {
     pub fn new(config: LinkConfig, seed: u64) -> Self {
         Self {
             config,
-            rng: StdRng::seed_from_u64(seed),
-            losing: false,
+            fates: Fates::new(seed),
             busy_until: None,
             last_arrival: None,
             flying: BTreeMap::new(),
             sent: 0,
             lost: 0,
+            queue_drops: 0,
         }
     }
 
@@ -138,16 +158,22 @@ impl Link {
         (self.sent, self.lost)
     }
 
+    /// How many of the lost datagrams (and copies) found the queue full.
+    pub fn queue_drops(&self) -> u64 {
+        self.queue_drops
+    }
+
     /// Puts a datagram on the path.
     pub fn send(&mut self, now: Instant, datagram: Vec<u8>) {
         self.sent += 1;
-        let leaves = self.leaves_queue(now, datagram.len());
-        let Some(leaves) = leaves.filter(|_| !self.loses() && self.flying.len() < FLYING_MAX) else {
+        let fate = self.fates.next(&self.config);
+        let arrival = if fate.lost { None } else { self.carry(now, &fate, datagram.len()) };
+        let Some(arrival) = arrival else {
             self.lost += 1;
             return;
         };
-        let arrival = self.arrival(leaves);
-        if self.rng.random_bool(self.config.duplicate) {
+        let copy = if fate.doubled { self.carry(now, &fate, datagram.len()) } else { None };
+        if let Some(arrival) = copy {
             self.flying.insert((arrival, 2 * self.sent + 1), datagram.clone());
         }
         self.flying.insert((arrival, 2 * self.sent), datagram);
@@ -164,25 +190,94 @@ impl Link {
         self.flying.first_key_value().map(|((arrival, _), _)| *arrival)
     }
 
-    /// When the last bit leaves the narrow place, or `None` when the queue before it is full.
+    /// When a datagram arrives, or `None` when there is no room for it.
+    fn carry(&mut self, now: Instant, fate: &Fate, bytes: usize) -> Option<Instant> {
+        let leaves = self.leaves_queue(now, bytes + self.config.overhead_bytes);
+        let Some(leaves) = leaves.filter(|_| self.flying.len() < FLYING_MAX) else {
+            self.queue_drops += 1;
+            return None;
+        };
+        Some(self.arrival(leaves, fate))
+    }
+
+    /// When the last bit leaves the narrow place, or `None` when the queue before it is full. A datagram that finds
+    /// nothing before it is always taken.
     fn leaves_queue(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let Some(rate_bps) = self.config.rate_bps else {
             return Some(now);
         };
-        let bits = |bytes: usize| bytes as f64 * 8.0;
         let starts = self.busy_until.filter(|busy| *busy > now).unwrap_or(now);
-        let queued_bits = starts.duration_since(now).as_secs_f64() * rate_bps as f64;
-        if queued_bits + bits(bytes) > bits(self.config.queue_bytes) && starts > now {
+        let queued_bytes = starts.duration_since(now).as_nanos() * u128::from(rate_bps) / NANOBITS_PER_BYTE;
+        if starts > now && queued_bytes + bytes as u128 > self.config.queue_bytes as u128 {
             return None;
         }
-        let leaves = starts + Duration::from_secs_f64(bits(bytes + OVERHEAD_BYTES) / rate_bps as f64);
+        let leaves = starts + Duration::from_secs_f64(bytes as f64 * 8.0 / rate_bps as f64);
         self.busy_until = Some(leaves);
         Some(leaves)
     }
 
+    /// Jitter keeps the order; a datagram that is held back does not.
+    fn arrival(&mut self, leaves: Instant, fate: &Fate) -> Instant {
+        let LinkConfig { delay, jitter, reorder_by, .. } = self.config;
+        let arrival = leaves + delay.saturating_sub(jitter) + jitter.mul_f64(2.0 * fate.jitter);
+        let in_order = self.last_arrival.map_or(arrival, |last| arrival.max(last));
+        if let Some(share) = fate.held_back {
+            return in_order + reorder_by.mul_f64(share);
+        }
+        self.last_arrival = Some(in_order);
+        in_order
+    }
+}
+
+/// Nanoseconds times bits a second that make a byte.
+const NANOBITS_PER_BYTE: u128 = 8_000_000_000;
+
+/// What happens to one datagram.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    lost: bool,
+    doubled: bool,
+    /// Share of the whole jitter, 0.0..1.0.
+    jitter: f64,
+    /// Share of the longest holding back, 0.0..1.0.
+    held_back: Option<f64>,
+}
+
+/// Draws the fate of one datagram after another.
+#[derive(Debug)]
+struct Fates {
+    loss: StdRng,
+    doubling: StdRng,
+    jitter: StdRng,
+    reordering: StdRng,
+    /// In a run of losses (Gilbert model).
+    losing: bool,
+}
+
+impl Fates {
+    fn new(seed: u64) -> Self {
+        let generator = |purpose| StdRng::seed_from_u64(seed.wrapping_mul(4).wrapping_add(purpose));
+        Self {
+            loss: generator(0),
+            doubling: generator(1),
+            jitter: generator(2),
+            reordering: generator(3),
+            losing: false,
+        }
+    }
+
+    fn next(&mut self, config: &LinkConfig) -> Fate {
+        let (reordered, share): (f64, f64) = (self.reordering.random(), self.reordering.random());
+        Fate {
+            lost: self.loses(config),
+            doubled: self.doubling.random::<f64>() < config.duplicate,
+            jitter: self.jitter.random(),
+            held_back: (reordered < config.reorder).then_some(share),
+        }
+    }
+
     /// A Gilbert model: losses come in runs of `loss_burst` datagrams in the mean, `loss` of all.
-    fn loses(&mut self) -> bool {
-        let LinkConfig { loss, loss_burst, .. } = self.config;
+    fn loses(&mut self, &LinkConfig { loss, loss_burst, .. }: &LinkConfig) -> bool {
         let stays = 1.0 - 1.0 / loss_burst.max(1.0);
         let begins = if loss >= 1.0 { 1.0 } else { loss * (1.0 - stays) / (1.0 - loss) };
         let independent = loss_burst <= 1.0;
@@ -191,19 +286,10 @@ impl Link {
         } else if self.losing {
             stays
         } else {
-            begins.min(1.0)
+            begins
         };
-        self.losing = self.rng.random_bool(chance.clamp(0.0, 1.0));
+        self.losing = self.loss.random::<f64>() < chance;
         self.losing
-    }
-
-    fn arrival(&mut self, leaves: Instant) -> Instant {
-        let spread = 2.0 * self.config.jitter.as_secs_f64() * self.rng.random::<f64>();
-        let earliest = self.config.delay.saturating_sub(self.config.jitter);
-        let arrival = leaves + earliest + Duration::from_secs_f64(spread);
-        let in_order = self.last_arrival.map_or(arrival, |last| arrival.max(last));
-        self.last_arrival = Some(in_order);
-        in_order
     }
 }
 
@@ -272,6 +358,39 @@ mod tests {
     }
 
     #[test]
+    fn the_nth_datagram_meets_the_same_fate_whenever_it_comes() {
+        let lossy = LinkConfig {
+            loss: 0.1,
+            loss_burst: 2.0,
+            duplicate: 0.1,
+            reorder: 0.1,
+            reorder_by: Duration::from_millis(5),
+            ..LinkConfig::default()
+        };
+        let survivors = |config, spacing| {
+            let mut ids: Vec<_> = arrivals(config, 250, spacing).iter().map(|(id, _)| *id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let slow = survivors(lossy, Duration::from_millis(20));
+        assert!(slow.len() > 200 && slow.len() < 275);
+        assert_eq!(survivors(lossy, Duration::from_micros(1)), slow);
+        // Where a narrow queue drops some as well, no other one is lost, doubled or spared for it.
+        let narrow = LinkConfig { rate_bps: Some(8_000_000), queue_bytes: 30_000, ..lossy };
+        let some = survivors(narrow, Duration::from_micros(500));
+        assert!(some.len() < slow.len() && some.iter().all(|id| slow.contains(id)));
+    }
+
+    #[test]
+    fn only_a_datagram_that_is_held_back_is_overtaken() {
+        let config = LinkConfig { reorder: 0.1, reorder_by: Duration::from_millis(20), ..LinkConfig::default() };
+        let found = arrivals(config, 250, Duration::from_millis(1));
+        let late = found.iter().filter(|(id, at)| at.as_millis() > *id as u128).count();
+        assert!((10..50).contains(&late), "{late}");
+        assert!(found.iter().all(|(id, at)| *at < Duration::from_millis(*id as u64 + 20)) && found.len() == 250);
+    }
+
+    #[test]
     fn a_text_that_makes_no_sense_is_refused_with_an_example() {
         for text in ["loss", "loss=abc", "loss=101", "delay=-1", "colour=3", "rate=0"] {
             let error = text.parse::<LinkConfig>().unwrap_err();
@@ -279,5 +398,8 @@ mod tests {
         }
         let config: LinkConfig = "loss=3,delay=40,jitter=10,rate=2000".parse().unwrap();
         assert_eq!((config.loss, config.rate_bps), (0.03, Some(2_000_000)));
+        let config: LinkConfig = "burst=2,duplicate=1,reorder=5,hold=3,queue=30000".parse().unwrap();
+        assert_eq!((config.loss_burst, config.duplicate, config.reorder), (2.0, 0.01, 0.05));
+        assert_eq!((config.reorder_by, config.queue_bytes), (Duration::from_millis(3), 30_000));
     }
 }

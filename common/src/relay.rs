@@ -32,6 +32,7 @@ use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
+use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
@@ -103,11 +104,17 @@ pub struct RelayLimits {
     pub video_bytes_per_sec: u32,
     /// Bytes of files that are spooled for one room; the default is [`SPOOL_ROOM_BYTES`].
     pub spool_room_bytes: u64,
+    /// What the reliable channels are to be like.
+    pub channel: reno::Config,
 }
 
 impl Default for RelayLimits {
     fn default() -> Self {
-        Self { video_bytes_per_sec: VIDEO_BYTES_PER_SEC, spool_room_bytes: SPOOL_ROOM_BYTES }
+        Self {
+            video_bytes_per_sec: VIDEO_BYTES_PER_SEC,
+            spool_room_bytes: SPOOL_ROOM_BYTES,
+            channel: reno::Config::default(),
+        }
     }
 }
 

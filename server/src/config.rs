@@ -8,6 +8,7 @@ use std::thread;
 use common::hub::HubLimits;
 use common::limits::{CONTROL_CONNECTIONS_PER_SOURCE, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
 use common::relay::RelayLimits;
+use common::reno;
 use directories::ProjectDirs;
 
 use crate::spool::SpoolPlace;
@@ -60,11 +61,13 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    pub(crate) fn relay_limits(&self) -> RelayLimits {
+    /// For sockets that carry datagrams of so many bytes uncut.
+    pub(crate) fn relay_limits(&self, datagram_max_bytes: usize) -> RelayLimits {
         let bytes = self.video_kbps_max.saturating_mul(BYTES_PER_KILOBIT);
         RelayLimits {
             video_bytes_per_sec: u32::try_from(bytes).unwrap_or(u32::MAX),
             spool_room_bytes: self.spool_room_mib_max as u64 * BYTES_PER_MIB,
+            channel: reno::Config { datagram_max_bytes, ..reno::Config::default() },
         }
     }
 

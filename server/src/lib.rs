@@ -12,6 +12,7 @@
 mod config;
 mod connection;
 mod control;
+mod fragments;
 mod hub_task;
 mod identity;
 mod listen;
@@ -39,6 +40,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use crate::config::{DEFAULT_PORT, ServerConfig};
+pub use crate::fragments::forbid_fragments;
 pub use crate::identity::Fingerprint;
 pub use crate::operator::{Operator, Stopped};
 pub use crate::start_error::StartError;
@@ -100,7 +102,8 @@ impl Server {
         let (spool, spool_ended) = tokio::task::spawn_blocking(move || spool::spawn(&spool, shards))
             .await
             .map_err(|error| StartError::Unexpected(error.into()))??;
-        let (media, link) = MediaWorkers::spawn(sockets.udp, config.relay_limits(), &board, spool).await?;
+        let limits = config.relay_limits(sockets.datagram_max_bytes);
+        let (media, link) = MediaWorkers::spawn(sockets.udp, limits, &board, spool).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();

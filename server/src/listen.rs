@@ -7,9 +7,10 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-use common::limits::SHARDS_MAX;
+use common::limits::{DATAGRAM_BASE_BYTES, SHARDS_MAX};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::fragments::forbid_fragments;
 use crate::start_error::StartError;
 
 /// All sockets, bound and not blocking.
@@ -18,6 +19,8 @@ pub(crate) struct Sockets {
     pub(crate) tcp: TcpListener,
     /// Receive and send datagrams: one for each worker, at least one.
     pub(crate) udp: Vec<UdpSocket>,
+    /// How long a datagram may be to leave them in one piece.
+    pub(crate) datagram_max_bytes: usize,
     /// Where all are, with the real port.
     pub(crate) address: SocketAddr,
 }
@@ -53,7 +56,8 @@ impl Sockets {
         let tcp = open_tcp(address)?;
         let address = tcp.local_addr()?;
         let udp = if workers > 1 { steering::open(address, workers)? } else { vec![open_udp(address, |_| Ok(()))?] };
-        Ok(Self { tcp, udp, address })
+        let datagram_max_bytes = udp.iter().map(forbid_fragments).min().unwrap_or(DATAGRAM_BASE_BYTES);
+        Ok(Self { tcp, udp, datagram_max_bytes, address })
     }
 }
 

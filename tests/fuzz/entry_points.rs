@@ -12,7 +12,7 @@ use common::hub::Grant;
 use common::ids::{ConnectionId, ControlId, MemberId, RoomId, Ssrc, StreamKind};
 use common::limits::{
     AUDIO_BLOCK_SAMPLES, CHAT_MAX_BYTES, CONTROL_MESSAGE_MAX_BYTES, DATAGRAM_MAX_BYTES, FILE_NAME_MAX_BYTES,
-    MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES, STREAM_RECEIVE_WINDOW_BYTES,
+    MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES, STREAM_RECEIVE_WINDOW_MIN_BYTES,
 };
 use common::media::jpeg;
 use common::names;
@@ -426,7 +426,7 @@ pub fn segment(bytes: &[u8]) {
         }
         drain(&mut side, now);
         for stream in 0..32 {
-            assert!(side.readable(StreamId(stream)) <= STREAM_RECEIVE_WINDOW_BYTES);
+            assert!(side.readable(StreamId(stream)) <= STREAM_RECEIVE_WINDOW_MIN_BYTES);
         }
     }
 }

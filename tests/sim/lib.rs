@@ -3,6 +3,7 @@
 //!
 //! Everything here is the shipped core; only sockets, devices and disks are made up.
 
+pub mod channel;
 pub mod meeting;
 pub mod participant;
 pub mod sources;

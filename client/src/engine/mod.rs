@@ -38,6 +38,7 @@ use std::thread::JoinHandle;
 
 use common::link::LinkConfig;
 use common::media::ladder::Rung;
+use common::reno;
 use directories::{ProjectDirs, UserDirs};
 use tokio::sync::mpsc;
 
@@ -74,6 +75,10 @@ pub struct EngineConfig {
     pub impairment: Option<LinkConfig>,
     /// A folder to record into: a clip of each member and the mix that was heard. Default: nothing is recorded.
     pub record: Option<PathBuf>,
+    /// How the reliable channel of this participant is to send. Default: Reno; how long datagrams may be is found out.
+    pub channel: reno::Config,
+    /// Whether [`Event::Trace`] tells what it does. Default: it does not.
+    pub trace: bool,
 }
 
 impl Default for EngineConfig {
@@ -90,6 +95,8 @@ impl Default for EngineConfig {
             listen: None,
             impairment: None,
             record: None,
+            channel: reno::Config::default(),
+            trace: false,
         }
     }
 }

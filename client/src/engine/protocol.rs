@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
+use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason, MediaState, Member, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
@@ -218,6 +219,8 @@ pub enum Event {
     },
     /// The network, four times a second.
     Statistics(Box<NetworkSnapshot>),
+    /// What the sender of our reliable channel did since the last one of these, oldest first; only when it is asked for.
+    Trace(Vec<Traced>),
     /// Something to be told in passing: a missing camera, a file that could not be read.
     Notice(String),
 }

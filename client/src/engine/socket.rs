@@ -24,6 +24,7 @@ pub(super) struct DataSocket {
     server: SocketAddr,
     bad_network: Option<BadNetwork>,
     buffer: Box<[u8; BUFFER_BYTES]>,
+    datagram_max_bytes: usize,
 }
 
 /// One byte more than a datagram may have, so that a longer one is seen to be longer.
@@ -45,12 +46,19 @@ impl DataSocket {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         socket.bind(&SocketAddr::from((any, 0)).into())?;
+        let datagram_max_bytes = server::forbid_fragments(&socket);
         Ok(Self {
             socket: UdpSocket::from_std(socket.into())?,
             server,
             bad_network: impairment.map(BadNetwork::new),
             buffer: Box::new([0; BUFFER_BYTES]),
+            datagram_max_bytes,
         })
+    }
+
+    /// How long a datagram may be to leave in one piece.
+    pub(super) fn datagram_max_bytes(&self) -> usize {
+        self.datagram_max_bytes
     }
 
     /// Waits until there is something to receive.

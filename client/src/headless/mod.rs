@@ -7,6 +7,7 @@ mod participant;
 mod progress;
 mod stats;
 mod terminal;
+mod trace;
 mod transfers;
 #[cfg(feature = "gui")]
 mod window;

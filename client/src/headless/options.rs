@@ -8,6 +8,7 @@ use clap::{Args, Parser, ValueEnum};
 use common::ids::RoomCode;
 use common::link::LinkConfig;
 use common::media::ladder::Rung;
+use common::reno::{self, Algorithm};
 
 use crate::devices::DeviceChoice;
 use crate::engine::EngineConfig;
@@ -136,6 +137,13 @@ pub(super) struct ParticipantOptions {
     /// Writes what is measured to this file: a JSON object a line, four times a second.
     #[arg(long, value_name = "FILE.jsonl")]
     pub(super) stats: Option<PathBuf>,
+    /// Writes what the sender of chat and files does to this file: a JSON object for each event of congestion control,
+    /// as qlog has them. docs/RENO.md says how to draw it.
+    #[arg(long, value_name = "FILE.qlog")]
+    pub(super) trace: Option<PathBuf>,
+    /// For a radio link that loses packets without being full: does not slow chat and files down for such losses.
+    #[arg(long)]
+    pub(super) radio: bool,
     /// Offers this file once there is somebody to have it. May be given several times. A guest without --for, --receive,
     /// --record and --stats leaves when everybody who was there has it or does not want it; a host stays. Ends with 0 only
     /// if nobody's copy failed.
@@ -178,8 +186,16 @@ impl ParticipantOptions {
             listen,
             impairment: self.impair,
             record: self.record.clone(),
+            channel: reno::Config { algorithm: self.algorithm(), ..defaults.channel },
+            trace: self.trace.is_some(),
             ..defaults
         }
+    }
+}
+
+impl ParticipantOptions {
+    fn algorithm(&self) -> Algorithm {
+        if self.radio { Algorithm::Radio } else { Algorithm::Reno }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{KnockId, MemberId, RoomCode};
+use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
 use common::wire::message::{FileOffer, Recipients};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::options::{Admit, HostOptions, JoinOptions, ParticipantOptions};
 use super::stats::StatsFile;
 use super::terminal::{asked_to_stop, lines, say};
+use super::trace::TraceFile;
 use super::transfers::Transfers;
 use crate::engine::address::ServerAddress;
 use crate::engine::protocol::{ChatLine, Command, Event, Joined};
@@ -63,6 +65,8 @@ fn attend(
 ) -> Result<(), String> {
     let stats = options.stats.as_deref().map(StatsFile::create).transpose();
     let stats = stats.map_err(|error| format!("The file for statistics cannot be written: {error}."))?;
+    let trace = options.trace.as_deref().map(TraceFile::create).transpose();
+    let trace = trace.map_err(|error| format!("The file for the trace cannot be written: {error}."))?;
     let engine = start(config, Arc::new(|| {})).map_err(|error| format!("The program cannot start: {error}."))?;
     // Who we are is known inside.
     let transfers = Transfers::new(MemberId::SERVER, Vec::new(), io::stdout().is_terminal());
@@ -71,6 +75,7 @@ fn attend(
         options,
         admit,
         stats,
+        trace,
         transfers,
         names: BTreeMap::new(),
         spoken: None,
@@ -96,6 +101,7 @@ struct Participant {
     /// `None` for a guest.
     admit: Option<Admit>,
     stats: Option<StatsFile>,
+    trace: Option<TraceFile>,
     transfers: Transfers,
     /// Everybody who was ever in: a line may come from somebody who has left.
     names: BTreeMap<MemberId, String>,
@@ -196,6 +202,7 @@ impl Participant {
                 self.say(&format!("{server} is remembered by its key {fingerprint}."));
             }
             Event::Statistics(snapshot) => self.measure(&snapshot),
+            Event::Trace(events) => self.write_trace(&events),
         }
         None
     }
@@ -313,6 +320,14 @@ impl Participant {
         if let Err(error) = written {
             self.stats = None;
             self.say(&disk_sentence(&error));
+        }
+    }
+
+    fn write_trace(&mut self, events: &[Traced]) {
+        let written = self.trace.as_mut().map_or(Ok(()), |trace| trace.push(events));
+        if let Err(error) = written {
+            self.trace = None;
+            say(&disk_sentence(&error));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::ids::StreamKind;
 use common::media::ladder::Rung;
-use common::reno::{Phase, RenoStatistics};
+use common::reno::{Algorithm, Phase, RenoStatistics};
 use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use serde_json::{Value, json};
 
@@ -100,16 +100,21 @@ fn remote(remote: &RemoteInbound) -> Value {
 
 fn reno(reno: &RenoStatistics) -> Value {
     json!({
+        "algorithm": algorithm(reno.algorithm),
+        "smss_bytes": reno.smss_bytes,
         "cwnd_bytes": reno.cwnd_bytes,
         "ssthresh_bytes": reno.ssthresh_bytes,
         "flight_size_bytes": reno.flight_size_bytes,
         "srtt_ms": reno.srtt.map(millis),
         "rttvar_ms": millis(reno.rttvar),
+        "rtt_min_ms": reno.rtt_min.map(millis),
         "rto_ms": millis(reno.rto),
+        "pacing_rate_bps": reno.pacing_rate_bps,
         "phase": phase(reno.phase),
         "segments_sent": reno.segments_sent,
         "segments_retransmitted": reno.segments_retransmitted,
         "loss_events": reno.loss_events,
+        "spurious_losses": reno.spurious_losses,
         "timeouts": reno.timeouts,
         "bytes_acknowledged": reno.bytes_acknowledged,
     })
@@ -122,12 +127,20 @@ fn kind(kind: StreamKind) -> &'static str {
     }
 }
 
-fn phase(phase: Phase) -> &'static str {
+pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Radio => "radio",
+        Algorithm::Reno => "reno",
+    }
+}
+
+pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::SlowStart => "slow_start",
         Phase::CongestionAvoidance => "congestion_avoidance",
         Phase::FastRecovery => "fast_recovery",
         Phase::TimeoutRecovery => "timeout_recovery",
+        Phase::Yielding => "yielding",
     }
 }
 

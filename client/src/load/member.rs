@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
-use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_MAX_BYTES};
+use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
 use common::media::bandwidth::IP_UDP_HEADER_BYTES;
 use common::media::jitter::ReceptionStatistics;
 use common::seal::{Opener, Sealer, Secrets};
@@ -212,7 +212,7 @@ impl Member {
         buffer: &mut [u8; DATAGRAM_MAX_BYTES],
         write: impl FnOnce(&mut Self, &mut [u8]) -> usize,
     ) -> usize {
-        let length = write(self, &mut buffer[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES]);
+        let length = write(self, &mut buffer[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_BASE_BYTES]);
         // An hour of the fastest flood uses less than two keys; then there is silence, which is counted.
         self.sealer.seal(buffer, length).unwrap_or(0)
     }

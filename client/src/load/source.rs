@@ -270,13 +270,13 @@ fn weight(frame: &CodedFrame) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::limits::PLAINTEXT_MAX_BYTES;
+    use common::limits::PLAINTEXT_BASE_BYTES;
     use common::media::ladder::Rung;
 
     const YOU: MemberId = MemberId(7);
 
     fn sent(source: &mut VideoSource, clock: Clock) -> (Vec<u8>, Instant) {
-        let (mut plaintext, at) = ([0; PLAINTEXT_MAX_BYTES], source.due);
+        let (mut plaintext, at) = ([0; PLAINTEXT_BASE_BYTES], source.due);
         let (length, _) = source.write(at, clock, &mut plaintext);
         (plaintext[1..length].to_vec(), at)
     }
@@ -286,7 +286,7 @@ mod tests {
         let start = Instant::now();
         let clock = Clock::new(start);
         let mut source = AudioSource::new(start, YOU, 3);
-        let mut plaintext = [0; PLAINTEXT_MAX_BYTES];
+        let mut plaintext = [0; PLAINTEXT_BASE_BYTES];
         let sent_at = start + Duration::from_micros(1_234);
         let (length, skipped) = source.write(sent_at, clock, &mut plaintext);
         let (header, samples) = AudioHeader::parse(&plaintext[1..length]).unwrap();
@@ -333,7 +333,7 @@ mod tests {
         let clock = Clock::new(start);
         let mut source = AudioSource::new(start, YOU, 0);
         let late = start + Duration::from_secs(2);
-        let (_, skipped) = source.write(late, clock, &mut [0; PLAINTEXT_MAX_BYTES]);
+        let (_, skipped) = source.write(late, clock, &mut [0; PLAINTEXT_BASE_BYTES]);
         assert_eq!(skipped, 199);
         assert_eq!(source.due, late);
     }

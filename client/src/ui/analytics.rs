@@ -135,12 +135,13 @@ fn reno_ui(ui: &mut Ui, history: &History, now: f64) {
     reno_numbers_ui(ui, &history.latest.reno);
 }
 
-/// The phases as they are called in RFC 5681 and 6582.
-const PHASES: [(Phase, &str); 4] = [
+/// The phases as they are called in RFC 5681 and 6582, and the one of a file beside a call.
+const PHASES: [(Phase, &str); 5] = [
     (Phase::SlowStart, "slow start"),
     (Phase::CongestionAvoidance, "congestion avoidance"),
     (Phase::FastRecovery, "fast recovery"),
     (Phase::TimeoutRecovery, "timeout"),
+    (Phase::Yielding, "yields to the call"),
 ];
 
 /// The window, cut where the phase changes; each run begins with the last point of the one before.
@@ -419,7 +420,7 @@ mod tests {
         let history = &model.meeting().unwrap().history;
         let color = |phase: Phase| match phase {
             Phase::FastRecovery => Color32::RED,
-            Phase::CongestionAvoidance | Phase::SlowStart | Phase::TimeoutRecovery => Color32::GREEN,
+            Phase::CongestionAvoidance | Phase::SlowStart | Phase::TimeoutRecovery | Phase::Yielding => Color32::GREEN,
         };
         let runs = phase_runs(history, 0.0, color);
         assert_eq!(runs.len(), 4);

@@ -196,7 +196,8 @@ impl Model {
             | Event::FileChanged { .. }
             | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
-            | Event::Statistics(_)) => self.apply_to_meeting(event),
+            | Event::Statistics(_)
+            | Event::Trace(_)) => self.apply_to_meeting(event),
         }
     }
 
@@ -307,7 +308,8 @@ impl Meeting {
             | Event::Joined(_)
             | Event::Ended { .. }
             | Event::Notice(_)
-            | Event::OfferFailed { .. } => {}
+            | Event::OfferFailed { .. }
+            | Event::Trace(_) => {}
         }
         None
     }

@@ -179,6 +179,7 @@ impl Palette {
             Phase::CongestionAvoidance => self.series[2],
             Phase::FastRecovery => self.series[1],
             Phase::TimeoutRecovery => self.bad,
+            Phase::Yielding => self.series[4],
         }
     }
 }

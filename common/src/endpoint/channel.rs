@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::endpoint::Event;
 use crate::ids::TransferId;
 use crate::names;
-use crate::reno::StreamId;
 use crate::reno::connection::{self, Connection};
+use crate::reno::{self, StreamId};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
 use crate::wire::message::{self, Delivery, DownloadHeader, Message, MessageFramer, UploadHeader};
@@ -35,9 +35,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, config: reno::Config) -> Self {
         Self {
-            reno: Connection::new(now),
+            reno: Connection::with_config(now, config),
             framer: MessageFramer::new(),
             unnamed: BTreeSet::new(),
             events: VecDeque::new(),

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
-use crate::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_MAX_BYTES};
+use crate::limits::{
+    BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_BASE_BYTES,
+};
 use crate::media::bandwidth::LastSecond;
 use crate::media::jpeg;
 use crate::media::ladder::Rung;
@@ -63,7 +65,7 @@ pub struct Packetizer {
 
 impl Packetizer {
     /// Bytes a packet may have, and so the buffer [`Self::write_part`] needs: a plaintext without its kind.
-    pub const PACKET_MAX_BYTES: usize = PLAINTEXT_MAX_BYTES - 1;
+    pub const PACKET_MAX_BYTES: usize = PLAINTEXT_BASE_BYTES - 1;
 
     /// A stream that begins with packet 0 of frame 1.
     pub fn new(ssrc: Ssrc) -> Self {

@@ -143,7 +143,7 @@ impl Relay {
             let key = lane.ready.pop_front()?;
             let Some(member) = self.roster.member(key) else { continue };
             let mut shed = 0;
-            let transmit = member.transmit_media(kind, &mut lane.ring, send_time, buffer, &mut shed);
+            let transmit = member.transmit_media(now, kind, &mut lane.ring, send_time, buffer, &mut shed);
             // To the back, so that members take turns.
             let waiting = member.waiting(kind);
             waiting.ready = !waiting.queue.is_empty();

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES};
+use crate::limits::{
+    DATAGRAM_BASE_BYTES, DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES, GROUP_MAX_BYTES,
+};
 
 /// Datagrams to be sent: the first `bytes` of the buffer, cut into pieces of `datagram_bytes`, all to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +48,16 @@ impl<'a> Group<'a> {
     /// Room for the next datagram if its plaintext is this long, or `None` when it has to wait for another group.
     pub(super) fn room(&mut self, plaintext_bytes: usize) -> Option<&mut [u8]> {
         let length = plaintext_bytes + SEALING_BYTES;
-        let fits = length <= DATAGRAM_MAX_BYTES && (self.bytes == 0 || length <= self.datagram_bytes);
-        (fits && self.left > 0).then(|| &mut self.buffer[self.bytes..][..length])
+        let alike = length <= DATAGRAM_MAX_BYTES && (self.bytes == 0 || length <= self.datagram_bytes);
+        let fits = self.left > 0 && self.bytes + length <= GROUP_MAX_BYTES;
+        (alike && fits).then(|| &mut self.buffer[self.bytes..][..length])
     }
 
-    /// Room for a datagram whose length shows only when it is written: a full one fits.
-    pub(super) fn room_for_any(&mut self) -> Option<&mut [u8]> {
-        self.room(DATAGRAM_MAX_BYTES - SEALING_BYTES)
+    /// Room for a segment, whose length shows only when it is written: for the longest one at first, then for one as
+    /// long as the first, and for none behind a short one.
+    pub(super) fn room_for_segment(&mut self) -> Option<&mut [u8]> {
+        let length = if self.bytes == 0 { DATAGRAM_MAX_BYTES } else { self.datagram_bytes };
+        if length < DATAGRAM_BASE_BYTES { None } else { self.room(length - SEALING_BYTES) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn equal_datagrams_and_a_shorter_last_one_make_a_group() {
-        let transmit = taken(4_000, &[100, 100, 60, 60]).unwrap();
+        let transmit = taken(5_000, &[100, 100, 60, 60]).unwrap();
         assert_eq!((transmit.bytes, transmit.datagram_bytes, transmit.datagrams()), (131 + 131 + 91, 131, 3));
     }
 

@@ -8,8 +8,8 @@ use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, PLAINTEXT_MAX_BYTES, SEGMENTS_BURST, SEGMENTS_PER_SEC,
-    SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
+    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, SEGMENTS_BURST,
+    SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::media::jitter::ReceptionStatistics;
 use crate::relay::group::{Group, Transmit};
@@ -150,7 +150,7 @@ impl Member {
             loudness: Loudness::default(),
             numbering: Numbering::default(),
             allowances: Allowances::new(now, limits),
-            reno: Connection::new(now),
+            reno: Connection::with_config(now, limits.channel),
             alarm: None,
             framer: MessageFramer::new(),
             throttled: false,
@@ -222,6 +222,7 @@ impl Member {
     /// Media of others, as much as one group takes.
     pub(super) fn transmit_media(
         &mut self,
+        now: Instant,
         kind: StreamKind,
         ring: &mut Ring,
         send_time: SendTime,
@@ -244,7 +245,9 @@ impl Member {
             queue.pop(ring);
             group.push(length.unwrap_or_default());
         }
-        group.finish(to)
+        let transmit = group.finish(to)?;
+        self.reno.note_media(now);
+        Some(transmit)
     }
 
     /// The next reports and answers to this member, or else segments.
@@ -271,8 +274,9 @@ impl Member {
 
     /// Segments of full length make a group; any other one is the last of it.
     fn fill_segments(&mut self, now: Instant, group: &mut Group<'_>) {
-        while let Some(room) = group.room_for_any() {
-            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..PLAINTEXT_MAX_BYTES];
+        while let Some(room) = group.room_for_segment() {
+            let plaintext_bytes = room.len() - DATAGRAM_HEADER_BYTES - DATAGRAM_TAG_BYTES;
+            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..plaintext_bytes];
             plaintext[0] = Kind::Segment as u8;
             let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
             let length = self.sealer.seal(room, 1 + bytes);

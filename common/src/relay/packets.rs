@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::PLAINTEXT_MAX_BYTES;
+use crate::limits::PLAINTEXT_BASE_BYTES;
 
 /// Where a packet is in its [`Ring`]: how many came before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub(super) struct Place(u64);
 /// The newest packets of one kind, of all rooms.
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// A slot of [`PLAINTEXT_MAX_BYTES`] for each packet.
+    /// A slot of [`PLAINTEXT_BASE_BYTES`] for each packet.
     bytes: Vec<u8>,
     /// Bytes of the packet in each slot.
     lengths: Vec<u16>,
@@ -30,17 +30,17 @@ pub(super) struct Ring {
 impl Ring {
     /// Room for `slots` packets. Memory that no packet ever needed is not touched.
     pub(super) fn new(slots: usize) -> Self {
-        Self { bytes: vec![0; slots * PLAINTEXT_MAX_BYTES], lengths: vec![0; slots], base: 0, next: 0, waiting: 0 }
+        Self { bytes: vec![0; slots * PLAINTEXT_BASE_BYTES], lengths: vec![0; slots], base: 0, next: 0, waiting: 0 }
     }
 
-    /// Keeps a packet of at most [`PLAINTEXT_MAX_BYTES`].
+    /// Keeps a packet of at most [`PLAINTEXT_BASE_BYTES`].
     pub(super) fn push(&mut self, packet: &[u8]) -> Place {
         if self.waiting == 0 {
             // Nobody looks back, so the slots that are still in the cache are used again.
             self.base = self.next;
         }
         let slot = self.slot(self.next);
-        self.bytes[slot * PLAINTEXT_MAX_BYTES..][..packet.len()].copy_from_slice(packet);
+        self.bytes[slot * PLAINTEXT_BASE_BYTES..][..packet.len()].copy_from_slice(packet);
         self.lengths[slot] = packet.len() as u16;
         self.next += 1;
         Place(self.next - 1)
@@ -52,7 +52,7 @@ impl Ring {
             return None;
         }
         let slot = self.slot(place.0);
-        Some(&self.bytes[slot * PLAINTEXT_MAX_BYTES..][..usize::from(self.lengths[slot])])
+        Some(&self.bytes[slot * PLAINTEXT_BASE_BYTES..][..usize::from(self.lengths[slot])])
     }
 
     fn slot(&self, place: u64) -> usize {

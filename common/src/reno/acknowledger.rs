@@ -24,8 +24,8 @@ pub(super) struct Acknowledger {
 const SEGMENTS_PER_ACK: u32 = 2;
 
 impl Acknowledger {
-    /// Segment `number`, which asks for an acknowledgement, arrived and was taken.
-    pub(super) fn on_received(&mut self, now: Instant, number: u64, settled_below: u64) {
+    /// Segment `number`, which asks for an acknowledgement, arrived and was taken; `urgent` when somebody waits for it.
+    pub(super) fn on_received(&mut self, now: Instant, number: u64, settled_below: u64, urgent: bool) {
         let expected = self.received.last().map_or(0, |newest| newest.end);
         self.settled_below = self.settled_below.max(settled_below);
         if number >= self.settled_below {
@@ -40,7 +40,8 @@ impl Acknowledger {
         }
         self.untold += 1;
         let out_of_order = number != expected;
-        let wait = if out_of_order || self.untold >= SEGMENTS_PER_ACK { Duration::ZERO } else { ACK_DELAY_MAX };
+        let at_once = urgent || out_of_order || self.untold >= SEGMENTS_PER_ACK;
+        let wait = if at_once { Duration::ZERO } else { ACK_DELAY_MAX };
         let due = now + wait;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
@@ -54,15 +55,22 @@ impl Acknowledger {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Puts the acknowledgement into a segment, if there is anything to tell that was not told.
-    pub(super) fn put(&mut self, now: Instant, segment: &mut SegmentWriter<'_>) {
+    /// Puts the acknowledgement into a segment, if there is anything to tell that was not told. `began` is the zero of
+    /// our clock.
+    pub(super) fn put(&mut self, now: Instant, began: Instant, segment: &mut SegmentWriter<'_>) {
         if self.due.take().is_none() {
             return;
         }
         self.untold = 0;
-        let delay = self.newest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        segment.acknowledgement(delay, self.received.iter().rev());
+        let arrived = self.newest_at.unwrap_or(now);
+        let delay = now.saturating_duration_since(arrived);
+        segment.acknowledgement(delay, micros_since(began, arrived), self.received.iter().rev());
     }
+}
+
+/// Microseconds that wrap, by a clock that was zero at `began`.
+pub(super) fn micros_since(began: Instant, at: Instant) -> u32 {
+    at.saturating_duration_since(began).as_micros() as u32
 }
 
 #[cfg(test)]
@@ -75,7 +83,7 @@ mod tests {
     fn told(acknowledger: &mut Acknowledger, now: Instant) -> Vec<std::ops::Range<u64>> {
         let mut buffer = [0; SEGMENT_MAX_BYTES];
         let mut writer = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
-        acknowledger.put(now, &mut writer);
+        acknowledger.put(now, now, &mut writer);
         let length = writer.length();
         let segment = Segment::parse(&buffer[..length]).unwrap();
         let Some(Frame::Acknowledgement(ack)) = segment.frames().next() else {
@@ -92,23 +100,30 @@ mod tests {
     #[test]
     fn every_second_segment_is_acknowledged_at_once_and_a_lone_one_later() {
         let (mut acknowledger, now) = (Acknowledger::default(), zero());
-        acknowledger.on_received(now, 0, 0);
+        acknowledger.on_received(now, 0, 0, false);
         assert_eq!(acknowledger.due(), Some(now + ACK_DELAY_MAX));
-        acknowledger.on_received(now, 1, 0);
+        acknowledger.on_received(now, 1, 0, false);
         assert!(acknowledger.is_due(now));
         assert!(told(&mut acknowledger, now).into_iter().eq(once(0..2)));
         assert_eq!(acknowledger.due(), None);
     }
 
     #[test]
+    fn a_message_is_acknowledged_at_once() {
+        let (mut acknowledger, now) = (Acknowledger::default(), zero());
+        acknowledger.on_received(now, 0, 0, true);
+        assert!(acknowledger.is_due(now));
+    }
+
+    #[test]
     fn a_gap_is_told_at_once() {
         let (mut acknowledger, now) = (Acknowledger::default(), zero());
-        acknowledger.on_received(now, 0, 0);
+        acknowledger.on_received(now, 0, 0, false);
         told(&mut acknowledger, now);
-        acknowledger.on_received(now, 2, 0);
+        acknowledger.on_received(now, 2, 0, false);
         assert!(acknowledger.is_due(now));
         assert_eq!(told(&mut acknowledger, now), [2..3, 0..1]);
-        acknowledger.on_received(now, 1, 0);
+        acknowledger.on_received(now, 1, 0, false);
         assert!(acknowledger.is_due(now));
         assert!(told(&mut acknowledger, now).into_iter().eq(once(0..3)));
     }
@@ -117,11 +132,11 @@ mod tests {
     fn settled_numbers_are_forgotten_and_ranges_are_bounded() {
         let (mut acknowledger, now) = (Acknowledger::default(), zero());
         for number in 0..100 {
-            acknowledger.on_received(now, number * 2, 0);
+            acknowledger.on_received(now, number * 2, 0, false);
         }
         let ranges = told(&mut acknowledger, now);
         assert_eq!((ranges.len(), ranges[0].clone()), (ACK_RANGES_MAX, 198..199));
-        acknowledger.on_received(now, 199, 196);
+        acknowledger.on_received(now, 199, 196, false);
         assert_eq!(told(&mut acknowledger, now), [198..200, 196..197]);
     }
 }

@@ -6,21 +6,22 @@
 //!              │            ▼                                 ▼
 //!              └─ lost ─ scoreboard ◀── acknowledgements ── acknowledger
 //!                           │
-//!                     rtt, congestion, timer
+//!                  sender: rtt, rack, recovery, congestion, pacing, timer, path MTU
 //! ```
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::RenoStatistics;
-use super::Violation;
-use super::acknowledger::Acknowledger;
-use super::congestion::Congestion;
+use super::acknowledger::{Acknowledger, micros_since};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
-use super::rtt::RttEstimator;
+use super::rtt::RTT_UNKNOWN;
 use super::scoreboard::{News, Scoreboard, SentFrame};
-use super::timer::{Alarm, Timer};
+use super::sender::{Sender, Verdict};
+use super::timer::Alarm;
+use super::trace::{Trace, Traced, Tracer};
+use super::{Config, RenoStatistics, Violation};
+use crate::limits::{STREAM_SEND_BUFFER_MAX_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
 use crate::wire::Malformed;
 use crate::wire::segment::{Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId};
 
@@ -60,20 +61,18 @@ pub struct Read {
 /// [`Self::handle_timeout`].
 #[derive(Debug)]
 pub struct Connection {
+    /// The zero of our clock in acknowledgements.
+    began: Instant,
     outbox: Outbox,
     inbox: Inbox,
     scoreboard: Scoreboard,
     acknowledger: Acknowledger,
-    rtt: RttEstimator,
-    congestion: Congestion,
-    timer: Timer,
+    sender: Sender,
+    tracer: Tracer,
     events: VecDeque<Event>,
     dead: bool,
-    /// One segment may be sent beyond the window: the first of a recovery (RFC 6675 §5, step 4.3), or a probe.
-    beyond_window: bool,
-    /// Segments below this number were on the way while the window, and nothing else, held the sender back.
-    window_full_below: u64,
-    last_sent: Instant,
+    /// What waits for the pace may leave then.
+    paced_until: Option<Instant>,
     counts: Counts,
 }
 
@@ -83,26 +82,33 @@ struct Counts {
     segments_sent: u64,
     segments_retransmitted: u64,
     loss_events: u64,
+    spurious_losses: u64,
     timeouts: u64,
     bytes_acknowledged: u64,
 }
 
+/// All that a stream holds may be so small for its segments to be sent twice on a path that loses.
+const COPIED_BYTES_MAX: usize = 1_024;
+
 impl Connection {
     /// A channel on which nothing was sent yet, with [`StreamId::MESSAGES`] open in both directions.
     pub fn new(now: Instant) -> Self {
+        Self::with_config(now, Config::default())
+    }
+
+    /// The same, with choices of its own.
+    pub fn with_config(now: Instant, config: Config) -> Self {
         Self {
+            began: now,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             scoreboard: Scoreboard::default(),
             acknowledger: Acknowledger::default(),
-            rtt: RttEstimator::default(),
-            congestion: Congestion::new(),
-            timer: Timer::new(now),
+            sender: Sender::new(now, config),
+            tracer: Tracer::default(),
             events: VecDeque::new(),
             dead: false,
-            beyond_window: false,
-            window_full_below: 0,
-            last_sent: now,
+            paced_until: None,
             counts: Counts::default(),
         }
     }
@@ -159,21 +165,38 @@ impl Connection {
         self.inbox.read(stream, buffer)
     }
 
+    /// Somebody speaks or is seen over the path that this side sends on: for a while, files leave the queue to them
+    /// ([`Phase::Yielding`](super::Phase::Yielding)), unless [`Self::hurry`] was asked for.
+    pub fn note_media(&mut self, now: Instant) {
+        self.sender.note_media(now);
+    }
+
+    /// Whether files shall not yield to the meeting.
+    pub fn hurry(&mut self, hurry: bool) {
+        self.sender.hurry(hurry);
+    }
+
+    /// From here on, [`Self::poll_trace`] tells what the sender does.
+    pub fn trace(&mut self) {
+        self.tracer.start();
+    }
+
+    /// The next event of the trace, until `None`.
+    pub fn poll_trace(&mut self) -> Option<Traced> {
+        self.tracer.poll()
+    }
+
     /// What can be seen of the sender.
     pub fn statistics(&self) -> RenoStatistics {
         RenoStatistics {
-            cwnd_bytes: self.congestion.cwnd(),
-            ssthresh_bytes: self.congestion.ssthresh(),
             flight_size_bytes: self.scoreboard.flight_size(),
-            srtt: self.rtt.smoothed(),
-            rttvar: self.rtt.variation(),
-            rto: self.timer.rto(&self.rtt),
-            phase: self.congestion.phase(),
             segments_sent: self.counts.segments_sent,
             segments_retransmitted: self.counts.segments_retransmitted,
             loss_events: self.counts.loss_events,
+            spurious_losses: self.counts.spurious_losses,
             timeouts: self.counts.timeouts,
             bytes_acknowledged: self.counts.bytes_acknowledged,
+            ..self.sender.statistics()
         }
     }
 
@@ -182,15 +205,21 @@ impl Connection {
         if self.dead {
             return None;
         }
-        let alarm = self.timer.alarm(&self.rtt, self.scoreboard.outstanding());
         let deadlines = [
             self.acknowledger.due(),
-            self.scoreboard.loss_deadline(self.rtt.reordering_window()),
-            alarm.map(|(at, _)| at),
-            self.timer.window_probe_at(),
-            self.timer.stall_at(),
+            self.sender.loss_deadline(&self.scoreboard),
+            self.alarm().map(|(at, _)| at),
+            self.paced_until,
+            self.sender.timer.window_probe_at(),
+            self.sender.timer.stall_at(),
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    fn alarm(&self) -> Option<(Instant, Alarm)> {
+        let outstanding = self.scoreboard.outstanding();
+        let copies = outstanding > 0 && self.sender.path_loses() && self.outbox.holds_only_messages(COPIED_BYTES_MAX);
+        self.sender.timer.alarm(&self.sender.rtt, outstanding, copies)
     }
 
     /// Does what is due by `now`; too early or too late does no harm.
@@ -198,46 +227,52 @@ impl Connection {
         if self.dead {
             return;
         }
-        if self.timer.stall_at().is_some_and(|at| at <= now) {
+        if self.sender.timer.stall_at().is_some_and(|at| at <= now) {
             return self.give_up();
         }
+        self.paced_until = self.paced_until.filter(|at| *at > now);
         self.detect_losses(now, self.scoreboard.flight_size());
-        let alarm = self.timer.alarm(&self.rtt, self.scoreboard.outstanding());
-        match alarm.filter(|(at, _)| *at <= now) {
+        match self.alarm().filter(|(at, _)| *at <= now) {
+            Some((_, Alarm::Copy)) => self.copy(),
             Some((_, Alarm::Probe)) => self.probe(now),
-            Some((_, Alarm::Timeout)) => self.time_out(),
+            Some((_, Alarm::Timeout)) => self.time_out(now),
             None => {}
         }
-        if self.timer.take_window_probe(now) {
+        if self.sender.timer.take_window_probe(now) {
             self.outbox.probe();
         }
+    }
+
+    /// A path that loses gets a small segment twice, before it can be known whether the first one arrived: a message is
+    /// late only when both are lost. More than RFC 8985 §7 asks, and cheap: it is done for next to nothing on the way.
+    fn copy(&mut self) {
+        self.sender.on_copy();
+        self.repeat_newest();
     }
 
     /// RFC 8985 §7.3: one segment, new if there is one, else the last one again. Its acknowledgement shows what is
     /// missing before it.
     fn probe(&mut self, now: Instant) {
-        self.timer.on_probe(now);
-        self.beyond_window = true;
-        if self.outbox.has_new_data() {
-            return;
+        self.sender.on_probe(now);
+        if !self.outbox.has_new_data() {
+            self.repeat_newest();
         }
+        self.note_trace(now, Trace::Probe);
+    }
+
+    fn repeat_newest(&mut self) {
         for frame in self.scoreboard.newest_frames() {
             repeat(&mut self.outbox, &mut self.inbox, frame);
         }
     }
 
     /// RFC 6298 §5.4 to §5.6, RFC 5681 §3.1.
-    fn time_out(&mut self) {
-        self.congestion.on_timeout(
-            self.scoreboard.next_number(),
-            self.scoreboard.flight_size(),
-            self.timer.has_timed_out(),
-        );
-        self.timer.on_timeout();
+    fn time_out(&mut self, now: Instant) {
+        self.sender.on_timeout(now, &self.scoreboard);
         self.counts.timeouts += 1;
-        self.beyond_window = false;
         let Self { outbox, inbox, .. } = self;
         self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
+        self.note_trace(now, Trace::Timeout);
     }
 
     fn give_up(&mut self) {
@@ -258,13 +293,14 @@ impl Connection {
     }
 
     fn handle_frames(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), Violation> {
-        let (mut asks, mut taken) = (false, true);
+        let (mut asks, mut urgent, mut taken) = (false, false, true);
         for frame in segment.frames() {
             asks |= !matches!(frame, Frame::Acknowledgement(_));
+            urgent |= matches!(frame, Frame::Data { stream: StreamId::MESSAGES, .. });
             taken &= self.handle_frame(now, frame)?;
         }
         if asks && taken {
-            self.acknowledger.on_received(now, segment.number, segment.settled_below);
+            self.acknowledger.on_received(now, segment.number, segment.settled_below, urgent);
         }
         Ok(())
     }
@@ -278,13 +314,14 @@ impl Connection {
             Frame::Data { stream, offset, bytes, last } => {
                 return inbox.on_data(stream, (offset, bytes, last), &mut tell);
             }
+            Frame::Padding => {}
             Frame::Probe(stream) => inbox.on_probe(stream, &mut tell)?,
             Frame::Reset(stream) => inbox.on_reset(stream, &mut tell)?,
             Frame::Stop(stream) => outbox.on_stop(stream)?.into_iter().for_each(tell),
             Frame::Streams(limit) => outbox.on_streams(limit),
             Frame::Window { stream, limit } => {
                 if outbox.on_window(stream, limit)? {
-                    self.timer.on_window();
+                    self.sender.timer.on_window();
                 }
             }
         }
@@ -301,18 +338,24 @@ impl Connection {
             return Ok(());
         };
         if newest == acknowledgement.largest {
-            let measured = now.saturating_duration_since(sent_at);
-            self.rtt.sample(measured, acknowledgement.delay);
+            let sent = micros_since(self.began, sent_at);
+            self.sender.measure(now, sent_at, (sent, acknowledgement.arrival), acknowledgement.delay);
         }
-        self.timer.on_progress(now, self.scoreboard.outstanding() > 0);
+        if self.sender.on_arrived(now, &news, newest, &self.scoreboard) == Verdict::Spurious {
+            let outbox = &mut self.outbox;
+            self.scoreboard.revive(|frame| outbox.on_revived(frame));
+            self.counts.spurious_losses += 1;
+            self.note_trace(now, Trace::Spurious);
+        }
         self.detect_losses(now, flight_size);
-        let window_was_full = newest < self.window_full_below;
-        self.congestion.on_acknowledged(news.bytes, newest, window_was_full);
+        self.sender.on_acknowledged(now, &news, newest, &self.scoreboard);
+        self.outbox.set_buffer(buffer_for(self.sender.cwnd()));
+        self.note_trace(now, Trace::Acknowledged);
         Ok(())
     }
 
     fn settle(&mut self, acknowledgement: &Acknowledgement<'_>) -> News {
-        let mut news = News::default();
+        let mut news = self.scoreboard.news();
         let Self { outbox, events, counts, .. } = self;
         let mut arrived = |frame| {
             if let SentFrame::Data { length, .. } = frame {
@@ -329,72 +372,99 @@ impl Connection {
     /// `flight_size` is what was on the way before this acknowledgement: RFC 5681 halves what was sent and not yet
     /// acknowledged when the loss is found.
     fn detect_losses(&mut self, now: Instant, flight_size: u64) {
-        let Self { outbox, inbox, .. } = self;
-        let window = self.rtt.reordering_window();
-        let lost = |frame| repeat(outbox, inbox, frame);
-        let Some(newest) = self.scoreboard.detect_losses(now, window, lost) else {
-            return;
-        };
-        let next = self.scoreboard.next_number();
-        if self.congestion.on_lost(newest, next, flight_size) {
-            self.counts.loss_events += 1;
-            self.beyond_window = true;
-        }
+        let (below, patience) = self.sender.patience(&self.scoreboard);
+        let Self { outbox, inbox, sender, .. } = self;
+        let lost = self.scoreboard.detect_losses(now, below, patience, |number, frame| {
+            sender.note_lost(now, number);
+            repeat(outbox, inbox, frame);
+        });
+        let Some(lost) = lost else { return };
+        let begins = self.sender.on_lost(now, lost, flight_size, self.scoreboard.next_number());
+        self.counts.loss_events += u64::from(begins);
+        let segments = lost.segments;
+        self.note_trace(now, if begins { Trace::Lost { segments } } else { Trace::LostMore { segments } });
     }
 
-    /// Writes the next segment into `buffer`, which must hold
-    /// [`crate::wire::segment::SEGMENT_MAX_BYTES`]; answers its length, or `None` when nothing may be sent now.
+    fn note_trace(&mut self, now: Instant, what: Trace) {
+        let mut tracer = std::mem::take(&mut self.tracer);
+        tracer.push(now, what, || self.statistics());
+        self.tracer = tracer;
+    }
+
+    /// Writes the next segment into `buffer`, which holds at least [`crate::wire::segment::SEGMENT_BASE_BYTES`] and
+    /// bounds it; answers its length, or `None` when nothing may be sent now.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         if self.dead {
             return None;
         }
         let numbers = !self.scoreboard.is_full();
-        let data = numbers && self.may_send_data();
+        let data = numbers && self.may_send_data(now);
         let control = numbers && (self.inbox.has_control() || self.outbox.has_control());
         if !(data || control || self.acknowledger.is_due(now)) {
             self.note_quiet(now);
             return None;
         }
+        let probe = self.mtu_probe_bytes(now, data, buffer.len());
+        let longest = probe.unwrap_or_else(|| self.sender.mtu.segment_bytes()).min(buffer.len());
         let number = self.scoreboard.next_number();
-        let mut segment = SegmentWriter::new(buffer, number, self.scoreboard.settled_below())?;
-        self.acknowledger.put(now, &mut segment);
+        let mut segment = SegmentWriter::new(&mut buffer[..longest], number, self.scoreboard.settled_below())?;
+        self.acknowledger.put(now, self.began, &mut segment);
         if control {
-            self.put_control(&mut segment);
+            self.put_control(now, &mut segment);
         }
-        if data {
+        if probe.is_some() {
+            segment.padding();
+            self.scoreboard.note(SentFrame::Padding);
+            self.sender.mtu.on_probe(number);
+        } else if data {
             self.put_data(now, &mut segment);
         }
         let length = segment.length();
-        let alone = self.scoreboard.outstanding() == 0;
-        if self.scoreboard.send(now, length) {
-            self.timer.on_sent(now, alone);
-            self.last_sent = now;
-        }
+        self.note_sent(now, length);
         Some(length)
     }
 
-    fn may_send_data(&mut self) -> bool {
+    fn note_sent(&mut self, now: Instant, length: usize) {
+        let alone = self.scoreboard.outstanding() == 0;
+        if self.scoreboard.send(now, length) {
+            self.sender.on_sent(now, length, alone);
+        }
+    }
+
+    /// While a file is sent, one segment in a while asks whether the path carries longer ones.
+    fn mtu_probe_bytes(&mut self, now: Instant, data: bool, room: usize) -> Option<usize> {
+        let much = data && !self.sender.beyond_window && self.outbox.has_file_data();
+        let bytes = if much { self.sender.mtu.probe_bytes(now) } else { None };
+        bytes.filter(|bytes| *bytes <= room)
+    }
+
+    fn may_send_data(&mut self, now: Instant) -> bool {
+        self.paced_until = None;
         if !self.outbox.has_data() {
             return false;
         }
-        let allowed = self.congestion.allows(self.scoreboard.flight_size());
-        if !allowed {
-            self.window_full_below = self.scoreboard.next_number();
+        if self.sender.beyond_window {
+            return true;
         }
-        allowed || self.beyond_window
+        if !self.sender.allows(&self.scoreboard) {
+            return false;
+        }
+        self.paced_until = self.sender.paced_until(now, &self.scoreboard);
+        self.paced_until.is_none()
     }
 
     fn note_quiet(&mut self, now: Instant) {
         if self.scoreboard.outstanding() == 0 {
             let blocked = self.outbox.is_blocked();
-            self.timer.on_quiet(now, &self.rtt, blocked);
+            self.sender.timer.on_quiet(now, &self.sender.rtt, blocked, self.paced_until.is_some());
         }
     }
 
     /// Control frames are few, bounded by the streams, and not held back by the window: they open the peer's.
-    fn put_control(&mut self, segment: &mut SegmentWriter<'_>) {
+    fn put_control(&mut self, now: Instant, segment: &mut SegmentWriter<'_>) {
+        let round_trip = self.sender.rtt.smoothed().unwrap_or(RTT_UNKNOWN);
         while segment.room() >= CONTROL_FRAME_MAX_BYTES {
-            let frame = self.inbox.take_control();
+            let frame = self.inbox.take_control(now, round_trip);
             let Some(frame) = frame.or_else(|| self.outbox.take_control()) else {
                 return;
             };
@@ -403,25 +473,35 @@ impl Connection {
     }
 
     fn put_data(&mut self, now: Instant, segment: &mut SegmentWriter<'_>) {
-        let idle = now.saturating_duration_since(self.last_sent);
-        if self.scoreboard.outstanding() == 0 && idle > self.rtt.rto(0) {
-            self.congestion.on_idle();
+        if self.scoreboard.outstanding() == 0 {
+            self.sender.on_restart(now);
         }
-        let (mut any, mut any_again) = (false, false);
+        let (mut any, mut any_again, mut messages) = (false, false, false);
         while let Some((frame, again)) = self.outbox.put_data(segment) {
             self.scoreboard.note(frame);
             (any, any_again) = (true, any_again | again);
+            messages |= matches!(frame, SentFrame::Data { stream: StreamId::MESSAGES, .. });
         }
-        self.beyond_window &= !any;
+        if messages {
+            self.sender.note_media(now);
+        }
+        self.sender.beyond_window &= !any;
         self.counts.segments_sent += u64::from(any);
         self.counts.segments_retransmitted += u64::from(any_again);
     }
+}
+
+/// What a stream may hold for a window of so many bytes to stay full: itself, and what is written ahead.
+fn buffer_for(cwnd: u64) -> usize {
+    let wanted = usize::try_from(cwnd + cwnd / 2).unwrap_or(usize::MAX);
+    wanted.clamp(STREAM_SEND_BUFFER_MIN_BYTES, STREAM_SEND_BUFFER_MAX_BYTES)
 }
 
 /// Has a frame said again by the side it belongs to.
 fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
     match frame {
         SentFrame::Data { .. } | SentFrame::Probe(_) | SentFrame::Reset(_) => outbox.on_lost(frame),
+        SentFrame::Padding => {}
         SentFrame::Stop(stream) => inbox.on_stop_lost(stream),
         SentFrame::Streams => inbox.on_streams_lost(),
         SentFrame::Window(stream) => inbox.on_window_lost(stream),
@@ -431,7 +511,7 @@ fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
 /// Puts a control frame into a segment.
 fn put(segment: &mut SegmentWriter<'_>, frame: Frame<'static>) -> SentFrame {
     match frame {
-        Frame::Acknowledgement(_) | Frame::Data { .. } => {
+        Frame::Acknowledgement(_) | Frame::Data { .. } | Frame::Padding => {
             unreachable!("neither side hands these out as control frames")
         }
         Frame::Probe(stream) => {

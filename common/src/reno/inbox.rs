@@ -1,10 +1,11 @@
 //! The receiving sides of all streams, and what their sender is to be told.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::recv_queue::{Received, RecvQueue};
 use super::{Event, Read, Violation};
-use crate::limits::STREAMS_PER_CHANNEL;
+use crate::limits::{CHANNEL_RECEIVE_SPARE_BYTES, STREAMS_PER_CHANNEL};
 use crate::wire::segment::{Frame, StreamId};
 
 /// Every stream this side receives.
@@ -19,6 +20,8 @@ pub(super) struct Inbox {
     limit: u32,
     /// The peer is to be told more.
     limit_due: bool,
+    /// Memory left for windows that grow.
+    spare: u64,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,7 @@ impl Inbox {
             closed: 0,
             limit: STREAMS_PER_CHANNEL as u32,
             limit_due: false,
+            spare: CHANNEL_RECEIVE_SPARE_BYTES as u64,
         }
     }
 
@@ -145,7 +149,8 @@ impl Inbox {
     }
 
     fn close(&mut self, id: StreamId) {
-        if self.streams.remove(&id).is_some() {
+        if let Some(stream) = self.streams.remove(&id) {
+            self.spare += stream.queue.grown();
             self.closed = self.closed.saturating_add(1);
             self.limit_due = true;
         }
@@ -157,7 +162,7 @@ impl Inbox {
     }
 
     /// The next frame for the peer.
-    pub(super) fn take_control(&mut self) -> Option<Frame<'static>> {
+    pub(super) fn take_control(&mut self, now: Instant, round_trip: Duration) -> Option<Frame<'static>> {
         if std::mem::take(&mut self.limit_due) {
             self.limit = self.closed.saturating_add(STREAMS_PER_CHANNEL as u32);
             return Some(Frame::Streams(self.limit));
@@ -167,7 +172,7 @@ impl Inbox {
                 return Some(Frame::Stop(id));
             }
             if std::mem::take(&mut stream.window_due) {
-                let limit = stream.queue.announce();
+                let limit = stream.queue.announce(now, round_trip, &mut self.spare);
                 return Some(Frame::Window { stream: id, limit });
             }
         }
@@ -208,6 +213,11 @@ mod tests {
         events
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the tests take any instant as their zero")]
+    fn control(inbox: &mut Inbox) -> Option<Frame<'static>> {
+        inbox.take_control(Instant::now(), Duration::ZERO)
+    }
+
     #[test]
     fn a_stream_is_opened_before_it_is_readable_and_told_once_until_it_is_read() {
         let mut inbox = Inbox::new();
@@ -232,7 +242,7 @@ mod tests {
         assert_eq!(open(limit - 1, &mut inbox), Ok(true));
         assert_eq!(inbox.streams.len(), STREAMS_PER_CHANNEL);
         inbox.read(StreamId(limit - 1), &mut [0; 1]);
-        assert_eq!(inbox.take_control(), Some(Frame::Streams(limit + 1)));
+        assert_eq!(control(&mut inbox), Some(Frame::Streams(limit + 1)));
         assert_eq!(open(limit, &mut inbox), Ok(true));
         assert_eq!(open(limit + 1, &mut inbox), Err(Violation));
     }
@@ -242,11 +252,11 @@ mod tests {
         let mut inbox = Inbox::new();
         data(&mut inbox, 1, 0, b"abc", false);
         inbox.stop(StreamId(1));
-        assert_eq!(inbox.take_control(), Some(Frame::Stop(StreamId(1))));
+        assert_eq!(control(&mut inbox), Some(Frame::Stop(StreamId(1))));
         assert_eq!(data(&mut inbox, 1, 3, b"def", false), []);
         assert_eq!(inbox.readable(StreamId(1)), 0);
         assert_eq!(data(&mut inbox, 1, 6, b"", true), []);
-        assert!(inbox.take_control().is_some_and(|f| matches!(f, Frame::Streams(_))));
+        assert!(control(&mut inbox).is_some_and(|f| matches!(f, Frame::Streams(_))));
         assert!(!inbox.streams.contains_key(&StreamId(1)));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::scoreboard::SentFrame;
 use super::send_queue::{Piece, SendQueue};
 use super::{Event, Violation};
-use crate::limits::{STREAM_SEND_BUFFER_BYTES, STREAMS_PER_CHANNEL};
+use crate::limits::{STREAM_SEND_BUFFER_MIN_BYTES, STREAMS_PER_CHANNEL};
 use crate::wire::segment::{DATA_FRAME_HEADER_BYTES, Frame, SegmentWriter, StreamId};
 
 /// Every stream this side sends.
@@ -18,6 +18,8 @@ pub(super) struct Outbox {
     limit: u32,
     /// The file stream that was served last.
     served: StreamId,
+    /// Bytes that a stream may hold.
+    buffer_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -38,9 +40,9 @@ enum Reset {
     Sent,
 }
 
-/// A writer that was turned away is told again when this much is free: it comes back for a good piece, not for every
-/// segment that is acknowledged.
-const WRITABLE_AGAIN_BYTES: usize = STREAM_SEND_BUFFER_BYTES / 4;
+/// A writer that was turned away is told again when this part of the buffer is free: it comes back for a good piece, not
+/// for every segment that is acknowledged.
+const WRITABLE_AGAIN_PART: usize = 4;
 
 impl Outbox {
     pub(super) fn new() -> Self {
@@ -49,6 +51,7 @@ impl Outbox {
             next: StreamId::MESSAGES.0 + 1,
             limit: STREAMS_PER_CHANNEL as u32,
             served: StreamId::MESSAGES,
+            buffer_bytes: STREAM_SEND_BUFFER_MIN_BYTES,
         }
     }
 
@@ -63,7 +66,7 @@ impl Outbox {
     }
 
     pub(super) fn room(&self, id: StreamId) -> usize {
-        self.streams.get(&id).map_or(0, |stream| stream.room())
+        self.streams.get(&id).map_or(0, |stream| stream.room(self.buffer_bytes))
     }
 
     pub(super) fn write(&mut self, id: StreamId, bytes: &[u8]) -> usize {
@@ -73,7 +76,7 @@ impl Outbox {
         if stream.reset != Reset::No {
             return 0;
         }
-        let taken = stream.queue.write(bytes);
+        let taken = stream.queue.write(bytes, self.buffer_bytes);
         stream.write_cut_short |= taken < bytes.len();
         taken
     }
@@ -147,7 +150,11 @@ impl Outbox {
                 self.streams.remove(&id);
                 None
             }
-            SentFrame::Probe(_) | SentFrame::Stop(_) | SentFrame::Streams | SentFrame::Window(_) => None,
+            SentFrame::Padding
+            | SentFrame::Probe(_)
+            | SentFrame::Stop(_)
+            | SentFrame::Streams
+            | SentFrame::Window(_) => None,
         }
     }
 
@@ -157,7 +164,8 @@ impl Outbox {
             self.streams.remove(&id);
             return Some(Event::Acknowledged(id));
         }
-        let again = stream.write_cut_short && stream.queue.room() >= WRITABLE_AGAIN_BYTES;
+        let room = stream.queue.room(self.buffer_bytes);
+        let again = stream.write_cut_short && room >= self.buffer_bytes / WRITABLE_AGAIN_PART;
         stream.write_cut_short &= !again;
         again.then_some(Event::Writable(id))
     }
@@ -180,8 +188,31 @@ impl Outbox {
                     stream.reset = Reset::Due;
                 }
             }
-            SentFrame::Stop(_) | SentFrame::Streams | SentFrame::Window(_) => {}
+            SentFrame::Padding | SentFrame::Stop(_) | SentFrame::Streams | SentFrame::Window(_) => {}
         }
+    }
+
+    /// A frame that was given up is on the way after all.
+    pub(super) fn on_revived(&mut self, frame: SentFrame) {
+        if let SentFrame::Data { stream, offset, length, .. } = frame
+            && let Some(stream) = self.alive(stream)
+        {
+            stream.queue.on_revived(offset..offset + u64::from(length));
+        }
+    }
+
+    /// Whether everything that waits or is on the way are messages of no more than so many bytes together.
+    pub(super) fn holds_only_messages(&self, bytes: usize) -> bool {
+        let mut streams = self.streams.iter();
+        streams.all(|(id, stream)| {
+            let held = stream.queue.held();
+            if *id == StreamId::MESSAGES { held <= bytes } else { held == 0 }
+        })
+    }
+
+    /// Streams may hold so many bytes each, written and not acknowledged.
+    pub(super) fn set_buffer(&mut self, bytes: usize) {
+        self.buffer_bytes = bytes;
     }
 
     fn alive(&mut self, id: StreamId) -> Option<&mut Outgoing> {
@@ -191,6 +222,12 @@ impl Outbox {
     /// Whether there is data that may be sent as far as the peer's windows go.
     pub(super) fn has_data(&self) -> bool {
         self.streams.values().any(Outgoing::has_data)
+    }
+
+    /// Whether a file has data that was never sent and may be.
+    pub(super) fn has_file_data(&self) -> bool {
+        let mut files = self.streams.range(StreamId(StreamId::MESSAGES.0 + 1)..);
+        files.any(|(_, stream)| stream.queue.has_new())
     }
 
     /// Whether there is data that was never sent and may be.
@@ -263,8 +300,8 @@ impl Outgoing {
         Self { queue: SendQueue::new(), reset: Reset::No, probe_due: false, write_cut_short: false }
     }
 
-    fn room(&self) -> usize {
-        if self.reset == Reset::No { self.queue.room() } else { 0 }
+    fn room(&self, buffer_bytes: usize) -> usize {
+        if self.reset == Reset::No { self.queue.room(buffer_bytes) } else { 0 }
     }
 
     fn has_data(&self) -> bool {

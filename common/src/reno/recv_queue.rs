@@ -1,10 +1,11 @@
 //! What one stream has received and its application has not read.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::ranges::RangeSet;
 use super::{Read, Violation};
-use crate::limits::{STREAM_GAPS_MAX, STREAM_RECEIVE_WINDOW_BYTES};
+use crate::limits::{STREAM_GAPS_MAX, STREAM_RECEIVE_WINDOW_MAX_BYTES, STREAM_RECEIVE_WINDOW_MIN_BYTES};
 
 /// The bytes of one stream between the peer that sends them and the application that reads them.
 ///
@@ -28,9 +29,13 @@ pub(super) struct RecvQueue {
     end: Option<u64>,
     /// Nobody reads it: what arrives is dropped at once.
     discarding: bool,
+    /// How much may be held, bytes.
+    window: u64,
+    announced_at: Option<Instant>,
 }
 
-const WINDOW: u64 = STREAM_RECEIVE_WINDOW_BYTES as u64;
+const WINDOW_MIN: u64 = STREAM_RECEIVE_WINDOW_MIN_BYTES as u64;
+const WINDOW_MAX: u64 = STREAM_RECEIVE_WINDOW_MAX_BYTES as u64;
 /// A new window is announced when this part of one was read: large enough not to be silly (RFC 9293 §3.8.6.2.2), small
 /// enough that a sender whose path holds nearly a window does not come in bursts.
 const ANNOUNCED_PART: u64 = 4;
@@ -53,9 +58,11 @@ impl RecvQueue {
             read: 0,
             contiguous: 0,
             beyond: RangeSet::default(),
-            limit: WINDOW,
+            limit: WINDOW_MIN,
             end: None,
             discarding: false,
+            window: WINDOW_MIN,
+            announced_at: None,
         }
     }
 
@@ -157,15 +164,29 @@ impl RecvQueue {
 
     /// Whether enough was read since the last announcement for a new one.
     pub(super) fn wants_to_announce(&self) -> bool {
-        self.end.is_none() && !self.discarding && self.read + WINDOW >= self.limit + WINDOW / ANNOUNCED_PART
+        self.end.is_none() && !self.discarding && self.read + self.window >= self.limit + self.window / ANNOUNCED_PART
     }
 
-    /// The window to tell the peer.
-    pub(super) fn announce(&mut self) -> u64 {
-        if !self.discarding {
-            self.limit = self.read + WINDOW;
+    /// The window to tell the peer. It doubles, at the cost of `spare` bytes, when a good part of it was read in less
+    /// than a round trip: then it, and not the path or the reader, may be what holds the sender back.
+    pub(super) fn announce(&mut self, now: Instant, round_trip: Duration, spare: &mut u64) -> u64 {
+        if self.discarding {
+            return self.limit;
         }
+        let hurried = self.announced_at.is_some_and(|at| now.saturating_duration_since(at) < round_trip);
+        if hurried && self.wants_to_announce() {
+            let growth = self.window.min(WINDOW_MAX - self.window).min(*spare);
+            self.window += growth;
+            *spare -= growth;
+        }
+        self.announced_at = Some(now);
+        self.limit = self.limit.max(self.read + self.window);
         self.limit
+    }
+
+    /// By how much the window was grown.
+    pub(super) fn grown(&self) -> u64 {
+        self.window - WINDOW_MIN
     }
 
     /// Drops what is held and what will come.
@@ -220,7 +241,7 @@ mod tests {
     #[test]
     fn bytes_beyond_the_window_or_the_end_are_a_violation() {
         let mut queue = RecvQueue::new();
-        assert_eq!(queue.receive(WINDOW, b"x", false), Err(Violation));
+        assert_eq!(queue.receive(WINDOW_MIN, b"x", false), Err(Violation));
         queue.receive(10, b"end", true).unwrap();
         assert_eq!(queue.receive(13, b"x", false), Err(Violation));
         assert_eq!(queue.receive(9, b"x", true), Err(Violation));
@@ -239,17 +260,48 @@ mod tests {
         assert_eq!(queue.receive(next, b"x", false), Ok(Received::Held));
     }
 
+    const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+    /// Receives and reads a quarter of the smallest window, from `offset` on.
+    fn pass_a_quarter(queue: &mut RecvQueue, offset: u64) {
+        let quarter = vec![1; (WINDOW_MIN / ANNOUNCED_PART) as usize];
+        queue.receive(offset, &quarter, false).unwrap();
+        read_all(queue);
+    }
+
     #[test]
     fn the_window_moves_when_a_good_part_of_it_was_read() {
-        let mut queue = RecvQueue::new();
-        let part = STREAM_RECEIVE_WINDOW_BYTES / ANNOUNCED_PART as usize;
-        queue.receive(0, &vec![1; part], false).unwrap();
-        queue.read(&mut vec![0; part - 1]);
+        let (mut queue, mut spare) = (RecvQueue::new(), 0);
+        let part = WINDOW_MIN / ANNOUNCED_PART;
+        queue.receive(0, &vec![1; part as usize], false).unwrap();
+        queue.read(&mut vec![0; part as usize - 1]);
         assert!(!queue.wants_to_announce());
         queue.read(&mut [0; 1]);
         assert!(queue.wants_to_announce());
-        assert_eq!(queue.announce(), WINDOW + part as u64);
+        assert_eq!(queue.announce(zero(), ROUND_TRIP, &mut spare), WINDOW_MIN + part);
         assert!(!queue.wants_to_announce());
+    }
+
+    #[test]
+    fn the_window_grows_for_a_hurried_reader_as_far_as_there_is_memory() {
+        let (mut queue, mut spare, zero) = (RecvQueue::new(), WINDOW_MIN + 1_000, zero());
+        let quarter = WINDOW_MIN / ANNOUNCED_PART;
+        pass_a_quarter(&mut queue, 0);
+        assert_eq!(queue.announce(zero, ROUND_TRIP, &mut spare), quarter + WINDOW_MIN);
+        pass_a_quarter(&mut queue, quarter);
+        assert_eq!(queue.announce(zero + ROUND_TRIP, ROUND_TRIP, &mut spare), 2 * quarter + WINDOW_MIN);
+        pass_a_quarter(&mut queue, 2 * quarter);
+        assert_eq!(queue.announce(zero + ROUND_TRIP, ROUND_TRIP, &mut spare), 3 * quarter + 2 * WINDOW_MIN);
+        assert_eq!((queue.grown(), spare), (WINDOW_MIN, 1_000));
+        pass_a_quarter(&mut queue, 3 * quarter);
+        pass_a_quarter(&mut queue, 4 * quarter);
+        queue.announce(zero + ROUND_TRIP, ROUND_TRIP, &mut spare);
+        assert_eq!((queue.grown(), spare), (WINDOW_MIN + 1_000, 0));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tests take any instant as their zero")]
+    fn zero() -> Instant {
+        Instant::now()
     }
 
     proptest! {

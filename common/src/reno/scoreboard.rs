@@ -1,4 +1,4 @@
-//! Which segments are on the way, which arrived and which are lost (RFC 6675 §3, RFC 9002 §6.1).
+//! Which segments are on the way, which arrived and which are lost (RFC 6675 §3; what is lost is RFC 8985's: `rack`).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -47,6 +47,7 @@ enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentFrame {
     Data { stream: StreamId, offset: u64, length: u16, last: bool },
+    Padding,
     Probe(StreamId),
     Reset(StreamId),
     Stop(StreamId),
@@ -57,14 +58,30 @@ pub(super) enum SentFrame {
 /// What an acknowledgement told that was not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
+    /// The highest number that was known to have arrived.
+    before: Option<u64>,
     /// Bytes of segments that were on the way.
     pub(super) bytes: u64,
+    /// Segments that were on the way.
+    pub(super) segments: u64,
     /// The highest number that was on the way or thought lost, and when it was sent.
     pub(super) newest: Option<(u64, Instant)>,
+    /// A segment that was on the way arrived behind one that was sent later.
+    pub(super) reordered: bool,
+    /// Segments that arrived after they were given up, and the highest of their numbers.
+    pub(super) spurious: u64,
+    pub(super) newest_spurious: u64,
 }
 
-/// A segment is lost when one sent this many later arrived (RFC 5681 §3.2, three duplicates; RFC 9002 §6.1.1).
-const REORDERING_THRESHOLD: u64 = 3;
+/// What was found lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// How many segments.
+    pub(super) segments: u64,
+    /// The highest of their numbers.
+    pub(super) newest: u64,
+}
+
 /// Numbers between the oldest and the newest that are remembered: a 16-bit distance tells it, and 32 MB of full
 /// segments are more than the buffers of all streams hold.
 const SPAN_MAX: usize = 32_768;
@@ -121,6 +138,18 @@ impl Scoreboard {
         true
     }
 
+    /// Whether segment `number`, which was sent, arrived.
+    pub(super) fn has_arrived(&self, number: u64) -> bool {
+        let index = number.checked_sub(self.first).map(|index| index as usize);
+        // What is not remembered any more arrived, or was lost long ago; a probe is told of its loss at once.
+        index.is_none_or(|index| self.segments.get(index).is_some_and(|segment| segment.fate == Fate::Acknowledged))
+    }
+
+    /// Begins to take an acknowledgement.
+    pub(super) fn news(&self) -> News {
+        News { before: self.largest_acknowledged, ..News::default() }
+    }
+
     /// The peer has these segments. Each frame that it did not have before is given to `arrived`.
     pub(super) fn on_acknowledged(&mut self, numbers: Range<u64>, news: &mut News, mut arrived: impl FnMut(SentFrame)) {
         for number in numbers.start.max(self.first)..numbers.end.min(self.next_number()) {
@@ -133,6 +162,11 @@ impl Scoreboard {
                 self.flight_size -= u64::from(segment.bytes);
                 self.outstanding -= 1;
                 news.bytes += u64::from(segment.bytes);
+                news.segments += 1;
+                news.reordered |= news.before.is_some_and(|before| number < before);
+            } else {
+                news.spurious += 1;
+                news.newest_spurious = news.newest_spurious.max(number);
             }
             if news.newest.is_none_or(|(newest, _)| newest < number) {
                 news.newest = Some((number, segment.sent_at));
@@ -143,41 +177,43 @@ impl Scoreboard {
         self.largest_acknowledged = self.largest_acknowledged.max(numbers.end.checked_sub(1));
     }
 
-    /// Finds what is lost: overtaken by three segments, or by one and so long ago that `window` has passed.
-    /// Each frame of it is given to `lost`. Answers the highest number lost.
+    /// The oldest segment on the way, if its number is below `below`.
+    pub(super) fn oldest_outstanding(&self, below: u64) -> Option<u64> {
+        let oldest = self.oldest_outstanding.max(self.first);
+        let outstanding = self.outstanding > 0 && oldest < below;
+        outstanding.then_some(oldest)
+    }
+
+    /// Finds what is lost: numbers below `below` that were sent so long ago that `patience` has passed. Each frame of it
+    /// is given to `lost`, and each number to `numbers` before its frames.
     pub(super) fn detect_losses(
         &mut self,
         now: Instant,
-        window: Duration,
-        mut lost: impl FnMut(SentFrame),
-    ) -> Option<u64> {
-        let largest = self.largest_acknowledged?;
-        let mut newest = None;
-        for number in self.oldest_outstanding.max(self.first)..largest {
+        below: u64,
+        patience: Duration,
+        mut lost: impl FnMut(u64, SentFrame),
+    ) -> Option<Lost> {
+        let mut found: Option<Lost> = None;
+        for number in self.oldest_outstanding.max(self.first)..below.min(self.next_number()) {
             let segment = self.segments[(number - self.first) as usize];
             if segment.fate != Fate::Outstanding {
                 continue;
             }
-            let overtaken = largest - number >= REORDERING_THRESHOLD;
-            if !overtaken && segment.sent_at + window > now {
-                break; // The ones behind it were sent later and are overtaken by fewer.
+            if segment.sent_at + patience > now {
+                break; // The ones behind it were sent later.
             }
-            self.lose(number, &mut lost);
-            newest = Some(number);
+            self.lose(number, |frame| lost(number, frame));
+            found = Some(Lost { segments: found.map_or(1, |lost| lost.segments + 1), newest: number });
         }
         self.forget_settled();
-        newest
+        found
     }
 
-    /// When the oldest segment that was overtaken becomes lost by time.
-    pub(super) fn loss_deadline(&self, window: Duration) -> Option<Instant> {
-        let largest = self.largest_acknowledged?;
-        if self.oldest_outstanding >= largest {
-            return None;
-        }
-        let index = self.oldest_outstanding.checked_sub(self.first)?;
-        let oldest = self.segments.get(index as usize)?;
-        (oldest.fate == Fate::Outstanding).then(|| oldest.sent_at + window)
+    /// When the oldest segment with a number below `below` becomes lost.
+    pub(super) fn loss_deadline(&self, below: u64, patience: Duration) -> Option<Instant> {
+        let oldest = self.oldest_outstanding(below)?;
+        let segment = self.segments.get((oldest - self.first) as usize)?;
+        segment.sent_at.checked_add(patience)
     }
 
     /// All that is outstanding counts as lost: the retransmission timer went off.
@@ -190,7 +226,23 @@ impl Scoreboard {
         self.forget_settled();
     }
 
-    fn lose(&mut self, number: u64, lost: &mut impl FnMut(SentFrame)) {
+    /// What was given up and did not arrive counts as on the way again. Each frame of it is given to `found`.
+    pub(super) fn revive(&mut self, mut found: impl FnMut(SentFrame)) {
+        for index in 0..self.segments.len() {
+            let segment = self.segments[index];
+            if segment.fate != Fate::Lost {
+                continue;
+            }
+            self.segments[index].fate = Fate::Outstanding;
+            self.flight_size += u64::from(segment.bytes);
+            self.outstanding += 1;
+            self.frames_of(&segment).for_each(&mut found);
+        }
+        self.oldest_outstanding = self.first;
+        self.forget_settled();
+    }
+
+    fn lose(&mut self, number: u64, lost: impl FnMut(SentFrame)) {
         let segment = &mut self.segments[(number - self.first) as usize];
         segment.fate = Fate::Lost;
         self.flight_size -= u64::from(segment.bytes);
@@ -242,7 +294,7 @@ impl Scoreboard {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_millis(100);
 
     #[expect(clippy::disallowed_methods, reason = "the test takes any instant as its zero")]
     fn zero() -> Instant {
@@ -263,37 +315,38 @@ mod tests {
     }
 
     fn acknowledge(board: &mut Scoreboard, numbers: Range<u64>) -> (u64, Vec<SentFrame>) {
-        let (mut news, mut frames) = (News::default(), Vec::new());
+        let (mut news, mut frames) = (board.news(), Vec::new());
         board.on_acknowledged(numbers, &mut news, |frame| frames.push(frame));
         (news.bytes, frames)
     }
 
-    fn losses(board: &mut Scoreboard, now: Instant) -> Vec<SentFrame> {
+    fn losses(board: &mut Scoreboard, now: Instant, below: u64) -> Vec<SentFrame> {
         let mut frames = Vec::new();
-        board.detect_losses(now, WINDOW, |frame| frames.push(frame));
+        board.detect_losses(now, below, PATIENCE, |_, frame| frames.push(frame));
         frames
     }
 
     #[test]
-    fn a_segment_overtaken_by_three_is_lost() {
-        let now = zero();
-        let mut board = board(now, 6);
-        acknowledge(&mut board, 1..3);
-        assert_eq!(losses(&mut board, now), []);
-        acknowledge(&mut board, 3..4);
-        assert_eq!(losses(&mut board, now), [frame(0)]);
-        assert_eq!(board.flight_size(), 200);
-    }
-
-    #[test]
-    fn a_segment_overtaken_by_one_is_lost_in_time() {
+    fn an_overtaken_segment_is_lost_when_patience_is_over() {
         let now = zero();
         let mut board = board(now, 3);
         acknowledge(&mut board, 1..2);
-        assert_eq!(losses(&mut board, now), []);
-        assert_eq!(board.loss_deadline(WINDOW), Some(now + WINDOW));
-        assert_eq!(losses(&mut board, now + WINDOW), [frame(0)]);
-        assert_eq!(board.loss_deadline(WINDOW), None);
+        assert_eq!(losses(&mut board, now, 1), []);
+        assert_eq!(board.loss_deadline(1, PATIENCE), Some(now + PATIENCE));
+        assert_eq!(losses(&mut board, now + PATIENCE, 1), [frame(0)]);
+        assert_eq!((board.loss_deadline(1, PATIENCE), board.flight_size()), (None, 100));
+    }
+
+    #[test]
+    fn what_was_given_up_can_be_on_the_way_again() {
+        let now = zero();
+        let mut board = board(now, 4);
+        board.lose_all(|_| ());
+        acknowledge(&mut board, 1..2);
+        let mut found = Vec::new();
+        board.revive(|frame| found.push(frame));
+        assert_eq!((found, board.flight_size()), (vec![frame(0), frame(2), frame(3)], 300));
+        assert_eq!(board.oldest_outstanding(9), Some(0));
     }
 
     #[test]
@@ -318,14 +371,14 @@ mod tests {
         let now = zero();
         let mut board = board(now, 10);
         acknowledge(&mut board, 0..4);
-        losses(&mut board, now);
+        losses(&mut board, now, 3);
         assert_eq!((board.settled_below(), board.segments.len(), board.frames.len()), (4, 6, 6));
         board.lose_all(|_| ());
         for _ in 0..LOST_REMEMBERED {
             board.note(frame(0));
             board.send(now, 100);
         }
-        losses(&mut board, now);
+        losses(&mut board, now, 10);
         assert_eq!(board.settled_below(), 10);
         assert_eq!(board.next_number(), 10 + LOST_REMEMBERED);
     }

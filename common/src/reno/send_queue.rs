@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::ranges::RangeSet;
-use crate::limits::{STREAM_RECEIVE_WINDOW_BYTES, STREAM_SEND_BUFFER_BYTES};
+use crate::limits::STREAM_RECEIVE_WINDOW_MIN_BYTES;
 
 /// The bytes of one stream between the application that writes them and the peer that acknowledges them.
 ///
@@ -62,18 +62,23 @@ impl SendQueue {
             acknowledged_beyond: RangeSet::default(),
             lost: RangeSet::default(),
             sent: 0,
-            limit: STREAM_RECEIVE_WINDOW_BYTES as u64,
+            limit: STREAM_RECEIVE_WINDOW_MIN_BYTES as u64,
             end: End::Open,
         }
     }
 
-    /// How many bytes [`Self::write`] takes.
-    pub(super) fn room(&self) -> usize {
-        if self.end == End::Open { STREAM_SEND_BUFFER_BYTES - self.bytes.len() } else { 0 }
+    /// How many bytes [`Self::write`] takes where the stream may hold `buffer_bytes`.
+    pub(super) fn room(&self, buffer_bytes: usize) -> usize {
+        if self.end == End::Open { buffer_bytes.saturating_sub(self.bytes.len()) } else { 0 }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(self.room());
+    /// How many bytes are not acknowledged.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], buffer_bytes: usize) -> usize {
+        let taken = bytes.len().min(self.room(buffer_bytes));
         self.bytes.extend(&bytes[..taken]);
         taken
     }
@@ -166,6 +171,11 @@ impl SendQueue {
         }
     }
 
+    /// These bytes are on the way after all.
+    pub(super) fn on_revived(&mut self, range: Range<u64>) {
+        self.lost.remove(range);
+    }
+
     /// Whether the peer has everything and knows that it is everything.
     pub(super) fn is_done(&self) -> bool {
         self.end == End::Acknowledged && self.bytes.is_empty()
@@ -180,6 +190,8 @@ impl SendQueue {
 mod tests {
     use super::*;
 
+    const BUFFER: usize = 1 << 20;
+
     fn piece(offset: u64, length: usize, last: bool, again: bool) -> Option<Piece> {
         Some(Piece { offset, length, last, again })
     }
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn what_was_lost_goes_before_what_is_new() {
         let mut queue = SendQueue::new();
-        queue.write(&[1; 300]);
+        queue.write(&[1; 300], BUFFER);
         assert_eq!(queue.take_piece(100), piece(0, 100, false, false));
         assert_eq!(queue.take_piece(100), piece(100, 100, false, false));
         queue.on_lost(0..100, false);
@@ -200,20 +212,20 @@ mod tests {
     #[test]
     fn what_was_acknowledged_beyond_a_gap_is_not_sent_again() {
         let mut queue = SendQueue::new();
-        queue.write(&[1; 300]);
+        queue.write(&[1; 300], BUFFER);
         queue.take_piece(300);
         queue.on_acknowledged(100..200, false);
         queue.on_lost(0..300, false);
         assert_eq!(queue.take_piece(300), piece(0, 100, false, true));
         assert_eq!(queue.take_piece(300), piece(200, 100, false, true));
         queue.on_acknowledged(0..100, false);
-        assert_eq!(queue.room(), STREAM_SEND_BUFFER_BYTES - 100);
+        assert_eq!(queue.room(BUFFER), BUFFER - 100);
     }
 
     #[test]
     fn the_end_is_sent_until_it_is_acknowledged() {
         let mut queue = SendQueue::new();
-        queue.write(b"end");
+        queue.write(b"end", BUFFER);
         assert_eq!(queue.take_piece(9), piece(0, 3, false, false));
         queue.finish();
         assert_eq!(queue.take_piece(9), piece(3, 0, true, false));
@@ -228,12 +240,12 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_beyond_the_window_of_the_peer() {
-        let window = STREAM_RECEIVE_WINDOW_BYTES;
+        let window = STREAM_RECEIVE_WINDOW_MIN_BYTES;
         let mut queue = SendQueue::new();
-        queue.write(&vec![1; window]);
+        queue.write(&vec![1; window], BUFFER);
         assert_eq!(queue.take_piece(window), piece(0, window, false, false));
         queue.on_acknowledged(0..window as u64, false);
-        assert_eq!(queue.write(&[2; 10]), 10);
+        assert_eq!(queue.write(&[2; 10], BUFFER), 10);
         assert!(queue.is_blocked() && queue.take_piece(10).is_none());
         assert!(queue.raise_limit(window as u64 + 4));
         assert_eq!(queue.take_piece(10), piece(window as u64, 4, false, false));
@@ -245,7 +257,7 @@ mod tests {
         let mut written = 0_u64;
         for _ in 0..50 {
             let bytes: Vec<u8> = (0..700).map(|n| (written + n) as u8).collect();
-            written += queue.write(&bytes) as u64;
+            written += queue.write(&bytes, BUFFER) as u64;
             while let Some(piece) = queue.take_piece(300) {
                 let (front, back) = queue.parts(&piece);
                 let expected: Vec<u8> = (0..piece.length as u64).map(|n| (piece.offset + n) as u8).collect();

@@ -14,6 +14,8 @@ pub(super) struct Timer {
     timeout_from: Instant,
     /// The probe counts from here: the last progress or the last segment (RFC 8985 §7.2).
     probe_from: Instant,
+    /// A second copy of a small segment was sent since the last segment that was none.
+    copied: bool,
     /// A probe was sent since the last progress. The next alarm is the timeout (RFC 8985 §7.3).
     probed: bool,
     /// Timeouts since the last progress.
@@ -28,6 +30,8 @@ pub(super) struct Timer {
 /// What to do when the retransmission timer goes off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
+    /// Send a small segment once more, before it can be known whether it arrived.
+    Copy,
     /// Send one segment that makes the peer tell what is missing.
     Probe,
     /// Count all as lost.
@@ -39,6 +43,7 @@ impl Timer {
         Self {
             timeout_from: now,
             probe_from: now,
+            copied: false,
             probed: false,
             timeouts: 0,
             waiting_since: None,
@@ -47,12 +52,13 @@ impl Timer {
         }
     }
 
-    /// A segment was sent; `alone` when it is the only one on the way.
-    pub(super) fn on_sent(&mut self, now: Instant, alone: bool) {
+    /// A segment was sent; `alone` when it is the only one on the way, `copy` when it says what another one said.
+    pub(super) fn on_sent(&mut self, now: Instant, alone: bool, copy: bool) {
         if alone {
             self.timeout_from = now;
         }
         self.probe_from = now;
+        self.copied &= copy;
         self.waiting_since.get_or_insert(now);
         self.window_probe_at = None;
     }
@@ -66,10 +72,15 @@ impl Timer {
         self.waiting_since = outstanding.then_some(now);
     }
 
-    /// When the retransmission timer goes off with so many segments on the way, and for what.
-    pub(super) fn alarm(&self, rtt: &RttEstimator, outstanding: usize) -> Option<(Instant, Alarm)> {
+    /// When the retransmission timer goes off with so many segments on the way, and for what. `copies` when they are
+    /// few and small, and the path loses.
+    pub(super) fn alarm(&self, rtt: &RttEstimator, outstanding: usize, copies: bool) -> Option<(Instant, Alarm)> {
         if outstanding == 0 {
             return None;
+        }
+        if let Some(copy) = rtt.copy_timeout().filter(|_| copies && !self.copied && !self.probed && self.timeouts == 0)
+        {
+            return Some((self.probe_from + copy, Alarm::Copy));
         }
         let timeout = self.timeout_from + rtt.rto(self.timeouts);
         if self.probed || self.timeouts > 0 {
@@ -77,6 +88,11 @@ impl Timer {
         }
         let probe = self.probe_from + rtt.probe_timeout(outstanding == 1);
         Some((probe.min(timeout), Alarm::Probe))
+    }
+
+    /// A second copy is about to be sent.
+    pub(super) fn on_copy(&mut self) {
+        self.copied = true;
     }
 
     /// A probe is about to be sent; the timeout counts anew from it (RFC 8985 §7.3).
@@ -90,9 +106,9 @@ impl Timer {
         self.timeouts = self.timeouts.saturating_add(1);
     }
 
-    /// Whether the timeout passed before since the last progress.
-    pub(super) fn has_timed_out(&self) -> bool {
-        self.timeouts > 0
+    /// How often the timeout passed since the last progress.
+    pub(super) fn timeouts(&self) -> u32 {
+        self.timeouts
     }
 
     /// The retransmission timeout with its back-off.
@@ -100,10 +116,13 @@ impl Timer {
         rtt.rto(self.timeouts)
     }
 
-    /// Nothing is on the way and nothing can be sent; `blocked` when the peer's windows are the reason, which are
+    /// Nothing is on the way and nothing can be sent, or only a little later if it is `paced`; `blocked` when the peer's windows are the reason, which are
     /// then asked for, less and less often (RFC 9293 §3.8.6.1).
-    pub(super) fn on_quiet(&mut self, now: Instant, rtt: &RttEstimator, blocked: bool) {
+    pub(super) fn on_quiet(&mut self, now: Instant, rtt: &RttEstimator, blocked: bool, paced: bool) {
         self.waiting_since = None;
+        if paced {
+            return;
+        }
         if !blocked {
             self.window_probe_at = None;
         } else if self.window_probe_at.is_none() {

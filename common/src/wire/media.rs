@@ -223,7 +223,7 @@ impl VideoHeader {
 
     /// Bytes that are left for the scan of a part with this many runs in one datagram.
     pub const fn scan_max_bytes(runs: usize) -> usize {
-        crate::limits::PLAINTEXT_MAX_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
+        crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
     }
 }
 
@@ -258,7 +258,7 @@ impl<'a> Report<'a> {
     /// Bytes before the first block.
     pub const HEADER_BYTES: usize = 2;
     /// Blocks that fit one datagram.
-    pub const BLOCKS_MAX: usize = (crate::limits::PLAINTEXT_MAX_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
+    pub const BLOCKS_MAX: usize = (crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
 
     /// Reads a report.
     ///

@@ -72,6 +72,11 @@ impl<'a> Writer<'a> {
         self.length += bytes.len();
     }
 
+    pub(super) fn zeros(&mut self, count: usize) {
+        self.buffer[self.length..self.length + count].fill(0);
+        self.length += count;
+    }
+
     pub(super) fn u8(&mut self, value: u8) {
         self.bytes(&[value]);
     }

@@ -18,7 +18,7 @@
 //!
 //! Each frame begins with its type (8):
 //! ```text
-//! 1 acknowledgement  largest number (48) | delay in 8 µs (16) | ranges (8), 1 to 32, downwards, each:
+//! 1 acknowledgement  largest number (48) | delay in 8 µs (16) | arrival (32) | ranges (8), 1 to 32, downwards, each:
 //!                    missing numbers above it (16), 0 in the first | numbers in it (16)
 //! 2 data             stream (32) | offset (48) | length (16) | that many bytes
 //! 3 data, the last   as 2, and the stream ends behind these bytes
@@ -27,6 +27,7 @@
 //! 6 stop             stream (32): its receiver wants no more of it
 //! 7 streams          limit (32): ids below it may be opened
 //! 8 window           stream (32) | limit (48): bytes at offsets below it may be sent
+//! 9 padding          length (16) | that many bytes of any value: makes a segment as long as the path is asked to carry
 //! ```
 
 use std::ops::Range;
@@ -34,9 +35,11 @@ use std::time::Duration;
 
 use super::Malformed;
 use super::reader::{Reader, Writer};
-use crate::limits::PLAINTEXT_MAX_BYTES;
+use crate::limits::{PLAINTEXT_BASE_BYTES, PLAINTEXT_MAX_BYTES};
 
-/// Bytes of a whole segment: a plaintext without its byte of kind.
+/// Bytes of a whole segment that every path carries: a plaintext without its byte of kind.
+pub const SEGMENT_BASE_BYTES: usize = PLAINTEXT_BASE_BYTES - 1;
+/// Bytes of the longest segment, for a path that was found to carry it.
 pub const SEGMENT_MAX_BYTES: usize = PLAINTEXT_MAX_BYTES - 1;
 /// Ranges in one acknowledgement; QUIC stacks keep about as many (RFC 9000 §13.2.3 asks for a limit).
 pub const ACK_RANGES_MAX: usize = 32;
@@ -44,6 +47,8 @@ pub const ACK_RANGES_MAX: usize = 32;
 pub const DATA_FRAME_HEADER_BYTES: usize = 13;
 /// Bytes of the longest frame that is neither data nor an acknowledgement.
 pub const CONTROL_FRAME_MAX_BYTES: usize = 11;
+/// Bytes in front of the content of a padding frame.
+const PADDING_FRAME_HEADER_BYTES: usize = 3;
 
 /// One of the streams of a reliable channel in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +119,8 @@ pub enum Frame<'a> {
         /// The stream ends behind them.
         last: bool,
     },
+    /// Nothing but length.
+    Padding,
     /// The sender of a stream asks for its window.
     Probe(StreamId),
     /// The sender of a stream gives it up.
@@ -137,6 +144,7 @@ impl<'a> Frame<'a> {
         Ok(match kind {
             ACKNOWLEDGEMENT => Self::Acknowledgement(Acknowledgement::read(reader)?),
             DATA | DATA_LAST => Self::read_data(reader, kind == DATA_LAST)?,
+            PADDING => Self::read_padding(reader)?,
             PROBE => Self::Probe(StreamId(reader.u32()?)),
             RESET => Self::Reset(StreamId(reader.u32()?)),
             STOP => Self::Stop(StreamId(reader.u32()?)),
@@ -144,6 +152,12 @@ impl<'a> Frame<'a> {
             WINDOW => Self::Window { stream: StreamId(reader.u32()?), limit: reader.u48()? },
             _ => return Err(Malformed),
         })
+    }
+
+    fn read_padding(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let length = reader.u16()?;
+        reader.bytes(usize::from(length))?;
+        Ok(Self::Padding)
     }
 
     fn read_data(reader: &mut Reader<'a>, last: bool) -> Result<Self, Malformed> {
@@ -166,6 +180,8 @@ pub struct Acknowledgement<'a> {
     pub largest: u64,
     /// How long the receiver kept it before it wrote this.
     pub delay: Duration,
+    /// When it arrived, by the receiver's own clock: microseconds that wrap.
+    pub arrival: u32,
     ranges: &'a [u8],
 }
 
@@ -184,12 +200,13 @@ impl<'a> Acknowledgement<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let largest = reader.u48()?;
         let delay = DELAY_UNIT * u32::from(reader.u16()?);
+        let arrival = reader.u32()?;
         let count = usize::from(reader.u8()?);
         if !(1..=ACK_RANGES_MAX).contains(&count) {
             return Err(Malformed);
         }
         let ranges = reader.bytes(count * RANGE_BYTES)?;
-        let parsed = Self { largest, delay, ranges };
+        let parsed = Self { largest, delay, arrival, ranges };
         let mut above = largest + 1;
         let mut each = Reader::new(ranges);
         for index in 0..count {
@@ -218,9 +235,11 @@ pub struct SegmentWriter<'a> {
 }
 
 impl<'a> SegmentWriter<'a> {
-    /// Begins a segment, or `None` when the buffer holds less than [`SEGMENT_MAX_BYTES`].
+    /// Begins a segment that may be as long as the buffer, up to [`SEGMENT_MAX_BYTES`]; `None` when that is less than
+    /// [`SEGMENT_BASE_BYTES`].
     pub fn new(buffer: &'a mut [u8], number: u64, settled_below: u64) -> Option<Self> {
-        let buffer = buffer.get_mut(..SEGMENT_MAX_BYTES)?;
+        let length = buffer.len().min(SEGMENT_MAX_BYTES);
+        let buffer = buffer.get_mut(..length).filter(|_| length >= SEGMENT_BASE_BYTES)?;
         let distance =
             u16::try_from(number - settled_below).expect("a sender holds its span of open numbers far below 2^16");
         let mut writer = Writer::new(buffer);
@@ -245,7 +264,12 @@ impl<'a> SegmentWriter<'a> {
 
     /// Puts an acknowledgement of `ranges`, given downwards; at most [`ACK_RANGES_MAX`] of them are told, and they
     /// must lie within 2^16 numbers.
-    pub fn acknowledgement(&mut self, delay: Duration, ranges: impl ExactSizeIterator<Item = Range<u64>> + Clone) {
+    pub fn acknowledgement(
+        &mut self,
+        delay: Duration,
+        arrival: u32,
+        ranges: impl ExactSizeIterator<Item = Range<u64>> + Clone,
+    ) {
         let Some(first) = ranges.clone().next() else {
             return;
         };
@@ -253,6 +277,7 @@ impl<'a> SegmentWriter<'a> {
         self.frame(ACKNOWLEDGEMENT, |writer| {
             writer.u48(first.end - 1);
             writer.u16(u16::try_from(delay).unwrap_or(u16::MAX));
+            writer.u32(arrival);
             writer.u8(ranges.len().min(ACK_RANGES_MAX) as u8);
             let mut above = first.end;
             for range in ranges.take(ACK_RANGES_MAX) {
@@ -272,6 +297,15 @@ impl<'a> SegmentWriter<'a> {
             writer.u16((parts.0.len() + parts.1.len()) as u16);
             writer.bytes(parts.0);
             writer.bytes(parts.1);
+        });
+    }
+
+    /// Fills the segment up to its last byte.
+    pub fn padding(&mut self) {
+        let Some(length) = self.room().checked_sub(PADDING_FRAME_HEADER_BYTES) else { return };
+        self.frame(PADDING, |writer| {
+            writer.u16(length as u16);
+            writer.zeros(length);
         });
     }
 
@@ -327,6 +361,7 @@ const RESET: u8 = 5;
 const STOP: u8 = 6;
 const STREAMS: u8 = 7;
 const WINDOW: u8 = 8;
+const PADDING: u8 = 9;
 
 #[cfg(test)]
 mod tests {
@@ -337,7 +372,7 @@ mod tests {
     fn everything(buffer: &mut [u8]) -> usize {
         let mut segment = SegmentWriter::new(buffer, 1_000, 990).unwrap();
         let ranges = [500..501, 400..480, 0..399];
-        segment.acknowledgement(Duration::from_micros(800), ranges.iter().cloned());
+        segment.acknowledgement(Duration::from_micros(800), 0x0a0b_0c0d, ranges.iter().cloned());
         segment.window(StreamId(3), 1 << 40);
         segment.streams(40);
         segment.probe(StreamId(4));
@@ -345,6 +380,7 @@ mod tests {
         segment.stop(StreamId(6));
         segment.data(StreamId(0), 77, (b"hel", b"lo"), false);
         segment.data(StreamId(7), 78, (b"", b""), true);
+        segment.padding();
         segment.length()
     }
 
@@ -359,7 +395,7 @@ mod tests {
             panic!("{frames:?}");
         };
         assert_eq!(acknowledgement.largest, 500);
-        assert_eq!(acknowledgement.delay, Duration::from_micros(800));
+        assert_eq!((acknowledgement.delay, acknowledgement.arrival), (Duration::from_micros(800), 0x0a0b_0c0d));
         assert!(acknowledgement.ranges().eq([500..501, 400..480, 0..399]));
         let data = |stream, offset, bytes, last| Frame::Data { stream: StreamId(stream), offset, bytes, last };
         let limit = 1 << 40;
@@ -371,6 +407,7 @@ mod tests {
             Frame::Stop(StreamId(6)),
             data(0, 77, b"hello", false),
             data(7, 78, b"", true),
+            Frame::Padding,
         ];
         assert_eq!(frames[1..], rest);
     }
@@ -379,12 +416,12 @@ mod tests {
     fn the_bytes_are_where_the_drawing_has_them() {
         let mut buffer = [0; 1_300];
         let mut segment = SegmentWriter::new(&mut buffer, 0x0102_0304_0506, 0x0102_0304_0503).unwrap();
-        segment.acknowledgement(Duration::from_micros(24), [9..10, 2..4].into_iter());
+        segment.acknowledgement(Duration::from_micros(24), 0x1122_3344, [9..10, 2..4].into_iter());
         segment.data(StreamId(0x0708_090a), 0x0b0c, (b"x", b""), true);
         let length = segment.length();
         let expected = [
             &[1, 2, 3, 4, 5, 6, 0, 3, 2][..],
-            &[1, 0, 0, 0, 0, 0, 9, 0, 3, 2, 0, 0, 0, 1, 0, 5, 0, 2],
+            &[1, 0, 0, 0, 0, 0, 9, 0, 3, 0x11, 0x22, 0x33, 0x44, 2, 0, 0, 0, 1, 0, 5, 0, 2],
             &[3, 7, 8, 9, 10, 0, 0, 0, 0, 11, 12, 0, 1, b'x'],
         ];
         assert_eq!(buffer[..length], expected.concat());
@@ -392,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_short_prefix_of_a_segment_is_malformed() {
-        let mut buffer = [0; 1_300];
+        let mut buffer = [0; 1_500];
         let length = everything(&mut buffer);
         for short in 0..length {
             assert!(Segment::parse(&buffer[..short]).is_err(), "{short}");
@@ -405,15 +442,15 @@ mod tests {
         let wrong: [(&str, &[u8]); 8] = [
             ("no frames", &[0, 0, 0, 0, 0, 1, 0, 0, 0]),
             ("settled before 0", &[0, 0, 0, 0, 0, 1, 0, 2, 1, 5, 0, 0, 0, 1]),
-            ("unknown frame", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 9, 0, 0, 0, 1]),
+            ("unknown frame", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 10, 0, 0, 0, 1]),
             ("no bytes", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
             (
                 "beyond the last offset",
                 &[0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 1, 255, 255, 255, 255, 255, 255, 0, 1, 7],
             ),
-            ("no ranges", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0]),
-            ("an empty range", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0]),
-            ("below 0", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 7]),
+            ("no ranges", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]),
+            ("an empty range", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+            ("below 0", &[0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 7]),
         ];
         for (what, bytes) in wrong {
             assert!(Segment::parse(bytes).is_err(), "{what}");
@@ -422,7 +459,7 @@ mod tests {
 
     #[test]
     fn a_segment_longer_than_a_datagram_carries_is_malformed() {
-        let mut buffer = [0; 1_300];
+        let mut buffer = [0; 1_500];
         let mut segment = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
         let bytes = vec![1; segment.room() - DATA_FRAME_HEADER_BYTES];
         segment.data(StreamId(1), 0, (&bytes, &[]), false);

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::endpoint::Endpoint;
+use common::reno;
 use common::session::{Over, Session};
 use common::wire::control::{MediaState, View};
 use tokio::sync::mpsc;
@@ -128,7 +129,10 @@ impl<'a> Meeting<'a> {
         let now = Instant::now();
         let Invitation { admission, secrets } = invitation;
         let you = admission.you;
+        let socket = DataSocket::open(server, surroundings.config.impairment)?;
+        let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..surroundings.config.channel };
         let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
+        let endpoint = endpoint.with_channel(now, channel);
         let (recorder, recording) = match &surroundings.config.record {
             Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing())
                 .map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
@@ -145,7 +149,7 @@ impl<'a> Meeting<'a> {
             session: door.session,
             control: door.control,
             endpoint,
-            socket: DataSocket::open(server, surroundings.config.impairment)?,
+            socket,
             chat: Chat::new(you),
             files: Files::new(you, surroundings.config.download_dir.clone(), disk_out),
             post: Post::default(),
@@ -170,6 +174,9 @@ impl<'a> Meeting<'a> {
             silence_told_at: Some(now + SILENCE_TOLD_AFTER),
         };
         meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
+        if meeting.surroundings.config.trace {
+            meeting.endpoint.trace();
+        }
         meeting.surroundings.outlet.send(Event::Joined(Joined {
             code: admission.code,
             you,
@@ -290,6 +297,10 @@ impl<'a> Meeting<'a> {
             );
         }
         self.surroundings.outlet.send(Event::Statistics(Box::new(snapshot)));
+        let traced: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_trace()).collect();
+        if !traced.is_empty() {
+            self.surroundings.outlet.send(Event::Trace(traced));
+        }
         self.with_files(|files, tools| files.handle_tick(now, tools));
     }
 

@@ -185,7 +185,8 @@ impl Seen {
             | Event::MediaChanged { .. }
             | Event::MuteRequested
             | Event::ServerRemembered { .. }
-            | Event::Speaking(_) => {}
+            | Event::Speaking(_)
+            | Event::Trace(_) => {}
         }
     }
 }
