@@ -8,6 +8,9 @@ use crate::wire::message::DownloadHeader;
 
 use super::{End, ReaderId, Source, SpoolEffect, SpoolId, Upload};
 
+/// A smaller piece is read only where it is the last one there is.
+const WORTH_READING_BYTES: usize = SPOOL_PIECE_BYTES / 4;
+
 impl Relay {
     pub(in crate::relay) fn sink_writable(&mut self, sink: End) {
         if let Some(reader) = self.files.sinks.get(&sink) {
@@ -46,14 +49,15 @@ impl Relay {
         let Some((upload, written)) = self.place(id) else { return };
         let available = usize::try_from(written.saturating_sub(position)).unwrap_or(usize::MAX).min(SPOOL_PIECE_BYTES);
         let Some(receiver) = self.roster.named(connection) else { return };
+        let room = receiver.reno.writable(stream);
         // What there is no room for in the stream would have to be kept here.
-        if receiver.reno.writable(stream) < available {
+        if room < available.min(WORTH_READING_BYTES) {
             return receiver.reno.await_room(stream);
         }
         if available == 0 {
             return; // The next piece that is written wakes it.
         }
-        let buffer = self.files.buffer(available);
+        let buffer = self.files.buffer(available.min(room));
         if let Some(reader) = self.files.readers.get_mut(&id) {
             (reader.reading, reader.progress) = (true, now);
         }
