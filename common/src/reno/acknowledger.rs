@@ -18,10 +18,15 @@ pub(super) struct Acknowledger {
     untold: u32,
     /// When to tell at the latest.
     due: Option<Instant>,
+    /// How many of the next segments are told of at once.
+    hurried: u32,
 }
 
 /// Every second segment is acknowledged at once (RFC 5681 §4.2).
 const SEGMENTS_PER_ACK: u32 = 2;
+/// After a gap the sender's window is small, and a delayed acknowledgement of an odd segment would hold up a good part of
+/// it: so many segments are told of at once then, as Linux does (`TCP_MAX_QUICKACKS`).
+const HURRIED_AFTER_GAP: u32 = 16;
 
 impl Acknowledger {
     /// Segment `number`, which asks for an acknowledgement, arrived and was taken; `urgent` when somebody waits for it.
@@ -40,7 +45,8 @@ impl Acknowledger {
         }
         self.untold += 1;
         let out_of_order = number != expected;
-        let at_once = urgent || out_of_order || self.untold >= SEGMENTS_PER_ACK;
+        self.hurried = if out_of_order { HURRIED_AFTER_GAP } else { self.hurried.saturating_sub(1) };
+        let at_once = urgent || self.hurried > 0 || self.untold >= SEGMENTS_PER_ACK;
         let wait = if at_once { Duration::ZERO } else { ACK_DELAY_MAX };
         let due = now + wait;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));

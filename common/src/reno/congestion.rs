@@ -157,8 +157,9 @@ impl Controller for Reno {
     }
 
     fn set_segment_bytes(&mut self, smss: u64) {
+        // A window counts segments (RFC 5681 §2 defines it by SMSS): with longer ones it holds more bytes.
+        self.cwnd = self.cwnd * smss / self.smss;
         self.smss = smss;
-        self.cwnd = self.cwnd.max(smss);
     }
 
     fn cwnd(&self) -> u64 {

@@ -412,21 +412,22 @@ impl Connection {
         if control {
             self.put_control(now, &mut segment);
         }
+        let mut repeats = false;
         if probe.is_some() {
             segment.padding();
             self.scoreboard.note(SentFrame::Padding);
             self.sender.mtu.on_probe(number);
         } else if data {
-            self.put_data(now, &mut segment);
+            repeats = self.put_data(now, &mut segment);
         }
         let length = segment.length();
-        self.note_sent(now, length);
+        self.note_sent(now, length, repeats);
         Some(length)
     }
 
-    fn note_sent(&mut self, now: Instant, length: usize) {
+    fn note_sent(&mut self, now: Instant, length: usize, repeats: bool) {
         let alone = self.scoreboard.outstanding() == 0;
-        if self.scoreboard.send(now, length) {
+        if self.scoreboard.send(now, length, repeats) {
             self.sender.on_sent(now, length, alone);
         }
     }
@@ -472,7 +473,8 @@ impl Connection {
         }
     }
 
-    fn put_data(&mut self, now: Instant, segment: &mut SegmentWriter<'_>) {
+    /// Answers whether something of it was sent before.
+    fn put_data(&mut self, now: Instant, segment: &mut SegmentWriter<'_>) -> bool {
         if self.scoreboard.outstanding() == 0 {
             self.sender.on_restart(now);
         }
@@ -488,6 +490,7 @@ impl Connection {
         self.sender.beyond_window &= !any;
         self.counts.segments_sent += u64::from(any);
         self.counts.segments_retransmitted += u64::from(any_again);
+        any_again
     }
 }
 

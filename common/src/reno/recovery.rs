@@ -39,10 +39,10 @@ impl Recovery {
         number < self.point
     }
 
-    /// `count` segments, the highest of them `newest`, were found lost; the next one gets `next_number`. Answers whether
-    /// this begins a round.
-    pub(super) fn on_lost(&mut self, newest: u64, count: u64, next_number: u64) -> bool {
-        let begins = newest >= self.point;
+    /// `count` segments were found lost, `newest` the highest number of those that were no repetitions; the next one gets
+    /// `next_number`. Answers whether this begins a round.
+    pub(super) fn on_lost(&mut self, newest: Option<u64>, count: u64, next_number: u64) -> bool {
+        let begins = newest.is_some_and(|newest| newest >= self.point);
         if begins {
             *self = Self { point: next_number, stage: Stage::FastRecovery, given_up: 0, undoable: true };
         }
@@ -86,19 +86,20 @@ mod tests {
     #[test]
     fn a_round_with_many_losses_is_answered_once() {
         let mut recovery = Recovery::default();
-        assert!(recovery.on_lost(3, 1, 40));
-        assert!(!recovery.on_lost(39, 2, 45));
+        assert!(recovery.on_lost(Some(3), 1, 40));
+        assert!(!recovery.on_lost(Some(39), 2, 45));
+        assert!(!recovery.on_lost(None, 1, 46));
         assert!(!recovery.on_acknowledged(39));
         assert_eq!(recovery.stage(), Stage::FastRecovery);
         assert!(recovery.on_acknowledged(40));
         assert_eq!(recovery.stage(), Stage::Open);
-        assert!(recovery.on_lost(41, 1, 60));
+        assert!(recovery.on_lost(Some(41), 1, 60));
     }
 
     #[test]
     fn a_round_of_which_all_arrives_is_taken_back() {
         let mut recovery = Recovery::default();
-        recovery.on_lost(3, 2, 40);
+        recovery.on_lost(Some(3), 2, 40);
         assert!(!recovery.on_spurious(1));
         assert!(recovery.on_spurious(1));
         assert!(!recovery.on_spurious(1));

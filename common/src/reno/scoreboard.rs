@@ -34,6 +34,8 @@ struct SentSegment {
     frames: u8,
     bytes: u16,
     fate: Fate,
+    /// It says again what a lost one said.
+    repeats: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +80,9 @@ pub(super) struct News {
 pub(super) struct Lost {
     /// How many segments.
     pub(super) segments: u64,
-    /// The highest of their numbers.
-    pub(super) newest: u64,
+    /// The highest number of those that said something for the first time. The loss of a repetition belongs to the round
+    /// of what it repeats (RFC 6675 §5: until RecoveryPoint is acknowledged, nothing begins anew).
+    pub(super) newest_first: Option<u64>,
 }
 
 /// Numbers between the oldest and the newest that are remembered: a 16-bit distance tells it, and 32 MB of full
@@ -120,7 +123,8 @@ impl Scoreboard {
     }
 
     /// The segment being written is sent, if it says anything that wants an acknowledgement. Answers whether it does.
-    pub(super) fn send(&mut self, now: Instant, bytes: usize) -> bool {
+    /// `repeats` when it says again what a lost one said.
+    pub(super) fn send(&mut self, now: Instant, bytes: usize, repeats: bool) -> bool {
         let frames = self.frames.len() - self.frames_sent;
         if frames == 0 {
             return false;
@@ -131,6 +135,7 @@ impl Scoreboard {
             frames: frames as u8,
             bytes: bytes as u16,
             fate: Fate::Outstanding,
+            repeats,
         });
         self.frames_sent = self.frames.len();
         self.flight_size += bytes as u64;
@@ -203,7 +208,9 @@ impl Scoreboard {
                 break; // The ones behind it were sent later.
             }
             self.lose(number, |frame| lost(number, frame));
-            found = Some(Lost { segments: found.map_or(1, |lost| lost.segments + 1), newest: number });
+            let Lost { segments, newest_first } = found.unwrap_or(Lost { segments: 0, newest_first: None });
+            let first = Some(number).filter(|_| !segment.repeats);
+            found = Some(Lost { segments: segments + 1, newest_first: first.or(newest_first) });
         }
         self.forget_settled();
         found
@@ -309,7 +316,7 @@ mod tests {
         let mut board = Scoreboard::default();
         for number in 0..segments {
             board.note(frame(number));
-            assert!(board.send(now, 100));
+            assert!(board.send(now, 100, false));
         }
         board
     }
@@ -376,7 +383,7 @@ mod tests {
         board.lose_all(|_| ());
         for _ in 0..LOST_REMEMBERED {
             board.note(frame(0));
-            board.send(now, 100);
+            board.send(now, 100, false);
         }
         losses(&mut board, now, 10);
         assert_eq!(board.settled_below(), 10);

@@ -228,7 +228,7 @@ impl Sender {
     /// Segments are lost, when `flight_size` bytes were on the way. Answers whether the window was reduced for it.
     pub(super) fn on_lost(&mut self, now: Instant, lost: Lost, flight_size: u64, next_number: u64) -> bool {
         self.loss += LOSS_WEIGHT * lost.segments as f64 * (1.0 - self.loss);
-        let begins = self.recovery.on_lost(lost.newest, lost.segments, next_number);
+        let begins = self.recovery.on_lost(lost.newest_first, lost.segments, next_number);
         if begins {
             let loss = self.loss_of(now, flight_size);
             self.congestion.on_lost(&loss);
