@@ -16,7 +16,7 @@ HAS_DISPLAY = $(if $(DISPLAY)$(WAYLAND_DISPLAY),window,build)
 .DEFAULT_GOAL := help
 # First what is missing, then the build, whatever -j says; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help run demo server test bench lab-reno lint fmt doc build install-deps clean
+.PHONY: help run demo server test bench lab-files lab-reno lint fmt doc build install-deps clean
 
 help: ## Lists these targets
 	@echo 'Conclave: make run starts a meeting, make test runs every test. Both install what is missing.'
@@ -39,6 +39,10 @@ test: install-deps ## Runs every test
 
 bench: install-deps ## Runs every benchmark; tables on the screen, figures in target/figures
 	$(CARGO) bench --workspace $(CARGOFLAGS) $(ARGS)
+
+lab-files: install-deps ## A file of 2 GiB from program to program, and 20 kills in the middle of one; takes a while
+	$(CARGO) build --release -p conclave-client -p conclave-server $(CARGOFLAGS)
+	$(CARGO) bench --bench files $(CARGOFLAGS) -- --full
 
 lab-reno: install-deps ## Our Reno beside the kernel's over an emulated link; needs Linux and root (ARGS=--quick)
 	$(CARGO) build --release --manifest-path tests/lab/Cargo.toml --target-dir tests/lab/target $(CARGOFLAGS)

@@ -14,7 +14,9 @@ use common::wire::control::{
 };
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
-use common::wire::message::{self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients};
+use common::wire::message::{
+    self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
+};
 use common::wire::segment::{SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 use std::time::Duration;
@@ -248,13 +250,23 @@ fn message_vectors() -> Vec<Vector> {
     });
     let progress =
         Message::FileProgress { to: MemberId(2), transfer: TransferId(1), state: FileState::Receiving(65_536) };
-    let header = FileStreamHeader { peer: MemberId(0x0102), transfer: TransferId(0x0304_0506) };
+    let (transfer, offset) = (TransferId(0x0304_0506), 0x0708_090a_0b0c);
+    let up = UploadHeader { transfer, offset };
+    let down = DownloadHeader { from: MemberId(0x0102), transfer, offset };
+    let pause = Message::FilePause { to: Recipients::Everyone, transfer: TransferId(1), paused: true };
+    let wanted = Message::FileWanted { transfer: TransferId(1), offset: 65_536 };
+    let failed = Message::FileFailed { transfer: TransferId(1), trouble: SpoolTrouble::Full };
+    let of_server = |message| message::encode(&Delivery { from: MemberId::SERVER, message });
     let delivery = Delivery { from: MemberId(9), message: chat.clone() };
     vec![
         ("message_chat", message::encode(&chat)),
         ("message_file_offer", message::encode(&offer)),
         ("message_file_progress", message::encode(&progress)),
         ("delivery_chat", message::encode(&delivery)),
-        ("file_stream_header", header.to_bytes().to_vec()),
+        ("message_file_pause", message::encode(&pause)),
+        ("delivery_file_wanted", of_server(wanted)),
+        ("delivery_file_failed", of_server(failed)),
+        ("upload_header", up.to_bytes().to_vec()),
+        ("download_header", down.to_bytes().to_vec()),
     ]
 }

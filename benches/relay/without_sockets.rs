@@ -25,7 +25,7 @@ const TIME: Duration = Duration::from_millis(300);
 /// Copying takes so little that making the input takes most of its time.
 const COPY_TIME: Duration = Duration::from_millis(50);
 /// No allowance is used up.
-const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX, channel: CHANNEL };
+const LIMITS: RelayLimits = RelayLimits { video_bytes_per_sec: u32::MAX, spool_room_bytes: 0, channel: CHANNEL };
 const CHANNEL: reno::Config = reno::Config { algorithm: Algorithm::Reno, datagram_max_bytes: DATAGRAM_MAX_BYTES };
 
 /// One kind of media packet.

@@ -1,5 +1,6 @@
 //! One participant of a meeting: engine, devices and, with the feature `gui`, the window.
 
+pub mod amount;
 pub mod devices;
 pub mod engine;
 pub mod headless;

@@ -14,6 +14,7 @@ use client::devices::DeviceChoice;
 use client::engine::protocol::{Command, Event, Joined};
 use client::engine::{EngineConfig, EngineHandle, start};
 use common::ids::{KnockId, MemberId, RoomCode};
+use common::link::LinkConfig;
 use common::media::ladder::Rung;
 use common::wire::control::{Action, LeaveReason, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
@@ -183,19 +184,110 @@ fn a_file_that_changed_after_it_was_offered_is_not_kept() {
 }
 
 #[test]
-fn a_guest_who_left_in_the_middle_of_a_file_leaves_nothing_half() {
-    let scene = Scene::new("half");
+fn a_guest_who_left_in_the_middle_of_a_file_goes_on_where_he_was() {
+    let scene = Scene::new("again-guest");
     let (mut ada, joined) = scene.host("Ada");
-    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
-    let path = scene.file("large.bin", 64 << 20);
+    let (mut bo, bo_id) = scene.admitted_slow("Bo", &joined, &mut ada);
+    let path = scene.file("large.bin", 16 << 20);
     let (from, offer) = offer(&ada, &mut bo, &path);
     bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
-    bo.wait(|event| match event {
-        Event::FileChanged { state: FileState::Receiving(bytes), .. } if *bytes > 0 => Some(()),
-        _ => None,
-    });
-    bo.tell(Command::Leave);
-    bo.ending();
+    bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    // Not a word of goodbye to the file: as good as killed.
+    bo.engine.stop();
+    assert!(matches!(last_state(&mut ada, &offer, bo_id), FileState::Interrupted(_)));
+    assert!(!scene.0.join("Bo/received/large.bin").exists());
+
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (from, offer) = bo.wait(offered);
+    let FileState::Paused(there) = state(&mut bo, &offer, bo_id) else { panic!("something is here") };
+    assert!(there > 0 && there < offer.size, "{there}");
+    bo.tell(Command::ResumeFile { from, transfer: offer.transfer });
+    let first = bo.wait(|event| received(event));
+    assert!(first >= there, "{first}");
+    assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Verified);
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read(scene.0.join("Bo/received/large.bin")).unwrap(), std::fs::read(&path).unwrap());
+    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_sender_who_left_offers_the_same_file_again_and_it_goes_on() {
+    let scene = Scene::new("again-sender");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (cy, _) = scene.admitted_slow("Cy", &joined, &mut ada);
+    let path = scene.file("large.bin", 16 << 20);
+    let (from, first) = offer(&cy, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: first.transfer });
+    bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    cy.engine.stop();
+    let FileState::Interrupted(there) = last_state(&mut bo, &first, bo_id) else { panic!("it is not whole") };
+    bo.wait(|event| matches!(event, Event::FileWithdrawn { from: gone, .. } if *gone == from).then_some(()));
+
+    let (mut cy, _) = scene.admitted("Cy", &joined, &mut ada);
+    let (from, again) = offer(&cy, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: again.transfer });
+    let resumed = bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    assert!(resumed >= there, "{resumed} of {there}");
+    assert_eq!(last_state(&mut bo, &again, bo_id), FileState::Verified);
+    assert_eq!(last_state(&mut cy, &again, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read(scene.0.join("Bo/received/large.bin")).unwrap(), std::fs::read(&path).unwrap());
+}
+
+#[test]
+fn a_part_with_wrong_bytes_is_found_out_and_the_file_comes_anew() {
+    let scene = Scene::new("wrong-part");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let path = scene.file("data.bin", 500_000);
+    let hash = blake3::hash(&std::fs::read(&path).unwrap());
+    std::fs::create_dir_all(scene.0.join("Bo/received")).unwrap();
+    std::fs::write(scene.0.join(format!("Bo/received/.{}.part", &hash.to_hex()[..32])), vec![7; 100_000]).unwrap();
+    let (from, offer) = offer(&ada, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read(scene.0.join("Bo/received/data.bin")).unwrap(), std::fs::read(&path).unwrap());
+}
+
+#[test]
+fn a_file_is_paused_by_either_side_and_goes_on() {
+    let scene = Scene::new("pause");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted_slow("Bo", &joined, &mut ada);
+    let path = scene.file("large.bin", 8 << 20);
+    let (from, offer) = offer(&ada, &mut bo, &path);
+    let transfer = offer.transfer;
+    bo.tell(Command::AcceptFile { from, transfer });
+    bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    bo.tell(Command::PauseFile { from, transfer });
+    let FileState::Paused(there) = last_state(&mut ada, &offer, bo_id) else { panic!("the sender is told") };
+    assert!(there > 0);
+    bo.tell(Command::ResumeFile { from, transfer });
+    let held = |wanted: bool| {
+        move |event: &Event| match event {
+            Event::FileHeld { held, .. } if *held == wanted => Some(()),
+            _ => None,
+        }
+    };
+    for held_back in [true, false] {
+        let command =
+            if held_back { Command::PauseFile { from, transfer } } else { Command::ResumeFile { from, transfer } };
+        ada.tell(command);
+        bo.wait(held(held_back));
+    }
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read(scene.0.join("Bo/received/large.bin")).unwrap(), std::fs::read(&path).unwrap());
+}
+
+#[test]
+fn what_a_receiver_stops_for_good_leaves_nothing() {
+    let scene = Scene::new("stopped");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted_slow("Bo", &joined, &mut ada);
+    let (from, offer) = offer(&ada, &mut bo, &scene.file("large.bin", 8 << 20));
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    bo.tell(Command::CancelFile { from, transfer: offer.transfer });
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Cancelled);
     bo.engine.stop();
     assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 0);
@@ -210,10 +302,22 @@ fn ada_knock(ada: &mut Person) -> KnockId {
 
 fn offer(from: &Person, to: &mut Person, path: &Path) -> (MemberId, FileOffer) {
     from.tell(Command::OfferFile { to: Recipients::Everyone, path: path.to_owned() });
-    to.wait(|event| match event {
+    to.wait(offered)
+}
+
+fn offered(event: &Event) -> Option<(MemberId, FileOffer)> {
+    match event {
         Event::FileOffered { from, offer } => Some((*from, offer.clone())),
         _ => None,
-    })
+    }
+}
+
+/// How much of a file is there.
+fn received(event: &Event) -> Option<u64> {
+    match event {
+        Event::FileChanged { state: FileState::Receiving(bytes), .. } => Some(*bytes),
+        _ => None,
+    }
 }
 
 /// The next state of a file.
@@ -319,14 +423,28 @@ impl Scene {
     }
 
     fn guest(&self, name: &str, meeting: &Joined) -> Person {
-        let person = self.person(name);
+        self.guest_with(self.config(name), name, meeting)
+    }
+
+    fn guest_with(&self, config: EngineConfig, name: &str, meeting: &Joined) -> Person {
+        let person = self.engine(config);
         let server = meeting.addresses[0].clone();
         person.tell(Command::Join { server, code: meeting.code, name: name.into() });
         person
     }
 
     fn admitted(&self, name: &str, meeting: &Joined, host: &mut Person) -> (Person, MemberId) {
-        let mut guest = self.guest(name, meeting);
+        Self::admit(self.guest(name, meeting), host)
+    }
+
+    /// Somebody on a link that takes seconds for a file.
+    fn admitted_slow(&self, name: &str, meeting: &Joined, host: &mut Person) -> (Person, MemberId) {
+        let slow = LinkConfig { rate_bps: Some(20_000_000), queue_bytes: 100_000, ..LinkConfig::default() };
+        let config = EngineConfig { impairment: Some(slow), ..self.config(name) };
+        Self::admit(self.guest_with(config, name, meeting), host)
+    }
+
+    fn admit(mut guest: Person, host: &mut Person) -> (Person, MemberId) {
         let knock = ada_knock(host);
         host.tell(Command::Act(Action::Admit(knock)));
         let you = guest.joined().you;

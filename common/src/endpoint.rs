@@ -50,12 +50,14 @@ pub enum Event {
         from: MemberId,
         /// Which of the sender's files.
         transfer: TransferId,
+        /// The first byte that comes.
+        offset: u64,
     },
     /// Bytes of a file, or its end, can be read.
     FileReadable(StreamId),
-    /// Its sender gave this file up.
+    /// Nothing more comes of this file: its sender gave it up or is gone, or the server cannot keep it.
     FileReset(StreamId),
-    /// Its receiver wants no more of this file of ours.
+    /// The server wants no more of this file of ours: nobody takes it any more, or it has the rest.
     FileStopped(StreamId),
     /// After a write was cut short there is room again.
     FileWritable(StreamId),
@@ -310,10 +312,10 @@ impl Endpoint {
         self.heard
     }
 
-    /// Opens a stream for the bytes of our file `transfer`, from the offset on that `to` accepted. `None` when
-    /// [`crate::limits::STREAMS_PER_CHANNEL`] are open.
-    pub fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
-        self.channel.open_file(to, transfer)
+    /// Opens a stream for the bytes of our file `transfer`, from the offset on that [`Message::FileWanted`] names. `None`
+    /// when [`crate::limits::STREAMS_PER_CHANNEL`] are open.
+    pub fn open_file(&mut self, transfer: TransferId, offset: u64) -> Option<StreamId> {
+        self.channel.open_file(transfer, offset)
     }
 
     /// Takes bytes of a file and answers how many: 0 when the send buffer is full, until [`Event::FileWritable`].

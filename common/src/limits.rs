@@ -84,6 +84,8 @@ pub const FILE_NAME_MAX_BYTES: usize = 255;
 pub const FILE_MAX_BYTES: u64 = 16 << 30;
 /// Offers of one member that nobody has finished yet.
 pub const OFFERS_PER_MEMBER: usize = 8;
+/// Offers of one member that are remembered, finished ones included, so that a file can be taken later or again.
+pub const OFFERS_REMEMBERED: usize = 4 * OFFERS_PER_MEMBER;
 /// Bytes of one message on the reliable channel after its length prefix.
 pub const MESSAGE_MAX_BYTES: usize = 20 * 1024;
 
@@ -175,6 +177,25 @@ pub const OVERLOAD_HOLD: Duration = Duration::from_secs(2);
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a client measures the round trip to the server.
 pub const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+// Files on their way through the server.
+
+/// Uploads of one offer that a relay has at a time: receivers that are far apart in it get one each, up to here.
+pub const UPLOADS_PER_OFFER: usize = 4;
+/// How far behind a receiver's offset an upload may be so that the receiver waits for it: 64 MiB, some seconds of a good
+/// link. One that is further ahead gets an upload of its own.
+pub const UPLOAD_AWAITED_BYTES: u64 = 64 << 20;
+/// Bytes that go to or come from the spool at a time: enough that a system call is cheap beside them.
+pub const SPOOL_PIECE_BYTES: usize = 128 * 1024;
+/// Pieces of one upload on their way to the disk; what comes meanwhile waits in the receive window of its stream.
+pub const SPOOL_WRITES_PER_UPLOAD: usize = 3;
+/// Bytes of the spool that are freed at a time, which is how large its files are.
+pub const SPOOL_CHUNK_BYTES: u64 = 8 << 20;
+/// Bytes of files that a relay spools for one room unless told otherwise: 2 GiB.
+pub const SPOOL_ROOM_BYTES: u64 = 2 << 30;
+/// How long a receiver may take nothing while others wait for the room that the spool keeps for it. Beyond, it loses its
+/// place, and gets an upload of its own when it reads again.
+pub const SPOOL_PATIENCE: Duration = Duration::from_secs(10);
 
 // Reliable channel.
 

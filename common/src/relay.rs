@@ -14,9 +14,11 @@
 //! buffer of [`Relay::poll_transmit`]. Audio goes before video, members take turns, and every queue drops its oldest.
 
 mod channel;
+mod files;
 mod forward;
 mod group;
 mod member;
+mod messages;
 mod packets;
 mod roster;
 mod speakers;
@@ -28,7 +30,7 @@ use std::time::Instant;
 
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
-use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, VIDEO_BYTES_PER_SEC};
+use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
 use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
@@ -36,7 +38,8 @@ use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
 use crate::wire::media::{Report, ReportBlock};
 
-use channel::Pipes;
+use files::Files;
+pub use files::{SpoolEffect, SpoolFact, SpoolId};
 use forward::{Forwards, Packet};
 pub use group::Transmit;
 use member::{Member, ShortPlaintext};
@@ -66,6 +69,12 @@ pub struct RelayStatistics {
     pub messages_relayed: u64,
     /// Messages that went to nobody: not addressed to a member, above a limit, or to a member who does not read.
     pub messages_dropped: u64,
+    /// Bytes of files in the spool right now.
+    pub spool_bytes: u64,
+    /// Bytes of files taken from their senders.
+    pub file_bytes_received: u64,
+    /// Bytes of files handed to receivers, once for each.
+    pub file_bytes_sent: u64,
 }
 
 impl AddAssign for RelayStatistics {
@@ -81,6 +90,9 @@ impl AddAssign for RelayStatistics {
         self.video_shed += other.video_shed;
         self.messages_relayed += other.messages_relayed;
         self.messages_dropped += other.messages_dropped;
+        self.spool_bytes += other.spool_bytes;
+        self.file_bytes_received += other.file_bytes_received;
+        self.file_bytes_sent += other.file_bytes_sent;
     }
 }
 
@@ -90,13 +102,19 @@ pub struct RelayLimits {
     /// Bytes of video a member may send per second in the long run; the default is
     /// [`crate::limits::VIDEO_BYTES_PER_SEC`].
     pub video_bytes_per_sec: u32,
+    /// Bytes of files that are spooled for one room; the default is [`SPOOL_ROOM_BYTES`].
+    pub spool_room_bytes: u64,
     /// What the reliable channels are to be like.
     pub channel: reno::Config,
 }
 
 impl Default for RelayLimits {
     fn default() -> Self {
-        Self { video_bytes_per_sec: VIDEO_BYTES_PER_SEC, channel: reno::Config::default() }
+        Self {
+            video_bytes_per_sec: VIDEO_BYTES_PER_SEC,
+            spool_room_bytes: SPOOL_ROOM_BYTES,
+            channel: reno::Config::default(),
+        }
     }
 }
 
@@ -107,7 +125,7 @@ pub struct Relay {
     limits: RelayLimits,
     roster: Roster,
     forwards: Forwards,
-    pipes: Pipes,
+    files: Files,
     /// Members who may have reports, answers or segments to be sent to them, each once.
     ready: VecDeque<MemberKey>,
     /// Whose turn it is after audio.
@@ -135,7 +153,7 @@ impl Relay {
             limits,
             roster: Roster::default(),
             forwards: Forwards::default(),
-            pipes: Pipes::default(),
+            files: Files::default(),
             ready: VecDeque::new(),
             video_is_next: false,
             senders: Vec::new(),
@@ -163,6 +181,7 @@ impl Relay {
 
     /// Takes a member's data plane away: from here on the member neither sends nor receives a datagram.
     pub fn revoke(&mut self, connection: ConnectionId) {
+        self.absorb_uploads_of(connection);
         let Some((key, mut member)) = self.roster.remove(connection) else {
             return;
         };
@@ -172,7 +191,7 @@ impl Relay {
         }
         self.senders.retain(|other| *other != key);
         self.throttled.retain(|other| *other != key);
-        self.cut_pipes_of(connection);
+        self.end_files_of(connection, (member.room, member.member));
     }
 
     /// A datagram came from the socket; it is opened in place.
@@ -276,7 +295,8 @@ impl Relay {
 
     /// When to call [`Relay::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let reports = (!self.senders.is_empty() || !self.throttled.is_empty()).then_some(self.next_report);
+        let tick = !self.senders.is_empty() || !self.throttled.is_empty() || self.files.wants_tick();
+        let reports = tick.then_some(self.next_report);
         let alarm = self.alarms.first().map(|(alarm, _)| *alarm);
         reports.into_iter().chain(alarm).min()
     }
@@ -287,6 +307,7 @@ impl Relay {
             self.next_report = now + REPORT_INTERVAL;
             self.report_uplinks(now);
             self.resume_throttled(now);
+            self.retry_files(now);
         }
         self.handle_alarms(now);
     }
@@ -341,7 +362,7 @@ impl Relay {
 
     /// What was done since the start.
     pub fn statistics(&self) -> RelayStatistics {
-        RelayStatistics { members: self.roster.len() as u64, ..self.statistics }
+        RelayStatistics { members: self.roster.len() as u64, spool_bytes: self.files.spool_bytes(), ..self.statistics }
     }
 }
 

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::thread;
 
 use common::hub::HubLimits;
-use common::limits::{CONTROL_CONNECTIONS_PER_SOURCE, VIDEO_BYTES_PER_SEC};
+use common::limits::{CONTROL_CONNECTIONS_PER_SOURCE, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
 use common::relay::RelayLimits;
 use common::reno;
 use directories::ProjectDirs;
+
+use crate::spool::SpoolPlace;
 
 /// The port of a server that was told none, TCP and UDP.
 pub const DEFAULT_PORT: u16 = 7878;
@@ -28,6 +30,13 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Kilobits of video a member may send per second. Default 16,000, which no picture takes.
     pub video_kbps_max: usize,
+    /// The directory for files on their way, in a directory of this process alone that is removed at the end. Default:
+    /// `None`, which is `spool` in [`ServerConfig::state_dir`].
+    pub spool_dir: Option<PathBuf>,
+    /// MiB of files that are kept there at a time; beyond, uploads wait. Default 8,192.
+    pub spool_mib_max: usize,
+    /// MiB of them that are kept for one room. Default 2,048.
+    pub spool_room_mib_max: usize,
     /// How many rooms and members it takes on.
     pub limits: HubLimits,
     /// Control connections one source address may have open. Default [`CONTROL_CONNECTIONS_PER_SOURCE`]; more for a
@@ -42,6 +51,9 @@ impl Default for ServerConfig {
             state_dir: default_state_dir(),
             workers: thread::available_parallelism().map_or(1, NonZero::get),
             video_kbps_max: VIDEO_BYTES_PER_SEC as usize / BYTES_PER_KILOBIT,
+            spool_dir: None,
+            spool_mib_max: SPOOL_MIB_MAX,
+            spool_room_mib_max: (SPOOL_ROOM_BYTES / BYTES_PER_MIB) as usize,
             limits: HubLimits::default(),
             connections_per_source: CONTROL_CONNECTIONS_PER_SOURCE,
         }
@@ -54,11 +66,24 @@ impl ServerConfig {
         let bytes = self.video_kbps_max.saturating_mul(BYTES_PER_KILOBIT);
         RelayLimits {
             video_bytes_per_sec: u32::try_from(bytes).unwrap_or(u32::MAX),
+            spool_room_bytes: self.spool_room_mib_max as u64 * BYTES_PER_MIB,
             channel: reno::Config { datagram_max_bytes, ..reno::Config::default() },
         }
     }
+
+    /// The directory for files on their way: the one that was chosen, or else the default.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| self.state_dir.join("spool"))
+    }
+
+    pub(crate) fn spool_place(&self) -> SpoolPlace {
+        SpoolPlace { dir: self.spool_dir(), bytes_max: self.spool_mib_max as u64 * BYTES_PER_MIB }
+    }
 }
 
+const BYTES_PER_MIB: u64 = 1 << 20;
+/// Four rooms at their own limit; a small machine has as much disk to spare.
+const SPOOL_MIB_MAX: usize = 8_192;
 const BYTES_PER_KILOBIT: usize = 125;
 
 /// Only Linux has a place for state; elsewhere it goes with the program's local data. Without a home directory it

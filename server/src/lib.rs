@@ -21,6 +21,7 @@ pub mod operation;
 mod operator;
 mod seats;
 mod socket;
+mod spool;
 mod start_error;
 mod statistics;
 mod stream;
@@ -66,6 +67,8 @@ pub struct Server {
     hub: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     media: MediaWorkers,
+    /// Never sent, dropped with the thread.
+    spool_ended: oneshot::Receiver<()>,
 }
 
 impl Server {
@@ -95,8 +98,12 @@ impl Server {
         let hub = Hub::with_limits(seed()?, aes(), HubLimits { shards, ..config.limits });
         let address = sockets.address;
         let board = Arc::new(Board::new(shards));
-        let (media, link) =
-            MediaWorkers::spawn(sockets.udp, config.relay_limits(sockets.datagram_max_bytes), &board).await?;
+        let spool = config.spool_place();
+        let (spool, spool_ended) = tokio::task::spawn_blocking(move || spool::spawn(&spool, shards))
+            .await
+            .map_err(|error| StartError::Unexpected(error.into()))??;
+        let limits = config.relay_limits(sockets.datagram_max_bytes);
+        let (media, link) = MediaWorkers::spawn(sockets.udp, limits, &board, spool).await?;
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();
@@ -113,6 +120,7 @@ impl Server {
             hub: tokio::spawn(hub_task.run(facts_received, orders, stopped)),
             acceptor: tokio::spawn(acceptor.run()),
             media,
+            spool_ended,
         })
     }
 
@@ -163,6 +171,8 @@ impl Server {
             }
         }
         self.media.ended().await;
+        // Dropped without a word, which is an error to the channel and what is waited for here.
+        let _ = self.spool_ended.await;
         tracing::info!("stopped");
     }
 }

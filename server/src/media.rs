@@ -23,6 +23,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::socket::{BATCH_DATAGRAMS, DatagramSocket};
+use crate::spool::{BUSY_RETRY, SpoolLink};
 use crate::start_error::StartError;
 use crate::statistics::Board;
 
@@ -79,19 +80,20 @@ pub(crate) struct MediaWorkers {
 }
 
 impl MediaWorkers {
-    /// Starts a thread for each socket, in this order. They end when the link that is answered is dropped.
+    /// Starts a thread for each socket, in this order, with its end of the spool. They end when the link that is answered is dropped.
     pub(crate) async fn spawn(
         sockets: Vec<std::net::UdpSocket>,
         limits: RelayLimits,
         board: &Arc<Board>,
+        spool: Vec<SpoolLink>,
     ) -> Result<(Self, MediaLink), StartError> {
         let (told, events) = mpsc::channel(EVENTS_QUEUE + sockets.len());
         let mut workers = Self { ended: Vec::new() };
         let mut commands = Vec::new();
-        for (shard, socket) in sockets.into_iter().enumerate() {
+        for ((shard, socket), spool) in sockets.into_iter().enumerate().zip(spool) {
             let (worker, received) = mpsc::channel(COMMANDS_QUEUE);
             let place = Place { shard, events: told.clone(), board: Arc::clone(board), limits };
-            workers.ended.push(spawn(socket, received, place).await?);
+            workers.ended.push(spawn(socket, received, place, spool).await?);
             commands.push(worker);
         }
         Ok((workers, MediaLink::new(commands, events)))
@@ -140,13 +142,14 @@ async fn spawn(
     socket: std::net::UdpSocket,
     commands: mpsc::Receiver<MediaCommand>,
     place: Place,
+    spool: SpoolLink,
 ) -> Result<oneshot::Receiver<()>, StartError> {
     let (ready, started) = oneshot::channel();
     let (running, ended) = oneshot::channel();
     let name = format!("media-{}", place.shard);
     let body = move || {
         let _running: oneshot::Sender<()> = running;
-        carry(socket, commands, place, ready);
+        carry(socket, commands, place, spool, ready);
     };
     thread::Builder::new().name(name).spawn(body).map_err(|error| StartError::Unexpected(error.into()))?;
     let started = started.await.map_err(io::Error::other).flatten();
@@ -159,6 +162,7 @@ fn carry(
     socket: std::net::UdpSocket,
     commands: mpsc::Receiver<MediaCommand>,
     place: Place,
+    spool: SpoolLink,
     ready: oneshot::Sender<io::Result<()>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -170,7 +174,7 @@ fn carry(
     match prepared {
         Ok((runtime, socket)) => {
             let _ = ready.send(Ok(()));
-            runtime.block_on(Media::new(socket, commands, place).run());
+            runtime.block_on(Media::new(socket, commands, place, spool).run());
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -183,6 +187,7 @@ struct Media {
     socket: DatagramSocket,
     commands: mpsc::Receiver<MediaCommand>,
     place: Place,
+    spool: SpoolLink,
     overloaded: bool,
 }
 
@@ -229,15 +234,17 @@ enum Sending {
 }
 
 impl Media {
-    fn new(socket: DatagramSocket, commands: mpsc::Receiver<MediaCommand>, place: Place) -> Self {
-        Self { relay: Relay::with_limits(Instant::now(), place.limits), socket, commands, place, overloaded: false }
+    fn new(socket: DatagramSocket, commands: mpsc::Receiver<MediaCommand>, place: Place, spool: SpoolLink) -> Self {
+        let relay = Relay::with_limits(Instant::now(), place.limits);
+        Self { relay, socket, commands, place, spool, overloaded: false }
     }
 
     async fn run(mut self) {
         let mut sending = Sending::Done;
         let mut alarm = pin!(Alarm::default());
         loop {
-            alarm.as_mut().set(self.relay.poll_timeout().into_iter().chain(self.overload_ends()).min());
+            let moments = [self.relay.poll_timeout(), self.overload_ends(), self.spool_retry()];
+            alarm.as_mut().set(moments.into_iter().flatten().min());
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -246,6 +253,7 @@ impl Media {
                 },
                 () = self.socket.readable() => {}
                 () = self.socket.writable(), if sending != Sending::Done => {}
+                () = self.spool.answered() => {}
                 () = alarm.as_mut() => {}
             }
             let batches = if sending == Sending::More { BATCHES_BEHIND } else { BATCHES_PER_TURN };
@@ -256,6 +264,7 @@ impl Media {
             if !still_serving {
                 return;
             }
+            self.spool.carry(Instant::now(), &mut self.relay);
             sending = self.send_turn();
             self.tell();
             if sending != Sending::Done {
@@ -347,6 +356,11 @@ impl Media {
         if overloaded != self.overloaded && self.place.events.try_send(event).is_ok() {
             self.overloaded = overloaded;
         }
+    }
+
+    /// When to give the disk orders that it had no time for, should nothing else happen until then.
+    fn spool_retry(&self) -> Option<Instant> {
+        self.spool.is_waiting().then(|| Instant::now() + BUSY_RETRY)
     }
 
     /// When to look whether an overload is over, should nothing else happen until then.

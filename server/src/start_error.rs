@@ -57,6 +57,13 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The directory for files on their way cannot be made or used.
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What a healthy system does not refuse: randomness, a thread, a TLS configuration.
     Unexpected(Box<dyn Error + Send + Sync>),
 }
@@ -92,6 +99,10 @@ impl fmt::Display for StartError {
                 write!(f, "Port {port} is in use by another program. Choose another with --listen.")
             }
             Self::Sockets { address, .. } => write!(f, "The server cannot listen at {address}."),
+            Self::Spool { path, .. } => {
+                let path = path.display();
+                write!(f, "Files on their way cannot be kept in {path}. Choose another directory with --spool-dir.")
+            }
             Self::Unexpected(_) => f.write_str("The server cannot start on this system."),
         }
     }
@@ -106,7 +117,8 @@ impl Error for StartError {
             | Self::IdentityUnwritable { source, .. }
             | Self::PortForbidden { source, .. }
             | Self::PortInUse { source, .. }
-            | Self::Sockets { source, .. } => Some(source),
+            | Self::Sockets { source, .. }
+            | Self::Spool { source, .. } => Some(source),
         }
     }
 }

@@ -20,7 +20,7 @@ use common::wire::media::{
     AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader,
 };
 use common::wire::message::{
-    self, Delivery, FileOffer, FileState, FileStreamHeader, Message, Recipients,
+    self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients,
 };
 use common::wire::segment::SegmentWriter;
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
@@ -371,14 +371,15 @@ fn datagrams() -> Inputs {
     };
     let up = message::encode(&chat());
     let offered = message::encode(&offer());
-    let to_member = [0_u8, 1, 0, 0, 0, 1];
+    let upload = [0_u8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     let file = one_segment(2, |segment| {
-        segment.data(StreamId(1), 0, (&to_member, &[7; 500]), true);
+        segment.data(StreamId(1), 0, (&upload, &[7; 500]), true);
     });
     let down = message::encode(&delivery(chat()));
-    let header = FileStreamHeader {
-        peer: MemberId(2),
+    let header = DownloadHeader {
+        from: MemberId(2),
         transfer: TransferId(1),
+        offset: 0,
     };
     let arriving = one_segment(1, |segment| {
         segment.data(StreamId(1), 0, (&header.to_bytes(), &[7; 500]), true);

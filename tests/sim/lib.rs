@@ -7,3 +7,4 @@ pub mod channel;
 pub mod meeting;
 pub mod participant;
 pub mod sources;
+pub mod spool;

@@ -9,12 +9,13 @@ use common::hub::{self, Hub};
 use common::ids::{ConnectionId, ControlId, RoomCode};
 use common::limits::DATAGRAM_MAX_BYTES;
 use common::link::LinkConfig;
-use common::relay::Relay;
+use common::relay::{Relay, RelayLimits};
 use common::seal::{Secret, Secrets};
 use common::session::{self, Purpose, Session};
 use common::wire::control::{self, Action, ClientMessage, Framer, ServerMessage};
 
 use crate::participant::Participant;
+use crate::spool::Spool;
 
 /// A server and everybody who connected to it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Meeting {
     pub hub: Hub,
     /// Data plane of the server.
     pub relay: Relay,
+    /// Disk of the server.
+    pub spool: Spool,
     /// Everybody, in the order they connected.
     pub participants: Vec<Participant>,
     path: LinkConfig,
@@ -71,6 +74,7 @@ impl Meeting {
             now,
             hub: Hub::new(hub_seed, true),
             relay: Relay::new(now),
+            spool: Spool::default(),
             participants: Vec::new(),
             path,
             seed,
@@ -133,6 +137,11 @@ impl Meeting {
         self.hub.handle_connected(self.now, control, participant.address.ip());
         self.framers.insert(control, Framer::new());
         self.owners.insert(control, index);
+    }
+
+    /// A server that spools so many bytes of files for a room; to be called before anybody is in.
+    pub fn limit_spool(&mut self, spool_room_bytes: u64) {
+        self.relay = Relay::with_limits(self.now, RelayLimits { spool_room_bytes, ..RelayLimits::default() });
     }
 
     /// Somebody starts a meeting; answers where in the list of participants and the room's code.
@@ -214,6 +223,15 @@ impl Meeting {
         participants.chain(server).flatten().chain(control).min()
     }
 
+    /// A participant vanishes: not a word to the server, which finds out on the control plane.
+    pub fn kill(&mut self, index: usize) {
+        let participant = &mut self.participants[index];
+        participant.endpoint = None;
+        let control = participant.control;
+        self.hub.handle_disconnected(self.now, control);
+        self.drain_hub();
+    }
+
     /// Everything that happens at this instant.
     fn settle(&mut self) {
         self.deliver_control();
@@ -223,6 +241,7 @@ impl Meeting {
             self.advance(index);
         }
         self.relay.handle_timeout(self.now);
+        self.spool.serve(self.now, &mut self.relay);
         self.drain_relay();
     }
 

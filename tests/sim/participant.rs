@@ -47,15 +47,23 @@ pub struct Participant {
     began: Instant,
     voice: Voice,
     camera: Camera,
+    /// Files that are offered are taken at once.
+    pub accepts: bool,
+    /// Files that arrive are read from their streams.
+    pub reads: bool,
     uploads: Vec<Upload>,
-    offers: BTreeMap<TransferId, Vec<u8>>,
-    downloads: BTreeMap<StreamId, (MemberId, TransferId, Vec<u8>)>,
-    accepted: BTreeMap<(MemberId, TransferId), FileOffer>,
+    offers: BTreeMap<TransferId, (Vec<u8>, FileOffer)>,
+    downloads: BTreeMap<StreamId, Key>,
+    accepted: BTreeMap<Key, FileOffer>,
+    /// What is here of files that are not complete.
+    pub parts: BTreeMap<Key, Vec<u8>>,
     last_chat: u32,
     last_transfer: u32,
 }
 
-/// A file being written to one receiver.
+type Key = (MemberId, TransferId);
+
+/// A file being written to the server.
 #[derive(Debug)]
 struct Upload {
     stream: StreamId,
@@ -80,6 +88,10 @@ pub struct Seen {
     pub delivered: Vec<(MemberId, ChatId)>,
     /// Files that arrived whole, by sender.
     pub files: Vec<(MemberId, FileOffer, Vec<u8>)>,
+    /// Uploads that the server asked for, by the offset they began at.
+    pub wanted: Vec<(TransferId, u64)>,
+    /// Files of which nothing more came though they were not whole.
+    pub broken: Vec<(MemberId, TransferId)>,
     /// What receivers say of our files.
     pub file_states: Vec<(MemberId, TransferId, FileState)>,
     /// Blocks played that had sound in them, and all blocks played.
@@ -116,10 +128,13 @@ impl Participant {
             began: now,
             voice: Voice::new(seed ^ number),
             camera: Camera::new(seed ^ number),
+            accepts: true,
+            reads: true,
             uploads: Vec::new(),
             offers: BTreeMap::new(),
             downloads: BTreeMap::new(),
             accepted: BTreeMap::new(),
+            parts: BTreeMap::new(),
             last_chat: 0,
             last_transfer: 0,
         }
@@ -146,9 +161,48 @@ impl Participant {
         let transfer = TransferId(self.last_transfer);
         let content = file(seed, bytes);
         let offer = FileOffer { transfer, to, name: "../notes.txt".into(), size: bytes as u64, hash: [0; 32] };
-        self.offers.insert(transfer, content);
-        self.send(&Message::FileOffer(offer));
+        self.offers.insert(transfer, (content, offer));
+        self.offer_again(transfer);
         transfer
+    }
+
+    /// Offers a file again, for those who came since.
+    pub fn offer_again(&mut self, transfer: TransferId) {
+        let (_, offer) = self.offers[&transfer].clone();
+        self.send(&Message::FileOffer(offer));
+    }
+
+    /// Takes a file that was offered, from where it broke off.
+    ///
+    /// # Panics
+    /// When nobody offered it.
+    pub fn accept(&mut self, from: MemberId, transfer: TransferId) {
+        let offset = self.parts.entry((from, transfer)).or_default().len() as u64;
+        self.send(&Message::FileAccept { to: from, transfer, offset });
+    }
+
+    /// Stops a file for a while.
+    ///
+    /// # Panics
+    /// When it does not arrive.
+    pub fn pause(&mut self, from: MemberId, transfer: TransferId) {
+        let stream = self.downloads.iter().find(|(_, key)| **key == (from, transfer)).map(|(stream, _)| *stream);
+        let stream = stream.expect("it arrives");
+        self.downloads.remove(&stream);
+        self.endpoint.as_mut().expect("admitted").stop_file(stream);
+        let there = self.parts[&(from, transfer)].len() as u64;
+        self.send(&Message::FileProgress { to: from, transfer, state: FileState::Paused(there) });
+    }
+
+    /// Reads again what arrives.
+    pub fn read_on(&mut self) {
+        self.reads = true;
+        if let Some(mut endpoint) = self.endpoint.take() {
+            for stream in self.downloads.keys().copied().collect::<Vec<_>>() {
+                self.read_file(&mut endpoint, stream);
+            }
+            self.endpoint = Some(endpoint);
+        }
     }
 
     /// Shows these members, each in a picture of this size, and nobody else.
@@ -266,17 +320,21 @@ impl Participant {
                 self.seen.speakers.extend(new.collect::<Vec<_>>());
             }
             Event::Message(delivery) => self.handle_message(now, endpoint, delivery.from, delivery.message),
-            Event::FileOpened { stream, from, transfer } => {
-                if self.accepted.contains_key(&(from, transfer)) {
-                    self.downloads.insert(stream, (from, transfer, Vec::new()));
+            Event::FileOpened { stream, from, transfer, offset } => {
+                let there = self.parts.get(&(from, transfer)).map(|part| part.len() as u64);
+                if there == Some(offset) {
+                    self.downloads.insert(stream, (from, transfer));
                 } else {
                     endpoint.stop_file(stream);
                 }
             }
+            Event::FileReset(stream) => self.seen.broken.extend(self.downloads.remove(&stream)),
             Event::FileReadable(stream) => self.read_file(endpoint, stream),
             Event::FileWritable(_) => self.write_files(endpoint),
             Event::ChannelFailed => panic!("{}'s reliable channel failed", self.name),
-            Event::FileAcknowledged(_) | Event::FileReset(_) | Event::FileStopped(_) => {}
+            Event::FileAcknowledged(stream) | Event::FileStopped(stream) => {
+                self.uploads.retain(|upload| upload.stream != stream);
+            }
         }
     }
 
@@ -288,23 +346,31 @@ impl Participant {
             }
             Message::ChatDelivered { id, .. } => self.seen.delivered.push((from, id)),
             Message::FileOffer(offer) => {
-                let accept = Message::FileAccept { to: from, transfer: offer.transfer, offset: 0 };
-                self.accepted.insert((from, offer.transfer), offer);
-                endpoint.send_message(&accept).expect("the channel has room");
+                let (key, transfer) = ((from, offer.transfer), offer.transfer);
+                let new = self.accepted.insert(key, offer).is_none();
+                if self.accepts && new {
+                    self.parts.insert(key, Vec::new());
+                    let accept = Message::FileAccept { to: from, transfer, offset: 0 };
+                    endpoint.send_message(&accept).expect("the channel has room");
+                }
             }
-            Message::FileAccept { transfer, .. } if self.offers.contains_key(&transfer) => {
-                let stream = endpoint.open_file(from, transfer).expect("few files are under way");
-                self.uploads.push(Upload { stream, transfer, written: 0 });
+            Message::FileWanted { transfer, offset } => {
+                self.seen.wanted.push((transfer, offset));
+                let stream = endpoint.open_file(transfer, offset).expect("few files are under way");
+                self.uploads.push(Upload { stream, transfer, written: offset as usize });
                 self.write_files(endpoint);
             }
             Message::FileProgress { transfer, state, .. } => self.seen.file_states.push((from, transfer, state)),
-            Message::FileAccept { .. } | Message::FileWithdraw { .. } => {}
+            Message::FileAccept { .. }
+            | Message::FileFailed { .. }
+            | Message::FilePause { .. }
+            | Message::FileWithdraw { .. } => {}
         }
     }
 
     fn write_files(&mut self, endpoint: &mut Endpoint) {
         for upload in &mut self.uploads {
-            let content = &self.offers[&upload.transfer];
+            let (content, _) = &self.offers[&upload.transfer];
             if upload.written < content.len() {
                 upload.written += endpoint.write_file(upload.stream, &content[upload.written..]);
                 if upload.written == content.len() {
@@ -315,19 +381,20 @@ impl Participant {
     }
 
     fn read_file(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
-        let Some((from, transfer, content)) = self.downloads.get_mut(&stream) else {
+        let Some(key) = self.downloads.get(&stream).copied().filter(|_| self.reads) else {
             return;
         };
+        let content = self.parts.entry(key).or_default();
         let mut buffer = [0; 4_096];
         loop {
             let read = endpoint.read_file(stream, &mut buffer);
             content.extend_from_slice(&buffer[..read.bytes]);
             if read.finished {
-                let key = (*from, *transfer);
-                let offer = self.accepted.remove(&key).expect("only accepted files are downloaded");
-                let (from, transfer, content) = self.downloads.remove(&stream).expect("found above");
-                self.seen.files.push((from, offer, content));
-                let done = Message::FileProgress { to: from, transfer, state: FileState::Verified };
+                let offer = self.accepted.get(&key).expect("only offered files are downloaded").clone();
+                self.downloads.remove(&stream);
+                let content = self.parts.remove(&key).expect("found above");
+                self.seen.files.push((key.0, offer, content));
+                let done = Message::FileProgress { to: key.0, transfer: key.1, state: FileState::Verified };
                 endpoint.send_message(&done).expect("the channel has room");
                 return;
             }

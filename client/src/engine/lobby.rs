@@ -191,8 +191,11 @@ pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
         | Command::CancelFile { .. }
         | Command::DeclineFile { .. }
         | Command::Join { .. }
+        | Command::HurryFiles(_)
         | Command::Leave
         | Command::OfferFile { .. }
+        | Command::PauseFile { .. }
+        | Command::ResumeFile { .. }
         | Command::SendChat { .. }
         | Command::StartMeeting { .. }
         | Command::Watch(_) => {}

@@ -79,6 +79,23 @@ pub enum Command {
         /// Which.
         transfer: TransferId,
     },
+    /// Stops a file for a while: holds our own back (`from` is ourselves), or stops receiving somebody's. What is here of
+    /// it stays.
+    PauseFile {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// Goes on with a file that was paused or interrupted, from where it was.
+    ResumeFile {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+    },
+    /// Whether files sent from here shall not yield to the call.
+    HurryFiles(bool),
     /// Leaves the meeting, or stops waiting at its door.
     Leave,
     /// Shows these members from here on, each in a picture no larger than this, and nobody else: what the window has
@@ -198,12 +215,28 @@ pub enum Event {
         /// Where it lies, once it is ours and verified.
         path: Option<PathBuf>,
     },
-    /// The sender took an offer back.
+    /// The sender, perhaps ourselves, holds a file back or goes on with it.
+    FileHeld {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// Held back from here on.
+        held: bool,
+    },
+    /// The sender took an offer back, or is gone.
     FileWithdrawn {
         /// Who offered it.
         from: MemberId,
         /// Which.
         transfer: TransferId,
+    },
+    /// A file of ours is not on offer.
+    OfferFailed {
+        /// Where it lies.
+        path: PathBuf,
+        /// Why not, as a sentence.
+        reason: String,
     },
     /// The network, four times a second.
     Statistics(Box<NetworkSnapshot>),

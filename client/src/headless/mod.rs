@@ -4,9 +4,11 @@ mod demo;
 mod load;
 mod options;
 mod participant;
+mod progress;
 mod stats;
 mod terminal;
 mod trace;
+mod transfers;
 #[cfg(feature = "gui")]
 mod window;
 

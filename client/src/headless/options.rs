@@ -144,7 +144,9 @@ pub(super) struct ParticipantOptions {
     /// For a radio link that loses packets without being full: does not slow chat and files down for such losses.
     #[arg(long)]
     pub(super) radio: bool,
-    /// Offers this file once there is somebody to have it. May be given several times.
+    /// Offers this file once there is somebody to have it. May be given several times. A guest without --for, --receive,
+    /// --record and --stats leaves when everybody who was there has it or does not want it; a host stays. Ends with 0 only
+    /// if nobody's copy failed.
     #[arg(long, value_name = "FILE")]
     pub(super) send: Vec<PathBuf>,
     /// Writes this in the chat once there is somebody to read it. May be given several times.
@@ -156,7 +158,8 @@ pub(super) struct ParticipantOptions {
     /// Leaves after this many seconds in the meeting. [default: stays to its end]
     #[arg(long = "for", value_name = "SECS")]
     pub(super) secs: Option<u64>,
-    /// Takes every file that is offered, into this folder.
+    /// Takes every file that is offered, into this folder. What broke off in an earlier run goes on from where it was.
+    /// Ends with 0 only if everything that was taken arrived.
     #[arg(long, value_name = "DIR")]
     pub(super) receive: Option<PathBuf>,
     /// The largest picture that is sent: 144p, 240p, 360p or 480p.

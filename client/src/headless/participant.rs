@@ -1,8 +1,9 @@
 //! One participant on a terminal: does what the options say, and prints what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::io;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use common::ids::{ChatId, KnockId, MemberId, RoomCode};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
-use common::wire::message::{FileOffer, FileState, Recipients};
+use common::wire::message::{FileOffer, Recipients};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +19,7 @@ use super::options::{Admit, HostOptions, JoinOptions, ParticipantOptions};
 use super::stats::StatsFile;
 use super::terminal::{asked_to_stop, lines, say};
 use super::trace::TraceFile;
+use super::transfers::Transfers;
 use crate::engine::address::ServerAddress;
 use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
@@ -29,6 +31,7 @@ use crate::engine::{EngineConfig, EngineHandle, start};
 pub(super) fn host(options: HostOptions) -> Result<(), String> {
     let HostOptions { server, listen, admit, participant } = options;
     let command = Command::StartMeeting { name: participant.name.clone(), server };
+    check_files(&participant.send)?;
     attend(participant.engine_config(listen), command, participant, Some(admit))
 }
 
@@ -39,7 +42,19 @@ pub(super) fn host(options: HostOptions) -> Result<(), String> {
 pub(super) fn join(options: JoinOptions) -> Result<(), String> {
     let JoinOptions { code, server, participant } = options;
     let command = Command::Join { server, code, name: participant.name.clone() };
+    check_files(&participant.send)?;
     attend(participant.engine_config(None), command, participant, None)
+}
+
+/// A file that is not there is better told of before the meeting than in it.
+fn check_files(paths: &[PathBuf]) -> Result<(), String> {
+    for path in paths {
+        let file = path.metadata().map_err(|error| format!("{} cannot be sent: {error}.", path.display()))?;
+        if !file.is_file() {
+            return Err(format!("{} cannot be sent: it is no file.", path.display()));
+        }
+    }
+    Ok(())
 }
 
 fn attend(
@@ -53,15 +68,18 @@ fn attend(
     let trace = options.trace.as_deref().map(TraceFile::create).transpose();
     let trace = trace.map_err(|error| format!("The file for the trace cannot be written: {error}."))?;
     let engine = start(config, Arc::new(|| {})).map_err(|error| format!("The program cannot start: {error}."))?;
+    // Who we are is known inside.
+    let transfers = Transfers::new(MemberId::SERVER, Vec::new(), io::stdout().is_terminal());
     let participant = Participant {
         engine,
         options,
         admit,
         stats,
         trace,
-        you: None,
+        transfers,
         names: BTreeMap::new(),
-        spoken: false,
+        spoken: None,
+        here: BTreeSet::new(),
         leave_at: None,
     };
     block_on(participant.run(command))?
@@ -84,11 +102,13 @@ struct Participant {
     admit: Option<Admit>,
     stats: Option<StatsFile>,
     trace: Option<TraceFile>,
-    you: Option<MemberId>,
+    transfers: Transfers,
     /// Everybody who was ever in: a line may come from somebody who has left.
     names: BTreeMap<MemberId, String>,
-    /// What --say and --send asked for is done.
-    spoken: bool,
+    /// What --say asked for is done, and to whom --send goes.
+    spoken: Option<Recipients>,
+    /// Who is in besides us.
+    here: BTreeSet<MemberId>,
     leave_at: Option<Instant>,
 }
 
@@ -135,42 +155,60 @@ impl Participant {
     async fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Chat(line) => self.print_chat(&line),
-            Event::ChatFailed { id, why } => say(&unsent(id, why)),
+            Event::ChatFailed { id, why } => self.say(&unsent(id, why)),
             // That it is with the others says more.
             Event::ChatSent(_) => {}
-            Event::ChatDelivered { id, delivered } => say(&format!("Message {} is with {delivered}.", id.0)),
-            Event::Connecting { server } => say(&format!("Connecting to {server}.")),
+            Event::ChatDelivered { id, delivered } => self.say(&format!("Message {} is with {delivered}.", id.0)),
+            Event::Connecting { server } => self.say(&format!("Connecting to {server}.")),
             Event::Ended { reason, expected, rejoin: _ } => return Some(self.ended(reason, expected)),
-            Event::FileChanged { from, transfer: _, receiver, state, path } => {
-                self.print_file(from, receiver, state, path.as_deref());
+            Event::FileChanged { from, transfer, receiver, state, path } => {
+                let names = (self.name(from), self.name(receiver));
+                let place = (from, transfer, receiver);
+                self.transfers.changed(place, (&names.0, &names.1), state, path.as_deref());
+                self.send_on().await;
             }
-            Event::FileOffered { from, offer } => self.offered(from, &offer).await,
-            Event::FileWithdrawn { from, .. } => say(&format!("{} took a file back.", self.name(from))),
+            Event::FileHeld { from, held, .. } => {
+                let what = if held { "holds a file back" } else { "goes on with a file" };
+                self.say(&format!("{} {what}.", self.name(from)));
+            }
+            Event::FileOffered { from, offer } => self.offered(from, offer).await,
+            Event::OfferFailed { path, reason } => {
+                self.say(&reason);
+                self.transfers.not_offered(path, reason);
+                self.send_on().await;
+            }
+            Event::FileWithdrawn { from, .. } => self.say(&format!("{} took a file back.", self.name(from))),
             Event::Frame(member) => drop(self.engine.frames.take(member)),
-            Event::HostChanged(member) => say(&format!("{} is the host.", self.name(member))),
+            Event::HostChanged(member) => self.say(&format!("{} is the host.", self.name(member))),
             Event::Joined(joined) => self.joined(joined).await,
             Event::KnockArrived { knock, name } => self.knocked(knock, &name).await,
             // Of those who came in it is told that they did.
             Event::KnockGone(_) => {}
-            Event::Knocking { .. } => say("Waiting for the host to let us in."),
-            Event::Locked(locked) => say(if locked { "The meeting is locked." } else { "The meeting is open." }),
+            Event::Knocking { .. } => self.say("Waiting for the host to let us in."),
+            Event::Locked(locked) => self.say(if locked { "The meeting is locked." } else { "The meeting is open." }),
             Event::MediaChanged { .. } | Event::Speaking(_) => {}
-            Event::MemberAway(member) => say(&format!("{} is reconnecting.", self.name(member))),
-            Event::MemberBack(member) => say(&format!("{} is connected again.", self.name(member))),
+            Event::MemberAway(member) => self.say(&format!("{} is reconnecting.", self.name(member))),
+            Event::MemberBack(member) => self.say(&format!("{} is connected again.", self.name(member))),
             Event::MemberJoined(member) => {
-                say(&format!("{} came in.", member.name));
+                self.say(&format!("{} came in.", member.name));
+                self.here.insert(member.id);
                 self.names.insert(member.id, member.name);
                 self.speak().await;
             }
-            Event::MemberLeft { member, reason } => self.print_left(member, reason),
-            Event::MuteRequested => say("The host has muted us."),
-            Event::Notice(sentence) => say(&sentence),
-            Event::Reconnecting => {
-                say("Connection to the server is lost; trying again. Sound and chat may still work.");
+            Event::MemberLeft { member, reason } => {
+                self.print_left(member, reason);
+                self.transfers.left(member, &self.name(member));
+                self.here.remove(&member);
+                self.send_on().await;
             }
-            Event::Reconnected => say("Connected to the server again."),
+            Event::MuteRequested => self.say("The host has muted us."),
+            Event::Notice(sentence) => self.say(&sentence),
+            Event::Reconnecting => {
+                self.say("Connection to the server is lost; trying again. Sound and chat may still work.");
+            }
+            Event::Reconnected => self.say("Connected to the server again."),
             Event::ServerRemembered { server, fingerprint } => {
-                say(&format!("{server} is remembered by its key {fingerprint}."));
+                self.say(&format!("{server} is remembered by its key {fingerprint}."));
             }
             Event::Statistics(snapshot) => self.measure(&snapshot),
             Event::Trace(events) => self.write_trace(&events),
@@ -179,21 +217,26 @@ impl Participant {
     }
 
     fn ended(&self, reason: String, expected: bool) -> Ending {
-        if expected {
-            say(&reason);
-            Ok(())
-        } else {
-            Err(reason)
+        if !expected {
+            return Err(reason);
         }
+        self.say(&reason);
+        self.transfers.outcome()
+    }
+
+    /// Prints a line above the bars of files.
+    fn say(&self, line: &str) {
+        self.transfers.progress.say(line);
     }
 
     async fn joined(&mut self, joined: Joined) {
-        self.you = Some(joined.you);
+        self.transfers = Transfers::new(joined.you, self.options.send.clone(), io::stdout().is_terminal());
         self.leave_at = self.options.secs.map(|secs| Instant::now() + Duration::from_secs(secs));
         self.names = joined.members.iter().map(|member| (member.id, member.name.clone())).collect();
+        self.here = self.names.keys().copied().filter(|member| *member != joined.you).collect();
         match self.admit {
             Some(_) => print_invitation(joined.code, &joined.addresses),
-            None => say("We are in."),
+            None => self.say("We are in."),
         }
         self.speak().await;
     }
@@ -203,7 +246,7 @@ impl Participant {
             Some(Admit::All) => self.tell(Command::Act(Action::Admit(knock))).await,
             Some(Admit::Ask) | None => {
                 let number = knock.0;
-                say(&format!(
+                self.say(&format!(
                     "{name} is at the door. Type “a {number}” to let in, “d {number}” to turn away, “all” for all."
                 ));
             }
@@ -213,47 +256,55 @@ impl Participant {
     async fn handle_line(&self, line: &str) {
         match parse_answer(line) {
             Some(action) => self.tell(Command::Act(action)).await,
-            None => say("Type “a NUMBER”, “d NUMBER” or “all”."),
+            None => self.say("Type “a NUMBER”, “d NUMBER” or “all”."),
         }
     }
 
     /// Does what --say and --send ask for, once there is somebody it is for.
     async fn speak(&mut self) {
-        let mut others = self.names.iter().filter(|(member, _)| Some(**member) != self.you);
-        let to = match &self.options.to {
-            None => others.next().map(|_| Recipients::Everyone),
-            Some(name) => others.find(|(_, other)| *other == name).map(|(member, _)| Recipients::Member(*member)),
-        };
-        let Some(to) = to.filter(|_| !self.spoken) else {
+        if self.spoken.is_some() {
             return;
+        }
+        let to = match &self.options.to {
+            None => self.here.first().map(|_| Recipients::Everyone),
+            Some(name) => {
+                let named = self.here.iter().find(|member| self.names.get(*member) == Some(name));
+                named.map(|member| Recipients::Member(*member))
+            }
         };
-        self.spoken = true;
+        let Some(to) = to else { return };
+        self.spoken = Some(to);
         for text in self.options.say.clone() {
             self.tell(Command::SendChat { to, text }).await;
         }
-        for path in self.options.send.clone() {
+        self.send_on().await;
+    }
+
+    /// Offers what is still to be offered; a guest who came for nothing else leaves when all have it.
+    async fn send_on(&mut self) {
+        let Some(to) = self.spoken else { return };
+        while let Some(path) = self.transfers.next_to_send() {
             self.tell(Command::OfferFile { to, path }).await;
         }
+        if self.transfers.all_sent() && self.leaves_when_sent() && self.leave_at.is_none() {
+            self.leave_at = Some(Instant::now());
+        }
     }
 
-    async fn offered(&self, from: MemberId, offer: &FileOffer) {
+    /// What was asked for besides --send has no end of its own.
+    fn leaves_when_sent(&self) -> bool {
+        let ParticipantOptions { secs, receive, record, stats, .. } = &self.options;
+        self.admit.is_none() && secs.is_none() && receive.is_none() && record.is_none() && stats.is_none()
+    }
+
+    async fn offered(&mut self, from: MemberId, offer: FileOffer) {
         let (name, size) = (&offer.name, offer.size);
-        say(&format!("{} offers {name} ({size} bytes).", self.name(from)));
-        if self.options.receive.is_some() && Some(from) != self.you {
+        self.say(&format!("{} offers {name} ({size} bytes).", self.name(from)));
+        if self.options.receive.is_some() && from != self.transfers.you() {
+            self.transfers.accepted(&offer);
             self.tell(Command::AcceptFile { from, transfer: offer.transfer }).await;
         }
-    }
-
-    fn print_file(&self, from: MemberId, receiver: MemberId, state: FileState, path: Option<&std::path::Path>) {
-        let (sender, receiver) = (self.name(from), self.name(receiver));
-        match (state, path) {
-            (FileState::Cancelled, _) => say(&format!("{receiver} stopped a file of {sender}.")),
-            (FileState::Corrupt, _) => say(&format!("A file of {sender} came damaged to {receiver} and was not kept.")),
-            (FileState::Declined, _) => say(&format!("{receiver} does not want a file of {sender}.")),
-            (FileState::Receiving(bytes), _) => say(&format!("{receiver} has {bytes} bytes of a file of {sender}.")),
-            (FileState::Verified, Some(path)) => say(&format!("Received {} from {sender}, verified.", path.display())),
-            (FileState::Verified, None) => say(&format!("{receiver} has a file of {sender}, verified.")),
-        }
+        self.transfers.offered(from, offer, self.here.iter().copied());
     }
 
     fn print_chat(&self, line: &ChatLine) {
@@ -261,7 +312,7 @@ impl Participant {
             Recipients::Everyone => String::new(),
             Recipients::Member(member) => format!(" to {}", self.name(member)),
         };
-        say(&format!("{}{to}: {}", self.name(line.from), line.text));
+        self.say(&format!("{}{to}: {}", self.name(line.from), line.text));
     }
 
     fn print_left(&self, member: MemberId, reason: LeaveReason) {
@@ -270,14 +321,14 @@ impl Participant {
             LeaveReason::Lost => "was lost",
             LeaveReason::Removed => "was removed",
         };
-        say(&format!("{} {what}.", self.name(member)));
+        self.say(&format!("{} {what}.", self.name(member)));
     }
 
     fn measure(&mut self, snapshot: &NetworkSnapshot) {
         let written = self.stats.as_mut().map_or(Ok(()), |stats| stats.push(snapshot));
         if let Err(error) = written {
             self.stats = None;
-            say(&disk_sentence(&error));
+            self.say(&disk_sentence(&error));
         }
     }
 

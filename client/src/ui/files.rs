@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use common::ids::{MemberId, TransferId};
 use common::limits::OFFERS_PER_MEMBER;
+use common::reno::Phase;
 use common::wire::message::{FileState, Recipients};
 use eframe::egui::{Align, Label, Layout, ProgressBar, RichText, ScrollArea, Ui};
 
@@ -15,6 +15,7 @@ use super::icons::{self, Icon};
 use super::model::Meeting;
 use super::theme;
 use super::transfers::{Receipt, Transfer};
+use crate::amount::{bytes, clock, percent};
 use crate::engine::protocol::Command;
 
 /// What is about to be offered, and which offers were answered.
@@ -26,6 +27,8 @@ pub struct FilesDraft {
     pub path: String,
     /// Dropped onto the window, to be offered after the one above.
     pub more: Vec<PathBuf>,
+    /// Our files do not yield to the call.
+    pub hurry: bool,
     browser: Option<Browser>,
     answered: BTreeSet<(MemberId, TransferId)>,
     seen: u64,
@@ -37,6 +40,7 @@ impl Default for FilesDraft {
             to: Recipients::Everyone,
             path: String::new(),
             more: Vec::new(),
+            hurry: false,
             browser: None,
             answered: BTreeSet::new(),
             seen: 0,
@@ -79,6 +83,7 @@ impl FilesDraft {
 pub fn files_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &mut Vec<Command>) {
     draft.seen = meeting.offers_received;
     offer_ui(ui, meeting, draft, commands);
+    yielding_ui(ui, meeting, draft, commands);
     ui.add_space(4.0);
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if meeting.transfers.iter().next().is_none() {
@@ -92,6 +97,27 @@ pub fn files_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands
             ui.push_id((transfer.from.0, transfer.offer.transfer.0), |ui| {
                 transfer_ui(ui, meeting, transfer, &mut draft.answered, commands);
             });
+        }
+    });
+}
+
+/// Says that a file of ours is slow on purpose, and offers not to be.
+fn yielding_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &mut Vec<Command>) {
+    let yields = meeting.history.latest.reno.phase == Phase::Yielding;
+    let ours = meeting.transfers.iter().any(|transfer| transfer.from == meeting.you && transfer.active());
+    if !ours || !(yields || draft.hurry) {
+        return;
+    }
+    let (text, button) = if draft.hurry {
+        ("Your file does not yield to the call.", "Protect the call")
+    } else {
+        ("Slowed to protect the call.", "Hurry")
+    };
+    ui.horizontal(|ui| {
+        theme::weak(ui, text);
+        if ui.small_button(button).clicked() {
+            draft.hurry = !draft.hurry;
+            commands.push(Command::HurryFiles(draft.hurry));
         }
     });
 }
@@ -223,10 +249,15 @@ fn offered_ui(
 
 fn receiving_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, commands: &mut Vec<Command>) {
     progress_ui(ui, transfer, receipt);
+    let (from, id, name) = (transfer.from, transfer.offer.transfer, &transfer.offer.name);
+    let (pause, resume) = (Command::PauseFile { from, transfer: id }, Command::ResumeFile { from, transfer: id });
+    let cancel = Command::CancelFile { from, transfer: id };
     match receipt.state {
         FileState::Receiving(_) if !transfer.withdrawn => {
-            let text = format!("Stop receiving {}", transfer.offer.name);
-            cancel_ui(ui, &text, transfer, commands);
+            buttons_ui(ui, [(format!("Pause {name}"), pause), (format!("Stop receiving {name}"), cancel)], commands);
+        }
+        FileState::Interrupted(_) | FileState::Paused(_) if !transfer.withdrawn => {
+            buttons_ui(ui, [(format!("Resume {name}"), resume), (format!("Discard {name}"), cancel)], commands);
         }
         FileState::Verified => {
             if let Some(path) = &transfer.path {
@@ -235,7 +266,12 @@ fn receiving_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, commands: &
                 ui.add(Label::new(RichText::new(text).small().color(color)).wrap());
             }
         }
-        FileState::Cancelled | FileState::Corrupt | FileState::Declined | FileState::Receiving(_) => {}
+        FileState::Cancelled
+        | FileState::Corrupt
+        | FileState::Declined
+        | FileState::Interrupted(_)
+        | FileState::Paused(_)
+        | FileState::Receiving(_) => {}
     }
 }
 
@@ -251,18 +287,27 @@ fn sending_ui(ui: &mut Ui, transfer: &Transfer, commands: &mut Vec<Command>) {
         });
     }
     let waiting = transfer.receipts.is_empty();
-    let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_));
+    let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_) | FileState::Paused(_));
     if !transfer.withdrawn && (waiting || transfer.receipts.values().any(receiving)) {
-        let text = format!("Take back {}", transfer.offer.name);
-        cancel_ui(ui, &text, transfer, commands);
+        let (from, id, name) = (transfer.from, transfer.offer.transfer, &transfer.offer.name);
+        let hold = match transfer.held {
+            true => (format!("Go on with {name}"), Command::ResumeFile { from, transfer: id }),
+            false => (format!("Pause {name}"), Command::PauseFile { from, transfer: id }),
+        };
+        let cancel = (format!("Take back {name}"), Command::CancelFile { from, transfer: id });
+        buttons_ui(ui, [hold, cancel], commands);
     }
 }
 
-fn cancel_ui(ui: &mut Ui, text: &str, transfer: &Transfer, commands: &mut Vec<Command>) {
-    let small = eframe::egui::Button::new(RichText::new(text).small()).truncate();
-    if ui.add(small).clicked() {
-        commands.push(Command::CancelFile { from: transfer.from, transfer: transfer.offer.transfer });
-    }
+fn buttons_ui(ui: &mut Ui, buttons: [(String, Command); 2], commands: &mut Vec<Command>) {
+    ui.horizontal_wrapped(|ui| {
+        for (text, command) in buttons {
+            let button = eframe::egui::Button::new(RichText::new(text).small()).truncate();
+            if ui.add(button).clicked() {
+                commands.push(command);
+            }
+        }
+    });
 }
 
 fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
@@ -272,10 +317,13 @@ fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
     let share = if size == 0 { 1.0 } else { received as f32 / size as f32 };
     let (color, text) = match receipt.state {
         FileState::Receiving(_) if transfer.withdrawn => (palette.weak, "Taken back by its sender".into()),
+        FileState::Receiving(_) if transfer.held => (palette.weak, "Paused by its sender".into()),
         FileState::Receiving(_) => (palette.accent, running(receipt, received, size)),
         FileState::Cancelled => (palette.weak, "Stopped".into()),
         FileState::Corrupt => (palette.bad, "Damaged on the way, nothing was kept".into()),
         FileState::Declined => (palette.weak, "Declined".into()),
+        FileState::Interrupted(_) => (palette.weak, format!("Interrupted at {}", percent(received, size))),
+        FileState::Paused(_) => (palette.weak, format!("Paused, resumes at {}", percent(received, size))),
         FileState::Verified => (palette.good, "Complete, and verified".into()),
     };
     if receipt.state != FileState::Declined {
@@ -298,24 +346,6 @@ fn running(receipt: &Receipt, received: u64, size: u64) -> String {
         (Some(rate), Some(left)) => format!("{amount}, {}/s, {} left", bytes(rate), clock(left)),
         (Some(_), None) => format!("{amount}, waiting"),
         (None, _) => amount,
-    }
-}
-
-/// An amount of bytes in the largest decimal unit that keeps it at one or above.
-pub fn bytes(amount: f64) -> String {
-    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    match units.into_iter().find(|(unit, _)| amount >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", amount / unit),
-        None => format!("{amount:.0} bytes"),
-    }
-}
-
-/// A time as a person says it.
-fn clock(left: Duration) -> String {
-    match left.as_secs() {
-        secs @ 0..60 => format!("{} s", secs + 1),
-        secs @ 60..3_600 => format!("{} min {:02} s", secs / 60, secs % 60),
-        secs => format!("{} h {:02} min", secs / 3_600, secs % 3_600 / 60),
     }
 }
 
@@ -353,6 +383,22 @@ mod tests {
             state,
             path: (state == FileState::Verified).then(|| "Downloads/slides.pdf".into()),
         }
+    }
+
+    #[test]
+    fn a_file_that_yields_to_the_call_says_so_and_can_be_hurried() {
+        let mut model = offered(ANA);
+        model.apply(changed(ANA, BO, FileState::Receiving(1_000)));
+        let mut snapshot = samples::snapshot(1);
+        snapshot.reno.phase = Phase::Yielding;
+        model.apply(Event::Statistics(Box::new(snapshot)));
+        let mut harness = harness(model);
+        harness.get_by_label("Slowed to protect the call.");
+        harness.get_by_label("Hurry").click();
+        harness.run();
+        harness.get_by_label("Protect the call").click();
+        harness.run();
+        assert_eq!(harness.state().2, [Command::HurryFiles(true), Command::HurryFiles(false)]);
     }
 
     #[test]
@@ -425,10 +471,45 @@ mod tests {
     }
 
     #[test]
-    fn amounts_and_times_read_as_people_say_them() {
-        assert_eq!(bytes(999.0), "999 bytes");
-        assert_eq!(bytes(1_250_000.0), "1.2 MB");
-        assert_eq!(clock(Duration::from_secs(75)), "1 min 15 s");
-        assert_eq!(clock(Duration::from_secs(7_260)), "2 h 01 min");
+    fn a_receiver_pauses_and_resumes_where_it_was() {
+        let mut model = offered(BO);
+        model.apply(changed(BO, ANA, FileState::Receiving(4_000_000)));
+        let mut running = harness(model.clone());
+        running.get_by_label("Pause slides.pdf").click();
+        running.run();
+        assert_eq!(running.state().2, [Command::PauseFile { from: BO, transfer: TransferId(1) }]);
+        model.apply(changed(BO, ANA, FileState::Paused(6_100_000)));
+        let mut paused = harness(model);
+        paused.get_by_label("Paused, resumes at 61 %");
+        paused.get_by_label("Resume slides.pdf").click();
+        paused.run();
+        assert_eq!(paused.state().2, [Command::ResumeFile { from: BO, transfer: TransferId(1) }]);
+    }
+
+    #[test]
+    fn a_sender_holds_a_file_back_and_the_receiver_sees_it() {
+        for (from, receiver) in [(ANA, BO), (BO, ANA)] {
+            let mut model = offered(from);
+            model.apply(changed(from, receiver, FileState::Receiving(1)));
+            model.apply(Event::FileHeld { from, transfer: TransferId(1), held: true });
+            let mut harness = harness(model);
+            harness.get_by_label("Paused by its sender");
+            if from == ANA {
+                harness.get_by_label("Go on with slides.pdf").click();
+                harness.run();
+                assert_eq!(harness.state().2, [Command::ResumeFile { from, transfer: TransferId(1) }]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_file_of_one_who_left_cannot_be_resumed() {
+        let mut model = offered(BO);
+        model.apply(changed(BO, ANA, FileState::Interrupted(5_000_000)));
+        harness(model.clone()).get_by_label("Resume slides.pdf");
+        model.apply(Event::FileWithdrawn { from: BO, transfer: TransferId(1) });
+        let harness = harness(model);
+        harness.get_by_label("Interrupted at 50 %");
+        assert!(harness.query_by_label("Resume slides.pdf").is_none());
     }
 }

@@ -196,7 +196,7 @@ impl Model {
                 let again = self.meeting().filter(|_| rejoin).and_then(Meeting::join_again);
                 self.stage = Stage::Ended { reason, expected, again };
             }
-            Event::Notice(text) => self.notify(text),
+            Event::Notice(text) | Event::OfferFailed { reason: text, .. } => self.notify(text),
             event @ (Event::KnockArrived { .. }
             | Event::KnockGone(_)
             | Event::MemberAway(_)
@@ -217,6 +217,7 @@ impl Model {
             | Event::ChatSent(_)
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
+            | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
             | Event::Statistics(_)
             | Event::Trace(_)) => self.apply_to_meeting(event),
@@ -312,6 +313,7 @@ impl Meeting {
                 let receiver = (receiver, self.name(receiver));
                 self.transfers.changed((from, transfer), receiver, state, path);
             }
+            Event::FileHeld { from, transfer, held } => self.transfers.held(from, transfer, held),
             Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
             Event::Chat(line) => self.said(line),
             Event::ChatDelivered { id, delivered } => self.note(id, |said| said.delivered = delivered),
@@ -339,6 +341,7 @@ impl Meeting {
             | Event::Joined(_)
             | Event::Ended { .. }
             | Event::Notice(_)
+            | Event::OfferFailed { .. }
             | Event::Trace(_) => {}
         }
         None

@@ -26,7 +26,9 @@ pub struct Transfer {
     pub offer: FileOffer,
     /// How far each receiver is that said something.
     pub receipts: BTreeMap<MemberId, Receipt>,
-    /// Taken back by its sender.
+    /// Held back by its sender for a while.
+    pub held: bool,
+    /// Taken back by its sender, or its sender is gone.
     pub withdrawn: bool,
     /// Where it lies here, once verified.
     pub path: Option<PathBuf>,
@@ -51,7 +53,7 @@ impl Receipt {
     /// Bytes that arrived, of `size`.
     pub fn received(&self, size: u64) -> u64 {
         match self.state {
-            FileState::Receiving(bytes) => bytes.min(size),
+            FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes) => bytes.min(size),
             FileState::Corrupt | FileState::Verified => size,
             FileState::Cancelled | FileState::Declined => self.meter.bytes().min(size),
         }
@@ -68,7 +70,8 @@ impl Receipt {
 }
 
 impl Transfer {
-    fn active(&self) -> bool {
+    /// Bytes of it move, or soon will.
+    pub fn active(&self) -> bool {
         let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_));
         !self.withdrawn && (self.receipts.is_empty() || self.receipts.values().any(receiving))
     }
@@ -93,7 +96,15 @@ impl Transfers {
             let finished = self.0.iter().position(|transfer| !transfer.active());
             self.0.remove(finished.unwrap_or_default());
         }
-        self.0.push_back(Transfer { from, from_name, offer, receipts: BTreeMap::new(), withdrawn: false, path: None });
+        self.0.push_back(Transfer {
+            from,
+            from_name,
+            offer,
+            receipts: BTreeMap::new(),
+            held: false,
+            withdrawn: false,
+            path: None,
+        });
     }
 
     /// Writes down how far a receiver is.
@@ -115,6 +126,13 @@ impl Transfers {
         receipt.state = state;
         if path.is_some() {
             transfer.path = path;
+        }
+    }
+
+    /// Marks a file as held back by its sender, or not any more.
+    pub fn held(&mut self, from: MemberId, transfer: TransferId, held: bool) {
+        if let Some(transfer) = self.find(from, transfer) {
+            transfer.held = held;
         }
     }
 

@@ -5,14 +5,13 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::endpoint::Event;
-use crate::ids::{MemberId, TransferId};
-use crate::limits::STREAM_SEND_BUFFER_BYTES;
+use crate::ids::TransferId;
 use crate::names;
 use crate::reno::connection::{self, Connection};
 use crate::reno::{self, StreamId};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
-use crate::wire::message::{self, Delivery, FileStreamHeader, Message, MessageFramer};
+use crate::wire::message::{self, Delivery, DownloadHeader, Message, MessageFramer, UploadHeader};
 
 /// The reliable channel holds as many messages as it may; try again when something was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +89,14 @@ impl Channel {
         self.messages_written
     }
 
-    /// What was written and does not lie in the send buffer any more.
+    /// What was written and does not wait for its acknowledgement any more.
     pub(super) fn messages_acknowledged(&self) -> u64 {
-        let waiting = STREAM_SEND_BUFFER_BYTES - self.reno.writable(StreamId::MESSAGES);
-        self.messages_written - waiting as u64
+        self.messages_written - self.reno.unacknowledged(StreamId::MESSAGES) as u64
     }
 
-    pub(super) fn open_file(&mut self, to: MemberId, transfer: TransferId) -> Option<StreamId> {
+    pub(super) fn open_file(&mut self, transfer: TransferId, offset: u64) -> Option<StreamId> {
         let stream = self.reno.open()?;
-        self.reno.write(stream, &FileStreamHeader { peer: to, transfer }.to_bytes());
+        self.reno.write(stream, &UploadHeader { transfer, offset }.to_bytes());
         Some(stream)
     }
 
@@ -122,14 +120,14 @@ impl Channel {
     }
 
     fn read_header(&mut self, stream: StreamId) {
-        if self.reno.readable(stream) < FileStreamHeader::BYTES {
+        if self.reno.readable(stream) < DownloadHeader::BYTES {
             return;
         }
         self.unnamed.remove(&stream);
-        let mut header = [0; FileStreamHeader::BYTES];
+        let mut header = [0; DownloadHeader::BYTES];
         self.reno.read(stream, &mut header);
-        let header = FileStreamHeader::parse(&header);
-        self.events.push_back(Event::FileOpened { stream, from: header.peer, transfer: header.transfer });
+        let DownloadHeader { from, transfer, offset } = DownloadHeader::parse(&header);
+        self.events.push_back(Event::FileOpened { stream, from, transfer, offset });
         self.events.push_back(Event::FileReadable(stream));
     }
 
@@ -160,7 +158,10 @@ fn cleaned(mut delivery: Delivery) -> Delivery {
         Message::FileOffer(offer) => offer.name = names::safe_file_name(&offer.name),
         Message::ChatDelivered { .. }
         | Message::FileAccept { .. }
+        | Message::FileFailed { .. }
+        | Message::FilePause { .. }
         | Message::FileProgress { .. }
+        | Message::FileWanted { .. }
         | Message::FileWithdraw { .. } => {}
     }
     delivery

@@ -102,6 +102,11 @@ impl Roster {
         Some((self.rooms.get_mut(&room)?, Members(&mut self.members)))
     }
 
+    /// The ids of all members of a room.
+    pub(super) fn ids_in(&self, room: RoomId) -> impl Iterator<Item = MemberId> {
+        self.rooms.get(&room).into_iter().flat_map(|room| room.by_id.keys().copied())
+    }
+
     /// The member of a room who has this id.
     pub(super) fn in_room(&self, room: RoomId, id: MemberId) -> Option<MemberKey> {
         self.rooms.get(&room)?.by_id.get(&id).copied()

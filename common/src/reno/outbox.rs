@@ -69,6 +69,10 @@ impl Outbox {
         self.streams.get(&id).map_or(0, |stream| stream.room(self.buffer_bytes))
     }
 
+    pub(super) fn held(&self, id: StreamId) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.queue.held())
+    }
+
     pub(super) fn write(&mut self, id: StreamId, bytes: &[u8]) -> usize {
         let Some(stream) = self.streams.get_mut(&id) else {
             return 0;
@@ -79,6 +83,13 @@ impl Outbox {
         let taken = stream.queue.write(bytes, self.buffer_bytes);
         stream.write_cut_short |= taken < bytes.len();
         taken
+    }
+
+    /// Has the application told when a good piece fits.
+    pub(super) fn await_room(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.write_cut_short = true;
+        }
     }
 
     pub(super) fn finish(&mut self, id: StreamId) {

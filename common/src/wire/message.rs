@@ -1,6 +1,7 @@
 //! What travels on stream 0 of the reliable channel: a `u16` length in network byte order, then one bincode message.
 //!
-//! The bytes of files have streams of their own, which begin with a [`FileStreamHeader`].
+//! The bytes of files have streams of their own, which begin with an [`UploadHeader`] on the way to the server and with
+//! a [`DownloadHeader`] on the way from it.
 
 use bincode::{Decode, Encode};
 
@@ -65,17 +66,43 @@ pub enum Message {
         /// Which.
         transfer: TransferId,
     },
+    /// The sender holds a file back, or goes on with it. What the server has of it still arrives.
+    FilePause {
+        /// The receivers to tell.
+        to: Recipients,
+        /// Which.
+        transfer: TransferId,
+        /// Held back from here on.
+        paused: bool,
+    },
+    /// The server, to who offered a file: its bytes from `offset` on are wanted, on a stream of their own. No member can
+    /// send this.
+    FileWanted {
+        /// Which.
+        transfer: TransferId,
+        /// The first byte wanted.
+        offset: u64,
+    },
+    /// The server, to who offered a file: the server cannot hand it on. No member can send this.
+    FileFailed {
+        /// Which.
+        transfer: TransferId,
+        /// Why not.
+        trouble: SpoolTrouble,
+    },
 }
 
 impl Message {
     /// Who is to get this message.
     pub fn recipients(&self) -> Recipients {
         match self {
-            Self::Chat { to, .. } | Self::FileWithdraw { to, .. } => *to,
+            Self::Chat { to, .. } | Self::FilePause { to, .. } | Self::FileWithdraw { to, .. } => *to,
             Self::FileOffer(offer) => offer.to,
             Self::ChatDelivered { to, .. } | Self::FileAccept { to, .. } | Self::FileProgress { to, .. } => {
                 Recipients::Member(*to)
             }
+            // What the server itself says. From a member it is addressed to nobody.
+            Self::FileFailed { .. } | Self::FileWanted { .. } => Recipients::Member(MemberId::SERVER),
         }
     }
 }
@@ -104,10 +131,23 @@ pub enum FileState {
     Corrupt,
     /// Not wanted.
     Declined,
+    /// It broke off with this many bytes on the receiver's disk; it goes on from there when it is asked for again.
+    Interrupted(u64),
+    /// Stopped by the receiver for a while, with this many bytes on the disk.
+    Paused(u64),
     /// This many bytes of it are on the receiver's disk.
     Receiving(u64),
     /// All bytes arrived, the hash is the offered one, the file has its name.
     Verified,
+}
+
+/// Why a server cannot hand a file on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SpoolTrouble {
+    /// Its disk does not do what it should.
+    Broken,
+    /// Its disk is full.
+    Full,
 }
 
 /// A message as the relay hands it on: with the sender it was stamped with.
@@ -174,33 +214,68 @@ impl MessageFramer {
 
 const LENGTH_BYTES: usize = 2;
 
-/// First bytes of a stream that carries a file: whose file, and for whom. The file's bytes follow, from the offset
-/// that the receiver asked for to the end.
+/// First bytes of a stream that carries a file from its sender to the server: which file. The file's bytes follow, from
+/// the offset on to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileStreamHeader {
-    /// On the way up the receiver, on the way down the sender.
-    pub peer: MemberId,
+pub struct UploadHeader {
     /// Which of the sender's files.
     pub transfer: TransferId,
+    /// The first byte that follows, as [`Message::FileWanted`] asked.
+    pub offset: u64,
 }
 
-impl FileStreamHeader {
+impl UploadHeader {
     /// Bytes of the header.
-    pub const BYTES: usize = 6;
+    pub const BYTES: usize = 12;
 
     /// Reads the header from the first bytes of a stream.
     pub fn parse(bytes: &[u8; Self::BYTES]) -> Self {
         let mut reader = Reader::new(bytes);
-        let peer = MemberId(reader.u16().unwrap_or_default());
-        Self { peer, transfer: TransferId(reader.u32().unwrap_or_default()) }
+        let transfer = TransferId(reader.u32().unwrap_or_default());
+        Self { transfer, offset: reader.u64().unwrap_or_default() }
     }
 
     /// The header as it stands in the stream.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let mut writer = Writer::new(&mut bytes);
-        writer.u16(self.peer.0);
         writer.u32(self.transfer.0);
+        writer.u64(self.offset);
+        bytes
+    }
+}
+
+/// First bytes of a stream that carries a file from the server to a receiver: whose file, and which. The file's bytes
+/// follow, from the offset on to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DownloadHeader {
+    /// Who offered it.
+    pub from: MemberId,
+    /// Which of the sender's files.
+    pub transfer: TransferId,
+    /// The first byte that follows, as the receiver asked.
+    pub offset: u64,
+}
+
+impl DownloadHeader {
+    /// Bytes of the header.
+    pub const BYTES: usize = 14;
+
+    /// Reads the header from the first bytes of a stream.
+    pub fn parse(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut reader = Reader::new(bytes);
+        let from = MemberId(reader.u16().unwrap_or_default());
+        let transfer = TransferId(reader.u32().unwrap_or_default());
+        Self { from, transfer, offset: reader.u64().unwrap_or_default() }
+    }
+
+    /// The header as it stands in the stream.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let mut writer = Writer::new(&mut bytes);
+        writer.u16(self.from.0);
+        writer.u32(self.transfer.0);
+        writer.u64(self.offset);
         bytes
     }
 }
@@ -235,9 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stream_header_reads_as_it_was_written() {
-        let header = FileStreamHeader { peer: MemberId(0x0102), transfer: TransferId(0x0304_0506) };
-        assert_eq!(header.to_bytes(), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(FileStreamHeader::parse(&header.to_bytes()), header);
+    fn the_headers_of_file_streams_read_as_they_were_written() {
+        let (transfer, offset) = (TransferId(0x0304_0506), 0x0708);
+        let up = UploadHeader { transfer, offset };
+        assert_eq!(up.to_bytes(), [3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 7, 8]);
+        assert_eq!(UploadHeader::parse(&up.to_bytes()), up);
+        let down = DownloadHeader { from: MemberId(0x0102), transfer, offset };
+        assert_eq!(down.to_bytes()[..2], [1, 2]);
+        assert_eq!(down.to_bytes()[2..], up.to_bytes());
+        assert_eq!(DownloadHeader::parse(&down.to_bytes()), down);
     }
 }

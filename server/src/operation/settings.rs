@@ -30,6 +30,10 @@ use values::parsed;
 pub const WORKERS_MAX: usize = 64;
 /// The most video a member can be allowed, in kilobits a second: what a gigabit carries.
 pub const VIDEO_KBPS_MAX: usize = 1_000_000;
+/// The most MiB of files a server can be allowed to spool: 16 TiB.
+pub const SPOOL_MIB_MAX: usize = 16 << 20;
+/// The fewest, and the fewest for a room: eight files of the spool, so that there is something to free.
+pub const SPOOL_MIB_MIN: usize = 64;
 /// The longest drain: a day. Service managers give up long before.
 pub const DRAIN_TIMEOUT_SECS_MAX: usize = 86_400;
 /// The drain of a server that was told none: the end of a sentence, and still a quick restart.
@@ -87,6 +91,18 @@ pub struct Choices {
     #[arg(long, env = "CONCLAVE_VIDEO_KBPS_MAX", value_name = "KBPS")]
     #[serde(deserialize_with = "parsed")]
     pub video_kbps_max: Option<Count<100, VIDEO_KBPS_MAX>>,
+    /// The directory for files on their way from member to member; made when missing
+    #[arg(long, env = "CONCLAVE_SPOOL_DIR", value_name = "DIRECTORY")]
+    #[serde(deserialize_with = "parsed")]
+    pub spool_dir: Option<PathBuf>,
+    /// MiB of files on their way that are kept at a time; beyond, uploads wait
+    #[arg(long, env = "CONCLAVE_SPOOL_MIB_MAX", value_name = "MIB")]
+    #[serde(deserialize_with = "parsed")]
+    pub spool_mib_max: Option<Count<SPOOL_MIB_MIN, SPOOL_MIB_MAX>>,
+    /// MiB of them that are kept for one room
+    #[arg(long, env = "CONCLAVE_SPOOL_ROOM_MIB_MAX", value_name = "MIB")]
+    #[serde(deserialize_with = "parsed")]
+    pub spool_room_mib_max: Option<Count<SPOOL_MIB_MIN, SPOOL_MIB_MAX>>,
     /// Seconds that running meetings have to end in when the server is told to stop
     #[arg(long, env = "CONCLAVE_DRAIN_TIMEOUT_SECS", value_name = "SECONDS")]
     #[serde(deserialize_with = "parsed")]
@@ -109,6 +125,9 @@ impl Choices {
             rooms_per_source: self.rooms_per_source.or(other.rooms_per_source),
             connections_per_source: self.connections_per_source.or(other.connections_per_source),
             video_kbps_max: self.video_kbps_max.or(other.video_kbps_max),
+            spool_dir: self.spool_dir.or(other.spool_dir),
+            spool_mib_max: self.spool_mib_max.or(other.spool_mib_max),
+            spool_room_mib_max: self.spool_room_mib_max.or(other.spool_room_mib_max),
             drain_timeout_secs: self.drain_timeout_secs.or(other.drain_timeout_secs),
         }
     }
@@ -142,6 +161,8 @@ impl Settings {
             ..plain.limits
         };
         let state_dir = choices.state_dir.unwrap_or(plain.state_dir);
+        // The default, written out, is the default.
+        let spool_dir = choices.spool_dir.filter(|dir| *dir != state_dir.join("spool"));
         let admin_socket = choices.admin_socket.unwrap_or_else(|| AdminSocket(Some(state_dir.join("admin.sock"))));
         let drain_timeout_secs = Count::or(choices.drain_timeout_secs, DRAIN_TIMEOUT_SECS);
         Self {
@@ -152,6 +173,9 @@ impl Settings {
                 limits,
                 connections_per_source: Count::or(choices.connections_per_source, plain.connections_per_source),
                 video_kbps_max: Count::or(choices.video_kbps_max, plain.video_kbps_max),
+                spool_dir,
+                spool_mib_max: Count::or(choices.spool_mib_max, plain.spool_mib_max),
+                spool_room_mib_max: Count::or(choices.spool_room_mib_max, plain.spool_room_mib_max),
             },
             log: choices.log.map_or(LevelFilter::INFO, |level| level.0),
             log_format: choices.log_format.unwrap_or_default(),
@@ -180,6 +204,9 @@ impl Settings {
             ("rooms_per_source", number(limits.rooms_per_source)),
             ("connections_per_source", number(self.server.connections_per_source)),
             ("video_kbps_max", number(self.server.video_kbps_max)),
+            ("spool_dir", path(&self.server.spool_dir()).into()),
+            ("spool_mib_max", number(self.server.spool_mib_max)),
+            ("spool_room_mib_max", number(self.server.spool_room_mib_max)),
             ("drain_timeout_secs", number(self.drain_timeout.as_secs() as usize)),
         ]
     }
@@ -329,7 +356,7 @@ mod tests {
             let row = table.lines().find(|line| line.starts_with(&start));
             let row = row.unwrap_or_else(|| panic!("docs/OPERATING.md has no row {start}"));
             // These depend on the machine.
-            if !["state_dir", "admin_socket", "workers"].contains(&key) {
+            if !["state_dir", "admin_socket", "workers", "spool_dir"].contains(&key) {
                 let default = format!("| `{}` |", value.to_string().trim_matches('"'));
                 assert!(row.contains(&default), "{row} has no default {default}");
             }

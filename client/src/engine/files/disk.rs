@@ -1,12 +1,15 @@
 //! The disk side of files: blocking work on threads of its own, spoken to by bounded channels.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::limits::FILE_MAX_BYTES;
-use common::names::safe_file_name;
 use tokio::sync::mpsc;
+
+use super::part::{self, Finished, Part};
 
 /// One piece of blocking work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,16 +24,26 @@ pub(crate) struct FromDisk {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// All bytes arrived and are not the offered ones; nothing was kept.
-    Corrupt,
-    /// The disk, or the file, does not do what it should; nothing was kept.
+    /// All bytes arrived and are not the offered ones; nothing was kept. Bytes of an earlier attempt were among them if
+    /// `resumed`.
+    Corrupt {
+        /// Another attempt from the start may do better.
+        resumed: bool,
+    },
+    /// The work is done, and there is nothing to tell.
+    Done,
+    /// The disk, or the file, does not do what it should. Of a received file the part stays.
     Failed(String),
     /// The length and BLAKE3 hash of a file.
     Hashed(u64, [u8; 32]),
     /// The received file has its name.
     Kept(PathBuf),
+    /// This many bytes of a file are here from an earlier attempt.
+    LeftOver(u64),
     /// The next bytes of a file that is sent.
     Piece(Vec<u8>),
+    /// This many bytes of a received file are here and hashed; the rest can come.
+    Ready(u64),
     /// This many bytes of a received file are written.
     Written(u64),
 }
@@ -109,23 +122,68 @@ impl Disk {
         (job, permit)
     }
 
-    /// Writes a file that arrives. Dropping the sender before the last chunk gives the file up.
-    pub(super) fn write(&mut self, folder: PathBuf, expected: Expected) -> (JobId, mpsc::Sender<Chunk>) {
+    /// Writes a file that arrives, from where an earlier attempt ended.
+    pub(super) fn receive(&mut self, folder: PathBuf, expected: Expected) -> (JobId, Writer) {
         let (sender, mut chunks) = mpsc::channel::<Chunk>(PIECES_AHEAD);
+        let writer = Writer { chunks: sender, discard: Arc::default() };
+        let discard = Arc::clone(&writer.discard);
         let job = self.start(move |reporter| {
-            let mut part = Part::create(&folder, &expected)?;
-            loop {
-                let Some(chunk) = chunks.blocking_recv() else {
-                    return Err(io::Error::other("it was given up"));
-                };
+            let given_up = || reporter.news.is_closed() || discard.load(Ordering::Relaxed);
+            let mut part = Part::open(&folder, &expected, given_up)?;
+            reporter.tell(News::Ready(part.written()))?;
+            while let Some(chunk) = chunks.blocking_recv() {
                 part.write(&chunk.bytes)?;
-                reporter.tell(News::Written(part.written))?;
+                reporter.tell(News::Written(part.written()))?;
                 if chunk.last {
-                    return part.finish().map(|kept| kept.map_or(News::Corrupt, News::Kept));
+                    return part.finish().map(News::from);
                 }
             }
+            if discard.load(Ordering::Relaxed) {
+                part.discard()?;
+            }
+            Ok(News::Done)
         });
-        (job, sender)
+        (job, writer)
+    }
+
+    /// Looks how much of a file is here from an earlier attempt.
+    pub(super) fn look(&mut self, folder: PathBuf, expected: Expected) -> JobId {
+        self.start(move |_| Ok(News::LeftOver(part::left_over(&folder, &expected))))
+    }
+
+    /// Removes what an earlier attempt left of a file.
+    pub(super) fn forget(&mut self, folder: PathBuf, expected: Expected) {
+        self.start(move |_| part::forget(&folder, &expected).map(|()| News::Done));
+    }
+
+    /// Removes what earlier attempts left long ago.
+    pub(super) fn clean(&mut self, folder: PathBuf) {
+        // A folder that is not there yet has nothing in it.
+        self.start(move |_| Ok(part::clean(&folder).map_or(News::Done, |()| News::Done)));
+    }
+}
+
+/// The way to a file that arrives. Dropped before the last chunk, it ends the work, and the part stays.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// Takes the bytes.
+    pub(super) chunks: mpsc::Sender<Chunk>,
+    discard: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// The part is not to stay.
+    pub(super) fn discard(self) {
+        self.discard.store(true, Ordering::Relaxed);
+    }
+}
+
+impl From<Finished> for News {
+    fn from(finished: Finished) -> Self {
+        match finished {
+            Finished::Corrupt { resumed } => Self::Corrupt { resumed },
+            Finished::Kept(path) => Self::Kept(path),
+        }
     }
 }
 
@@ -178,145 +236,10 @@ fn read_piece(file: &mut File, left: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A file that is not complete. Dropped before [`Part::finish`], it is removed.
-struct Part {
-    folder: PathBuf,
-    expected: Expected,
-    path: PathBuf,
-    file: File,
-    hasher: blake3::Hasher,
-    written: u64,
-}
-
-impl Part {
-    fn create(folder: &Path, expected: &Expected) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let name = safe_file_name(&expected.name);
-        let (file, path) = create_free(folder, &name, ".part")?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            expected: Expected { name, ..expected.clone() },
-            path,
-            file,
-            hasher: blake3::Hasher::new(),
-            written: 0,
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.written += bytes.len() as u64;
-        if self.written > self.expected.size {
-            return Err(io::Error::other("more bytes came than were offered"));
-        }
-        self.hasher.update(bytes);
-        self.file.write_all(bytes)
-    }
-
-    /// Gives the file its name, next to whatever is there; `None` when it is not what was offered.
-    fn finish(self) -> io::Result<Option<PathBuf>> {
-        let Expected { name, size, hash } = &self.expected;
-        if self.written != *size || self.hasher.finalize() != *hash {
-            return Ok(None);
-        }
-        self.file.sync_all()?;
-        // The name is taken by an empty file of ours first: renaming over that harms nothing, while renaming alone
-        // would replace what somebody put there meanwhile.
-        let (_, path) = create_free(&self.folder, name, "")?;
-        fs::rename(&self.path, &path).inspect_err(|_| drop(fs::remove_file(&path)))?;
-        Ok(Some(path))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Not there any more when it has its name.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Names tried next to those that are taken.
-const NAMES_TRIED: u32 = 999;
-
-/// Creates a file that was not there: `name`, or `name (1)` before its extension, and so on.
-fn create_free(folder: &Path, name: &str, suffix: &str) -> io::Result<(File, PathBuf)> {
-    for number in 0..=NAMES_TRIED {
-        let path = folder.join(format!("{}{suffix}", numbered(name, number)));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((file, path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-fn numbered(name: &str, number: u32) -> String {
-    match (number, name.rfind('.')) {
-        (0, _) => name.to_owned(),
-        (_, Some(dot @ 1..)) => format!("{} ({number}){}", &name[..dot], &name[dot..]),
-        _ => format!("{name} ({number})"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::scratch::Scratch;
-
-    fn expected(name: &str, content: &[u8]) -> Expected {
-        Expected { name: name.into(), size: content.len() as u64, hash: *blake3::hash(content).as_bytes() }
-    }
-
-    fn receive(folder: &Path, expected: &Expected, content: &[u8]) -> io::Result<Option<PathBuf>> {
-        let mut part = Part::create(folder, expected)?;
-        part.write(content)?;
-        part.finish()
-    }
-
-    fn listing(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_file_never_replaces_another_one() {
-        let folder = Scratch::new("twice");
-        fs::write(folder.0.join("a.tar"), b"precious").unwrap();
-        for _ in 0..2 {
-            receive(&folder.0, &expected("a.tar", b"new"), b"new").unwrap().unwrap();
-        }
-        assert_eq!(listing(&folder.0), ["a (1).tar", "a (2).tar", "a.tar"]);
-        assert_eq!(fs::read(folder.0.join("a.tar")).unwrap(), b"precious");
-        assert_eq!(fs::read(folder.0.join("a (2).tar")).unwrap(), b"new");
-    }
-
-    #[test]
-    fn seed_hole_a_name_with_dots_and_slashes_stays_in_the_folder() {
-        let folder = Scratch::new("dots");
-        let inner = folder.0.join("downloads");
-        let path = receive(&inner, &expected("../../evil", b"x"), b"x").unwrap().unwrap();
-        assert_eq!(path, inner.join("evil"));
-        assert_eq!(listing(&folder.0), ["downloads"]);
-    }
-
-    #[test]
-    fn bytes_that_were_not_offered_are_not_kept() {
-        let folder = Scratch::new("corrupt");
-        let offered = expected("a", b"right");
-        assert_eq!(receive(&folder.0, &offered, b"wrong").unwrap(), None);
-        assert_eq!(receive(&folder.0, &offered, b"righ").unwrap(), None);
-        assert!(receive(&folder.0, &offered, b"right and more").is_err());
-        assert_eq!(listing(&folder.0), [""; 0]);
-    }
-
-    #[test]
-    fn an_empty_file_is_a_file() {
-        let folder = Scratch::new("empty");
-        let path = receive(&folder.0, &expected("nothing", b""), b"").unwrap().unwrap();
-        assert_eq!(fs::read(path).unwrap(), b"");
-    }
 
     #[test]
     fn what_is_no_file_is_not_hashed() {
@@ -325,24 +248,18 @@ mod tests {
         assert!(hash_file(&folder.0.join("missing"), || false).is_err());
     }
 
-    #[test]
-    fn numbers_stand_before_the_extension() {
-        assert_eq!(numbered("a.txt", 2), "a (2).txt");
-        assert_eq!(numbered("README", 1), "README (1)");
-        assert_eq!(numbered(".profile", 1), ".profile (1)");
-    }
-
     #[tokio::test]
     async fn a_file_is_read_hashed_and_written_through_the_threads() {
         let folder = Scratch::new("threads");
         let content: Vec<u8> = (0..3 * PIECE_BYTES + 17).map(|index| (index * 31 % 251) as u8).collect();
         let source = folder.0.join("source.bin");
-        fs::write(&source, &content).unwrap();
+        std::fs::write(&source, &content).unwrap();
         let (sender, mut news) = mpsc::channel(DISK_CHANNEL);
         let mut disk = Disk::new(sender);
         disk.hash(source.clone());
         let News::Hashed(size, hash) = news.recv().await.unwrap().news else { panic!("not hashed") };
-        let (_, chunks) = disk.write(folder.0.join("in"), Expected { name: "source.bin".into(), size, hash });
+        let expected = Expected { name: "source.bin".into(), size, hash };
+        let (_, Writer { chunks, .. }) = disk.receive(folder.0.join("in"), expected);
         let (_, permits) = disk.read(source, 0, size);
         permits.send(()).await.unwrap();
         let path = loop {
@@ -353,10 +270,10 @@ mod tests {
                     let _ = permits.send(()).await;
                 }
                 News::Kept(path) => break path,
-                News::Written(_) => {}
-                other @ (News::Corrupt | News::Failed(_) | News::Hashed(..)) => panic!("{other:?}"),
+                News::Ready(0) | News::Written(_) | News::Done => {}
+                other => panic!("{other:?}"),
             }
         };
-        assert_eq!(fs::read(path).unwrap(), content);
+        assert_eq!(std::fs::read(path).unwrap(), content);
     }
 }

@@ -6,24 +6,17 @@ use std::time::{Duration, Instant};
 
 use common::endpoint::StreamId;
 use common::ids::{MemberId, TransferId};
-use common::limits::{FILE_MAX_BYTES, OFFERS_PER_MEMBER};
+use common::limits::{FILE_MAX_BYTES, OFFERS_REMEMBERED};
 use common::names::safe_file_name;
 use common::wire::message::{FileOffer, FileState, Message, Recipients};
-use tokio::sync::mpsc;
 
 use super::Tools;
-use super::disk::{Chunk, Disk, Expected, FromDisk, JobId, News, PIECE_BYTES};
+use super::disk::{Chunk, Disk, Expected, FromDisk, JobId, News, PIECE_BYTES, Writer};
 use super::outgoing::is_final;
 use crate::engine::protocol::Event;
 
 /// How often it is told how far a file is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How long the rest of a file may take to come from the server after its sender has left.
-const ORPHAN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Offers of one member that are remembered, finished ones included.
-const OFFERS_REMEMBERED: usize = 4 * OFFERS_PER_MEMBER;
 
 type Key = (MemberId, TransferId);
 
@@ -33,9 +26,9 @@ pub(super) struct Incoming {
     you: MemberId,
     folder: PathBuf,
     offers: BTreeMap<Key, Offer>,
-    downloads: BTreeMap<StreamId, Download>,
-    /// Downloads whose bytes are all with the disk.
-    finishing: BTreeMap<JobId, Key>,
+    downloads: BTreeMap<Key, Download>,
+    /// Offers of which the disk looks whether there is a part.
+    looking: BTreeMap<JobId, Key>,
     next_report: Option<Instant>,
     scratch: Vec<u8>,
 }
@@ -43,113 +36,129 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 struct Offer {
     offer: FileOffer,
-    /// `None` until we have answered.
+    /// `None` until we have answered, unless there is a part of it.
     state: Option<FileState>,
+    /// The part of an earlier attempt was wrong, and this is the attempt from the start.
+    retried: bool,
+    /// Its sender has left: it cannot be asked for again.
+    orphaned: bool,
 }
 
+/// A file that arrives.
 #[derive(Debug)]
 struct Download {
-    key: Key,
     job: JobId,
-    chunks: mpsc::Sender<Chunk>,
+    /// `None` once the disk has all bytes.
+    writer: Option<Writer>,
+    /// What was asked for; `None` while the disk hashes what is here.
+    offset: Option<u64>,
+    stream: Option<StreamId>,
     written: u64,
     told: u64,
-    /// When to give it up: its sender has left, and nothing has come since.
-    orphaned: Option<Instant>,
 }
 
 impl Incoming {
-    pub(super) fn new(you: MemberId, folder: PathBuf) -> Self {
+    pub(super) fn new(you: MemberId, folder: PathBuf, disk: &mut Disk) -> Self {
+        disk.clean(folder.clone());
         Self {
             you,
             folder,
             offers: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            finishing: BTreeMap::new(),
+            looking: BTreeMap::new(),
             next_report: None,
             scratch: vec![0; PIECE_BYTES],
         }
     }
 
     /// A doubled offer, one for others, or one more than a member may have is ignored.
-    pub(super) fn handle_offer(&mut self, from: MemberId, mut offer: FileOffer, tools: &mut Tools<'_>) {
+    pub(super) fn handle_offer(
+        &mut self,
+        from: MemberId,
+        mut offer: FileOffer,
+        disk: &mut Disk,
+        tools: &mut Tools<'_>,
+    ) {
         let key = (from, offer.transfer);
         let for_us = offer.to == Recipients::Everyone || offer.to == Recipients::Member(self.you);
         if from == self.you || !for_us || offer.size > FILE_MAX_BYTES || self.offers.contains_key(&key) {
             return;
         }
         let of_member: Vec<_> = self.offers.iter().filter(|((member, _), _)| *member == from).collect();
-        if of_member.iter().filter(|(_, offer)| offer.is_open()).count() >= OFFERS_PER_MEMBER {
-            return;
-        }
-        if of_member.len() >= OFFERS_REMEMBERED
-            && let Some(oldest) = of_member.iter().find(|(_, offer)| !offer.is_open()).map(|(key, _)| **key)
-        {
+        if of_member.len() >= OFFERS_REMEMBERED {
+            let Some(oldest) = of_member.iter().find(|(_, offer)| !offer.is_open()).map(|(key, _)| **key) else {
+                return;
+            };
             self.offers.remove(&oldest);
         }
         offer.name = safe_file_name(&offer.name);
         tools.outlet.send(Event::FileOffered { from, offer: offer.clone() });
-        self.offers.insert(key, Offer { offer, state: None });
+        let job = disk.look(self.folder.clone(), expected(&offer));
+        self.looking.insert(job, key);
+        self.offers.insert(key, Offer { offer, state: None, retried: false, orphaned: false });
     }
 
-    /// Asks for a file, also again after an attempt that failed.
-    pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        let Some(offer) = self.offers.get_mut(&(from, transfer)) else {
+    /// Takes a file, from where an earlier attempt ended; also again after one that failed.
+    pub(super) fn accept(&mut self, key: Key, disk: &mut Disk, tools: &mut Tools<'_>) {
+        let Some(offer) = self.offers.get(&key).filter(|offer| !offer.orphaned) else { return };
+        if self.downloads.contains_key(&key) || offer.state == Some(FileState::Verified) {
             return;
-        };
-        if matches!(offer.state, Some(FileState::Receiving(_) | FileState::Verified)) {
-            return;
         }
-        if tools.post.send(Message::FileAccept { to: from, transfer, offset: 0 }).is_err() {
-            return tools.outlet.notice("The file was not asked for: too much waits for the network.");
-        }
-        self.change((from, transfer), FileState::Receiving(0), None, tools);
+        let there = there(offer.state);
+        let (job, writer) = disk.receive(self.folder.clone(), expected(&offer.offer));
+        let download = Download { job, writer: Some(writer), offset: None, stream: None, written: there, told: there };
+        self.downloads.insert(key, download);
+        self.change(key, FileState::Receiving(there), None, tools);
     }
 
-    /// Turns a file down, or stops it.
-    pub(super) fn stop(&mut self, from: MemberId, transfer: TransferId, state: FileState, tools: &mut Tools<'_>) {
-        let key = (from, transfer);
-        if self.offers.get(&key).is_some_and(Offer::is_open) {
-            self.close_stream(key, tools);
-            self.tell(key, state, None, tools);
+    /// Stops a file for a while. What is here stays.
+    pub(super) fn pause(&mut self, key: Key, tools: &mut Tools<'_>) {
+        if let Some(written) = self.end_download(key, tools) {
+            self.tell(key, FileState::Paused(written), None, tools);
         }
     }
 
+    /// Turns a file down, or stops it for good. What is here goes.
+    pub(super) fn stop(&mut self, key: Key, state: FileState, disk: &mut Disk, tools: &mut Tools<'_>) {
+        let Some(offer) = self.offers.get(&key).filter(|offer| offer.is_open()) else { return };
+        let is_here = there(offer.state) > 0;
+        let expected = expected(&offer.offer);
+        match self.downloads.get_mut(&key).map(|download| download.writer.take()) {
+            Some(writer) => writer.into_iter().for_each(Writer::discard),
+            None if is_here => disk.forget(self.folder.clone(), expected),
+            None => {}
+        }
+        self.end_download(key, tools);
+        self.tell(key, state, None, tools);
+    }
+
+    /// What is here stays: the same file may be offered again.
     pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
         let key = (from, transfer);
-        if self.offers.remove(&key).is_some() {
-            self.close_stream(key, tools);
+        if self.offers.contains_key(&key) {
+            self.end_download(key, tools);
+            self.offers.remove(&key);
             tools.outlet.send(Event::FileWithdrawn { from, transfer });
         }
     }
 
-    /// A file that nobody asked for is not let in.
-    pub(super) fn handle_opened(
-        &mut self,
-        stream: StreamId,
-        from: MemberId,
-        transfer: TransferId,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
-        let key = (from, transfer);
-        let arriving = self.downloads.values().any(|download| download.key == key)
-            || self.finishing.values().any(|finishing| *finishing == key);
-        let asked = self.offers.get(&key).filter(|offer| matches!(offer.state, Some(FileState::Receiving(_))));
-        let Some(offer) = asked.filter(|_| !arriving) else {
+    /// A file that nobody asked for, or another part of it, is not let in.
+    pub(super) fn handle_opened(&mut self, stream: StreamId, key: Key, offset: u64, tools: &mut Tools<'_>) {
+        let download = self.downloads.get_mut(&key);
+        let asked = download.filter(|download| download.stream.is_none() && download.offset == Some(offset));
+        let Some(download) = asked.filter(|download| download.writer.is_some()) else {
             return tools.endpoint.stop_file(stream);
         };
-        let FileOffer { name, size, hash, .. } = offer.offer.clone();
-        let (job, chunks) = disk.write(self.folder.clone(), Expected { name, size, hash });
-        self.downloads.insert(stream, Download { key, job, chunks, written: 0, told: 0, orphaned: None });
+        download.stream = Some(stream);
         self.read(stream, tools);
     }
 
     /// Reads what the disk has room for.
     pub(super) fn read(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
-        let Some(chunks) = self.downloads.get(&stream).map(|download| download.chunks.clone()) else {
+        let Some(download) = self.downloads.values_mut().find(|download| download.stream == Some(stream)) else {
             return;
         };
+        let Some(chunks) = download.writer.as_ref().map(|writer| writer.chunks.clone()) else { return };
         // A disk that has failed says so itself.
         while let Ok(room) = chunks.try_reserve() {
             let read = tools.endpoint.read_file(stream, &mut self.scratch);
@@ -158,82 +167,102 @@ impl Incoming {
             }
             room.send(Chunk { bytes: self.scratch[..read.bytes].to_vec(), last: read.finished });
             if read.finished {
-                return self.await_disk(stream);
+                (download.writer, download.stream) = (None, None);
+                return;
             }
         }
     }
 
-    fn await_disk(&mut self, stream: StreamId) {
-        if let Some(download) = self.downloads.remove(&stream) {
-            self.finishing.insert(download.job, download.key);
-        }
-    }
-
+    /// Nothing more comes of a file for now.
     pub(super) fn handle_reset(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
-        if let Some(download) = self.downloads.remove(&stream) {
-            self.tell(download.key, FileState::Cancelled, None, tools);
+        if let Some(key) = self.key_of(|download| download.stream == Some(stream)) {
+            self.interrupt(key, tools);
         }
     }
 
-    pub(super) fn handle_disk(&mut self, news: FromDisk, tools: &mut Tools<'_>) {
-        let FromDisk { job, news } = news;
-        if let Some(stream) = self.stream_of(job) {
-            match news {
-                News::Written(bytes) => {
-                    if let Some(download) = self.downloads.get_mut(&stream) {
-                        download.written = bytes;
-                        download.orphaned = download.orphaned.map(|_| Instant::now() + ORPHAN_TIMEOUT);
-                    }
+    fn interrupt(&mut self, key: Key, tools: &mut Tools<'_>) {
+        let Some(written) = self.end_download(key, tools) else { return };
+        let orphaned = self.offers.get(&key).is_some_and(|offer| offer.orphaned);
+        self.tell(key, FileState::Interrupted(written), None, tools);
+        if orphaned {
+            tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1 });
+        }
+    }
+
+    pub(super) fn handle_disk(&mut self, FromDisk { job, news }: FromDisk, disk: &mut Disk, tools: &mut Tools<'_>) {
+        if let Some(key) = self.looking.remove(&job) {
+            return self.handle_left_over(key, &news, tools);
+        }
+        let Some(key) = self.key_of(|download| download.job == job) else { return };
+        match news {
+            News::Corrupt { resumed } => self.corrupt(key, resumed, disk, tools),
+            News::Failed(error) => {
+                if let Some(offer) = self.offers.get(&key) {
+                    tools.outlet.notice(format!("{} could not be received: {error}.", offer.offer.name));
+                }
+                self.interrupt(key, tools);
+            }
+            News::Kept(path) => {
+                self.downloads.remove(&key);
+                self.tell(key, FileState::Verified, Some(path), tools);
+            }
+            News::Ready(offset) => self.ask(key, offset, tools),
+            News::Written(bytes) => {
+                let download = self.downloads.get_mut(&key);
+                let stream = download.and_then(|download| {
+                    download.written = bytes;
+                    download.stream
+                });
+                if let Some(stream) = stream {
                     self.read(stream, tools);
                 }
-                News::Failed(error) => self.fail(stream, &error, tools),
-                News::Corrupt | News::Hashed(..) | News::Kept(_) | News::Piece(_) => {}
             }
-        } else if !matches!(news, News::Written(_))
-            && let Some(key) = self.finishing.remove(&job)
+            News::Done | News::Hashed(..) | News::LeftOver(_) | News::Piece(_) => {}
+        }
+    }
+
+    /// An offer of which there is a part is one that was paused.
+    fn handle_left_over(&mut self, key: Key, news: &News, tools: &mut Tools<'_>) {
+        let unanswered = self.offers.get(&key).is_some_and(|offer| offer.state.is_none());
+        if let News::LeftOver(bytes @ 1..) = *news
+            && unanswered
         {
-            self.finish(key, news, tools);
+            self.change(key, FileState::Paused(bytes), None, tools);
         }
     }
 
-    fn fail(&mut self, stream: StreamId, error: &str, tools: &mut Tools<'_>) {
-        let Some(download) = self.downloads.remove(&stream) else {
-            return;
-        };
-        tools.endpoint.stop_file(stream);
-        self.notice_failure(download.key, error, tools);
-        self.tell(download.key, FileState::Cancelled, None, tools);
-    }
-
-    fn finish(&mut self, key: Key, news: News, tools: &mut Tools<'_>) {
-        match news {
-            News::Kept(path) => self.tell(key, FileState::Verified, Some(path), tools),
-            News::Corrupt => self.tell(key, FileState::Corrupt, None, tools),
-            News::Failed(error) => {
-                self.notice_failure(key, &error, tools);
-                self.tell(key, FileState::Cancelled, None, tools);
-            }
-            News::Hashed(..) | News::Piece(_) | News::Written(_) => {}
+    /// Asks for the rest.
+    fn ask(&mut self, key: Key, offset: u64, tools: &mut Tools<'_>) {
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        (download.offset, download.written, download.told) = (Some(offset), offset, offset);
+        if tools.post.send(Message::FileAccept { to: key.0, transfer: key.1, offset }).is_err() {
+            tools.outlet.notice("The file was not asked for: too much waits for the network.");
+            return self.interrupt(key, tools);
         }
+        self.change(key, FileState::Receiving(offset), None, tools);
     }
 
-    fn notice_failure(&self, key: Key, error: &str, tools: &mut Tools<'_>) {
-        if let Some(offer) = self.offers.get(&key) {
-            let name = &offer.offer.name;
-            tools.outlet.notice(format!("{name} could not be received: {error}."));
+    /// Bytes of an earlier attempt may have been the wrong ones, so there is one more attempt without them.
+    fn corrupt(&mut self, key: Key, resumed: bool, disk: &mut Disk, tools: &mut Tools<'_>) {
+        self.downloads.remove(&key);
+        let Some(offer) = self.offers.get_mut(&key) else { return };
+        if !resumed || std::mem::replace(&mut offer.retried, true) || offer.orphaned {
+            return self.tell(key, FileState::Corrupt, None, tools);
         }
+        offer.state = Some(FileState::Receiving(0));
+        self.accept(key, disk, tools);
     }
 
-    /// What is not under way is withdrawn with its sender; of what is, the rest may be with the server.
+    /// What is not under way is withdrawn with its sender. What is goes on: the rest may be with the server.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
-        let give_up = Instant::now() + ORPHAN_TIMEOUT;
-        for download in self.downloads.values_mut().filter(|download| download.key.0 == member) {
-            download.orphaned = Some(give_up);
+        let of_member = self.downloads.iter().filter(|(key, _)| key.0 == member);
+        let unasked = of_member.filter(|(_, download)| download.stream.is_none() && download.writer.is_some());
+        for key in unasked.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.interrupt(key, tools);
         }
-        let under_way: Vec<Key> =
-            self.downloads.values().map(|download| download.key).chain(self.finishing.values().copied()).collect();
         self.offers.retain(|key, offer| {
-            let gone = key.0 == member && !under_way.contains(key);
+            offer.orphaned |= key.0 == member;
+            let gone = key.0 == member && !self.downloads.contains_key(key);
             if gone && offer.is_open() {
                 tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1 });
             }
@@ -246,20 +275,10 @@ impl Incoming {
             return;
         }
         self.next_report = Some(now + PROGRESS_INTERVAL);
-        let orphans: Vec<_> = self
-            .downloads
-            .iter()
-            .filter(|(_, download)| download.orphaned.is_some_and(|at| now >= at))
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in orphans {
-            tools.endpoint.stop_file(stream);
-            self.handle_reset(stream, tools);
-        }
         let mut progress = Vec::new();
-        for download in self.downloads.values_mut().filter(|download| download.written > download.told) {
+        for (key, download) in self.downloads.iter_mut().filter(|(_, download)| download.written > download.told) {
             download.told = download.written;
-            progress.push((download.key, FileState::Receiving(download.written)));
+            progress.push((*key, FileState::Receiving(download.written)));
         }
         for ((to, transfer), state) in progress {
             tools.post.send_passing(Message::FileProgress { to, transfer, state });
@@ -267,18 +286,17 @@ impl Incoming {
         }
     }
 
-    fn stream_of(&self, job: JobId) -> Option<StreamId> {
-        self.downloads.iter().find(|(_, download)| download.job == job).map(|(stream, _)| *stream)
+    fn key_of(&self, which: impl Fn(&Download) -> bool) -> Option<Key> {
+        self.downloads.iter().find(|(_, download)| which(download)).map(|(key, _)| *key)
     }
 
-    fn close_stream(&mut self, key: Key, tools: &mut Tools<'_>) {
-        self.downloads.retain(|stream, download| {
-            let close = download.key == key;
-            if close {
-                tools.endpoint.stop_file(*stream);
-            }
-            !close
-        });
+    /// Ends what is under way; answers how much of it is here.
+    fn end_download(&mut self, key: Key, tools: &mut Tools<'_>) -> Option<u64> {
+        let download = self.downloads.remove(&key)?;
+        if let Some(stream) = download.stream {
+            tools.endpoint.stop_file(stream);
+        }
+        Some(download.written)
     }
 
     /// A last word, to the sender and to our own window.
@@ -295,12 +313,28 @@ impl Incoming {
         offer.state = Some(state);
         let event = Event::FileChanged { from: key.0, transfer: key.1, receiver: self.you, state, path };
         tools.outlet.send(event);
+        if offer.orphaned && is_final(state) {
+            self.offers.remove(&key);
+        }
     }
 }
 
+/// How much of a file is here.
+fn there(state: Option<FileState>) -> u64 {
+    match state {
+        Some(FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes)) => bytes,
+        None | Some(FileState::Cancelled | FileState::Corrupt | FileState::Declined | FileState::Verified) => 0,
+    }
+}
+
+fn expected(offer: &FileOffer) -> Expected {
+    Expected { name: offer.name.clone(), size: offer.size, hash: offer.hash }
+}
+
 impl Offer {
-    /// Not answered yet, or on its way.
+    /// Not answered yet, on its way, or to go on.
     fn is_open(&self) -> bool {
-        self.state.is_none_or(|state| !is_final(state))
+        let rests = |state| matches!(state, FileState::Interrupted(_) | FileState::Paused(_));
+        self.state.is_none_or(|state| rests(state) || !is_final(state))
     }
 }

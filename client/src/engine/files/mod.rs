@@ -2,17 +2,19 @@
 //! their name.
 //!
 //! [`outgoing`] reads a disk no faster than the channel takes bytes, [`incoming`] reads the channel no faster than a disk
-//! writes them: so a slow disk closes the window of the stream, and memory stays bounded at both ends.
+//! writes them: so a slow disk closes the window of the stream, and memory stays bounded at both ends. What arrived of a
+//! file that broke off stays as a [`part`], from which the next attempt goes on.
 
 pub(super) mod disk;
 mod incoming;
 mod outgoing;
+mod part;
 
 use std::path::PathBuf;
 
 use common::endpoint::{Endpoint, StreamId};
 use common::ids::{MemberId, TransferId};
-use common::wire::message::{FileOffer, FileState, Recipients};
+use common::wire::message::{FileOffer, FileState, Recipients, SpoolTrouble};
 
 use super::outlet::Outlet;
 use super::post::Post;
@@ -39,7 +41,9 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(you: MemberId, download_dir: PathBuf, news: mpsc::Sender<FromDisk>) -> Self {
-        Self { you, disk: Disk::new(news), outgoing: Outgoing::new(you), incoming: Incoming::new(you, download_dir) }
+        let mut disk = Disk::new(news);
+        let incoming = Incoming::new(you, download_dir, &mut disk);
+        Self { you, disk, outgoing: Outgoing::new(you), incoming }
     }
 
     /// We offer a file.
@@ -49,12 +53,30 @@ impl Files {
 
     /// We take an offered file.
     pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.accept(from, transfer, tools);
+        self.incoming.accept((from, transfer), &mut self.disk, tools);
+    }
+
+    /// We stop a file for a while, our own or one that arrives.
+    pub(super) fn pause(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
+        if from == self.you {
+            self.outgoing.hold(transfer, true, tools);
+        } else {
+            self.incoming.pause((from, transfer), tools);
+        }
+    }
+
+    /// We go on with a file.
+    pub(super) fn resume(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
+        if from == self.you {
+            self.outgoing.hold(transfer, false, tools);
+        } else {
+            self.accept(from, transfer, tools);
+        }
     }
 
     /// We do not want an offered file.
     pub(super) fn decline(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.stop(from, transfer, FileState::Declined, tools);
+        self.incoming.stop((from, transfer), FileState::Declined, &mut self.disk, tools);
     }
 
     /// We take an offer back, or stop receiving.
@@ -62,18 +84,28 @@ impl Files {
         if from == self.you {
             self.outgoing.withdraw(transfer, tools);
         } else {
-            self.incoming.stop(from, transfer, FileState::Cancelled, tools);
+            self.incoming.stop((from, transfer), FileState::Cancelled, &mut self.disk, tools);
         }
     }
 
     /// A member offers a file.
     pub(super) fn handle_offer(&mut self, from: MemberId, offer: FileOffer, tools: &mut Tools<'_>) {
-        self.incoming.handle_offer(from, offer, tools);
+        self.incoming.handle_offer(from, offer, &mut self.disk, tools);
     }
 
     /// A member takes a file of ours.
     pub(super) fn handle_accept(&mut self, from: MemberId, transfer: TransferId, offset: u64, tools: &mut Tools<'_>) {
-        self.outgoing.handle_accept(from, transfer, offset, &mut self.disk, tools);
+        self.outgoing.handle_accept(from, transfer, offset, tools);
+    }
+
+    /// The server wants bytes of a file of ours.
+    pub(super) fn handle_wanted(&mut self, transfer: TransferId, offset: u64, tools: &mut Tools<'_>) {
+        self.outgoing.handle_wanted(transfer, offset, &mut self.disk, tools);
+    }
+
+    /// The server cannot hand a file of ours on.
+    pub(super) fn handle_failed(&mut self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
+        self.outgoing.handle_failed(transfer, trouble, tools);
     }
 
     /// A member tells how far a file of ours is there.
@@ -98,9 +130,10 @@ impl Files {
         stream: StreamId,
         from: MemberId,
         transfer: TransferId,
+        offset: u64,
         tools: &mut Tools<'_>,
     ) {
-        self.incoming.handle_opened(stream, from, transfer, &mut self.disk, tools);
+        self.incoming.handle_opened(stream, (from, transfer), offset, tools);
     }
 
     /// Bytes of a file, or its end, can be read.
@@ -108,7 +141,7 @@ impl Files {
         self.incoming.read(stream, tools);
     }
 
-    /// The sender gave a file up.
+    /// Nothing more comes of a file for now.
     pub(super) fn handle_reset(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
         self.incoming.handle_reset(stream, tools);
     }
@@ -118,7 +151,7 @@ impl Files {
         self.outgoing.write(stream, tools);
     }
 
-    /// A receiver wants no more of a file of ours, or the server has no stream to the receiver.
+    /// The server wants no more of a file of ours.
     pub(super) fn handle_stopped(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
         self.outgoing.handle_stopped(stream, &mut self.disk, tools);
     }
@@ -131,13 +164,18 @@ impl Files {
     /// The disk has news.
     pub(super) fn handle_disk(&mut self, news: FromDisk, tools: &mut Tools<'_>) {
         if let Some(news) = self.outgoing.handle_disk(news, tools) {
-            self.incoming.handle_disk(news, tools);
+            self.incoming.handle_disk(news, &mut self.disk, tools);
         }
+    }
+
+    /// Somebody came in.
+    pub(super) fn handle_member_joined(&mut self, tools: &mut Tools<'_>) {
+        self.outgoing.handle_member_joined(tools);
     }
 
     /// A member is gone.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
-        self.outgoing.handle_member_left(member, &mut self.disk, tools);
+        self.outgoing.handle_member_left(member, tools);
         self.incoming.handle_member_left(member, tools);
     }
 

@@ -5,20 +5,17 @@ use std::path::{Path, PathBuf};
 
 use common::endpoint::StreamId;
 use common::ids::{MemberId, TransferId};
-use common::limits::{OFFERS_PER_MEMBER, ROOM_MEMBERS_MAX};
+use common::limits::{OFFERS_PER_MEMBER, OFFERS_REMEMBERED, UPLOADS_PER_OFFER};
 use common::names::safe_file_name;
-use common::wire::message::{FileOffer, FileState, Message, Recipients};
+use common::wire::message::{FileOffer, FileState, Message, Recipients, SpoolTrouble};
 use tokio::sync::mpsc;
 
 use super::Tools;
 use super::disk::{Disk, FromDisk, JobId, News, PIECES_AHEAD};
 use crate::engine::protocol::Event;
 
-/// Offers that are remembered, so that a member who failed may take the file again. The oldest finished one goes.
-const OFFERS_REMEMBERED: usize = 4 * OFFERS_PER_MEMBER;
-
-/// Receivers that wait for a stream, over all offers.
-const QUEUE_MAX: usize = OFFERS_PER_MEMBER * ROOM_MEMBERS_MAX;
+/// Uploads that wait for a stream, over all offers.
+const QUEUE_MAX: usize = OFFERS_REMEMBERED * UPLOADS_PER_OFFER;
 
 /// Our files.
 #[derive(Debug)]
@@ -28,8 +25,8 @@ pub(super) struct Outgoing {
     hashing: BTreeMap<JobId, (Recipients, PathBuf)>,
     offers: BTreeMap<TransferId, Offer>,
     uploads: BTreeMap<StreamId, Upload>,
-    /// Accepted, while all streams are taken.
-    queue: VecDeque<(MemberId, TransferId, u64)>,
+    /// Wanted by the server, while all streams are taken: from which byte on.
+    queue: VecDeque<(TransferId, u64)>,
 }
 
 #[derive(Debug)]
@@ -37,12 +34,13 @@ struct Offer {
     path: PathBuf,
     offer: FileOffer,
     receivers: BTreeMap<MemberId, FileState>,
+    /// We let nothing more go out for a while.
+    held: bool,
 }
 
-/// One file on its way to one member.
+/// One file on its way to the server.
 #[derive(Debug)]
 struct Upload {
-    to: MemberId,
     transfer: TransferId,
     job: JobId,
     /// Asks the disk for one more piece.
@@ -75,7 +73,7 @@ impl Outgoing {
         if open + self.hashing.len() >= OFFERS_PER_MEMBER {
             let sentence =
                 format!("{OFFERS_PER_MEMBER} files are on offer already. Wait for one to be taken, or take one back.");
-            return tools.outlet.notice(sentence);
+            return tools.outlet.send(Event::OfferFailed { path, reason: sentence });
         }
         let job = disk.hash(path.clone());
         self.hashing.insert(job, (to, path));
@@ -85,42 +83,69 @@ impl Outgoing {
         let Some(offer) = self.offers.remove(&transfer) else {
             return;
         };
-        self.queue.retain(|(_, queued, _)| *queued != transfer);
+        self.queue.retain(|(queued, _)| *queued != transfer);
         self.reset_uploads(tools, |upload| upload.transfer == transfer);
         // A full post means a dead channel; the receivers see the streams end then.
         let _ = tools.post.send(Message::FileWithdraw { to: offer.offer.to, transfer });
         tools.outlet.send(Event::FileWithdrawn { from: self.you, transfer });
     }
 
-    pub(super) fn handle_accept(
-        &mut self,
-        from: MemberId,
-        transfer: TransferId,
-        offset: u64,
-        disk: &mut Disk,
-        tools: &mut Tools<'_>,
-    ) {
-        let Some(offer) = self.offers.get_mut(&transfer) else {
-            return;
-        };
-        let sending = self.uploads.values().any(|upload| upload.to == from && upload.transfer == transfer)
-            || self.queue.iter().any(|(to, queued, _)| *to == from && *queued == transfer);
-        if sending || !offer.is_for(from) || offset > offer.offer.size || self.queue.len() >= QUEUE_MAX {
-            return;
+    /// Holds a file back, or goes on with it. What the server has goes on to its receivers.
+    pub(super) fn hold(&mut self, transfer: TransferId, held: bool, tools: &mut Tools<'_>) {
+        let Some(offer) = self.offers.get_mut(&transfer).filter(|offer| offer.held != held) else { return };
+        offer.held = held;
+        let to = offer.offer.to;
+        let _ = tools.post.send(Message::FilePause { to, transfer, paused: held });
+        tools.outlet.send(Event::FileHeld { from: self.you, transfer, held });
+        for stream in self.streams_of(|upload| upload.transfer == transfer) {
+            self.write(stream, tools);
         }
-        offer.receivers.insert(from, FileState::Receiving(offset));
-        self.queue.push_back((from, transfer, offset));
-        self.open_next(disk, tools);
+    }
+
+    /// A member takes a file of ours.
+    pub(super) fn handle_accept(&mut self, from: MemberId, transfer: TransferId, offset: u64, tools: &mut Tools<'_>) {
+        self.handle_progress(from, transfer, FileState::Receiving(offset), tools);
+    }
+
+    /// The server wants bytes of a file of ours: somebody has accepted it, and the server does not have them.
+    pub(super) fn handle_wanted(&mut self, transfer: TransferId, offset: u64, disk: &mut Disk, tools: &mut Tools<'_>) {
+        let known = self.offers.get(&transfer).is_some_and(|offer| offset <= offer.offer.size);
+        if known && self.queue.len() < QUEUE_MAX {
+            self.queue.push_back((transfer, offset));
+            self.open_next(disk, tools);
+        }
+    }
+
+    /// The server cannot hand a file of ours on.
+    pub(super) fn handle_failed(&mut self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
+        let Some(offer) = self.offers.get(&transfer) else { return };
+        let why = match trouble {
+            SpoolTrouble::Broken => "its disk does not work",
+            SpoolTrouble::Full => "its disk is full",
+        };
+        tools.outlet.notice(format!("The server cannot hand on {}: {why}.", offer.offer.name));
+    }
+
+    /// Somebody came in: what is on offer to everyone is on offer to him too.
+    pub(super) fn handle_member_joined(&mut self, tools: &mut Tools<'_>) {
+        for Offer { offer, held, .. } in self.offers.values().filter(|offer| offer.offer.to == Recipients::Everyone) {
+            // Without room in the post the channel is dead.
+            let _ = tools.post.send(Message::FileOffer(offer.clone()));
+            if *held {
+                let (to, transfer) = (offer.to, offer.transfer);
+                let _ = tools.post.send(Message::FilePause { to, transfer, paused: true });
+            }
+        }
     }
 
     /// Opens streams for those that wait, as long as there are streams.
     fn open_next(&mut self, disk: &mut Disk, tools: &mut Tools<'_>) {
-        while let Some(&(to, transfer, offset)) = self.queue.front() {
+        while let Some(&(transfer, offset)) = self.queue.front() {
             let Some(offer) = self.offers.get(&transfer) else {
                 self.queue.pop_front();
                 continue;
             };
-            let Some(stream) = tools.endpoint.open_file(to, transfer) else {
+            let Some(stream) = tools.endpoint.open_file(transfer, offset) else {
                 return;
             };
             self.queue.pop_front();
@@ -129,7 +154,7 @@ impl Outgoing {
                 let _ = permits.try_send(());
             }
             let pieces = VecDeque::new();
-            self.uploads.insert(stream, Upload { to, transfer, job, permits, pieces, taken: 0, finished: false });
+            self.uploads.insert(stream, Upload { transfer, job, permits, pieces, taken: 0, finished: false });
         }
     }
 
@@ -138,6 +163,9 @@ impl Outgoing {
         let Some(upload) = self.uploads.get_mut(&stream) else {
             return;
         };
+        if self.offers.get(&upload.transfer).is_none_or(|offer| offer.held) {
+            return;
+        }
         while let Some(piece) = upload.pieces.front() {
             if piece.is_empty() {
                 upload.pieces.clear();
@@ -160,28 +188,9 @@ impl Outgoing {
         self.open_next(disk, tools);
     }
 
+    /// The server wants no more of an upload. What becomes of its receivers they tell themselves.
     pub(super) fn handle_stopped(&mut self, stream: StreamId, disk: &mut Disk, tools: &mut Tools<'_>) {
-        if let Some(Upload { to, transfer, .. }) = self.uploads.remove(&stream) {
-            self.give_up(to, transfer, tools);
-        }
-        self.open_next(disk, tools);
-    }
-
-    /// A receiver who stopped a file tells so by a message, too. One whom the server had no stream to does not know,
-    /// and would wait for ever.
-    fn give_up(&mut self, to: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        let state = self.offers.get_mut(&transfer).and_then(|offer| offer.receivers.get_mut(&to));
-        let Some(state) = state.filter(|state| !is_final(**state)) else { return };
-        *state = FileState::Cancelled;
-        let to_one = Recipients::Member(to);
-        let _ = tools.post.send(Message::FileWithdraw { to: to_one, transfer });
-        tools.outlet.send(Event::FileChanged {
-            from: self.you,
-            transfer,
-            receiver: to,
-            state: FileState::Cancelled,
-            path: None,
-        });
+        self.handle_closed(stream, disk, tools);
     }
 
     pub(super) fn handle_progress(
@@ -199,19 +208,15 @@ impl Outgoing {
         tools.outlet.send(event);
     }
 
-    pub(super) fn handle_member_left(&mut self, member: MemberId, disk: &mut Disk, tools: &mut Tools<'_>) {
-        self.queue.retain(|(to, _, _)| *to != member);
-        self.reset_uploads(tools, |upload| upload.to == member);
+    pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
         for (transfer, offer) in &mut self.offers {
-            let Some(state) = offer.receivers.get_mut(&member).filter(|state| !is_final(**state)) else {
-                continue;
-            };
-            *state = FileState::Cancelled;
+            let Some(state) = offer.receivers.get_mut(&member) else { continue };
+            let FileState::Receiving(bytes) = *state else { continue };
+            *state = FileState::Interrupted(bytes);
             let event =
                 Event::FileChanged { from: self.you, transfer: *transfer, receiver: member, state: *state, path: None };
             tools.outlet.send(event);
         }
-        self.open_next(disk, tools);
     }
 
     /// Takes the disk's news about our files; gives back what is not about them.
@@ -232,7 +237,13 @@ impl Outgoing {
                 self.write(stream, tools);
             }
             News::Failed(error) => self.fail(stream, &error, tools),
-            News::Corrupt | News::Hashed(..) | News::Kept(_) | News::Written(_) => {}
+            News::Corrupt { .. }
+            | News::Done
+            | News::Hashed(..)
+            | News::Kept(_)
+            | News::LeftOver(_)
+            | News::Ready(_)
+            | News::Written(_) => {}
         }
         None
     }
@@ -251,21 +262,27 @@ impl Outgoing {
     fn handle_hash(&mut self, to: Recipients, path: PathBuf, news: News, tools: &mut Tools<'_>) {
         let News::Hashed(size, hash) = news else {
             let News::Failed(error) = news else { return };
-            return tools.outlet.notice(format!("{} cannot be sent: {error}.", path.display()));
+            let reason = format!("{} cannot be sent: {error}.", path.display());
+            return tools.outlet.send(Event::OfferFailed { path, reason });
         };
         let transfer = TransferId(self.last_transfer + 1);
         let offer = FileOffer { transfer, to, name: offered_name(&path), size, hash };
         if tools.post.send(Message::FileOffer(offer.clone())).is_err() {
-            return tools.outlet.notice("The file was not offered: too much waits for the network.");
+            let reason = "The file was not offered: too much waits for the network.".into();
+            return tools.outlet.send(Event::OfferFailed { path, reason });
         }
         self.last_transfer = transfer.0;
         tools.outlet.send(Event::FileOffered { from: self.you, offer: offer.clone() });
-        self.offers.insert(transfer, Offer { path, offer, receivers: BTreeMap::new() });
+        self.offers.insert(transfer, Offer { path, offer, receivers: BTreeMap::new(), held: false });
         if self.offers.len() > OFFERS_REMEMBERED
             && let Some(oldest) = self.offers.iter().find(|(_, offer)| offer.is_finished()).map(|(id, _)| *id)
         {
             self.offers.remove(&oldest);
         }
+    }
+
+    fn streams_of(&self, which: impl Fn(&Upload) -> bool) -> Vec<StreamId> {
+        self.uploads.iter().filter(|(_, upload)| which(upload)).map(|(stream, _)| *stream).collect()
     }
 
     fn reset_uploads(&mut self, tools: &mut Tools<'_>, which: impl Fn(&Upload) -> bool) {

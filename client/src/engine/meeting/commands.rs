@@ -31,9 +31,16 @@ impl Meeting<'_> {
             }
             // One meeting at a time: this one is to be left first.
             Command::Join { .. } | Command::StartMeeting { .. } => {}
+            Command::HurryFiles(hurry) => self.endpoint.hurry_files(hurry),
             Command::Leave => self.leave(),
             Command::OfferFile { to, path } => {
                 self.with_files(|files, tools| files.offer(to, path, tools));
+            }
+            Command::PauseFile { from, transfer } => {
+                self.with_files(|files, tools| files.pause(from, transfer, tools));
+            }
+            Command::ResumeFile { from, transfer } => {
+                self.with_files(|files, tools| files.resume(from, transfer, tools));
             }
             Command::SendChat { to, text } => self.write(to, &text),
             Command::SetCamera(on) => self.set_camera(on),

@@ -1,7 +1,7 @@
 //! What happens in a meeting: told by the server over the control plane, and by the endpoint over the data plane.
 
 use common::endpoint::Event as EndpointEvent;
-use common::ids::MemberId;
+use common::ids::{MemberId, TransferId};
 use common::media::ladder::Rung;
 use common::session::{Event as SessionEvent, Output, Over};
 use common::wire::control::{Action, Member, View};
@@ -36,6 +36,7 @@ impl Meeting<'_> {
             SessionEvent::MemberJoined(member) => {
                 self.name_in_recording(&member);
                 self.watch_for_recording();
+                self.with_files(|files, tools| files.handle_member_joined(tools));
                 Event::MemberJoined(member)
             }
             SessionEvent::MemberLeft { member, reason } => {
@@ -112,8 +113,8 @@ impl Meeting<'_> {
             EndpointEvent::FileStopped(stream) => {
                 self.with_files(|files, tools| files.handle_stopped(stream, tools));
             }
-            EndpointEvent::FileOpened { stream, from, transfer } => {
-                self.with_files(|files, tools| files.handle_opened(stream, from, transfer, tools));
+            EndpointEvent::FileOpened { stream, from, transfer, offset } => {
+                self.with_files(|files, tools| files.handle_opened(stream, from, transfer, offset, tools));
             }
             EndpointEvent::FileReadable(stream) => {
                 self.with_files(|files, tools| files.handle_readable(stream, tools));
@@ -142,6 +143,14 @@ impl Meeting<'_> {
             Message::FileAccept { transfer, offset, .. } => {
                 self.with_files(|files, tools| files.handle_accept(from, transfer, offset, tools));
             }
+            Message::FileFailed { transfer, trouble } if from == MemberId::SERVER => {
+                self.with_files(|files, tools| files.handle_failed(transfer, trouble, tools));
+            }
+            Message::FileWanted { transfer, offset } if from == MemberId::SERVER => {
+                self.with_files(|files, tools| files.handle_wanted(transfer, offset, tools));
+            }
+            Message::FileFailed { .. } | Message::FileWanted { .. } => {}
+            Message::FilePause { transfer, paused, .. } => self.held_by_sender(from, transfer, paused),
             Message::FileOffer(offer) => {
                 self.with_files(|files, tools| files.handle_offer(from, offer, tools));
             }
@@ -152,6 +161,11 @@ impl Meeting<'_> {
                 self.with_files(|files, tools| files.handle_withdraw(from, transfer, tools));
             }
         }
+    }
+
+    /// What the server has of a file that is held back still arrives, so this is for the window alone.
+    fn held_by_sender(&mut self, from: MemberId, transfer: TransferId, held: bool) {
+        self.surroundings.outlet.send(Event::FileHeld { from, transfer, held });
     }
 }
 

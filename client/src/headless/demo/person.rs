@@ -174,9 +174,11 @@ impl Seen {
                 self.round_trips.extend(snapshot.round_trip_time);
                 self.snapshot = Some(snapshot);
             }
+            Event::OfferFailed { reason, .. } => self.notices.push(reason),
             Event::ChatFailed { .. }
             | Event::ChatSent(_)
             | Event::Connecting { .. }
+            | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
             | Event::Frame(_)
             | Event::HostChanged(_)

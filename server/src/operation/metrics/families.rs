@@ -68,6 +68,10 @@ fn relay(page: &mut Page, relay: &RelayStatistics) {
         "Chat and file messages that went to nobody.",
         relay.messages_dropped,
     );
+    page.gauge("conclave_spool_bytes", "Bytes of files on their way that are on the disk.", relay.spool_bytes);
+    let (taken, handed) = (relay.file_bytes_received, relay.file_bytes_sent);
+    page.counter("conclave_file_bytes_received_total", "Bytes of files taken from senders.", taken);
+    page.counter("conclave_file_bytes_sent_total", "Bytes of files handed to receivers, once for each.", handed);
 }
 
 fn socket(page: &mut Page, socket: &SocketStatistics) {
