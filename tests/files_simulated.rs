@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use common::ids::{MemberId, RoomCode, TransferId};
+use common::limits::RECONNECT_GRACE;
 use common::link::LinkConfig;
 use common::wire::message::{FileState, Recipients};
 use sim::meeting::Meeting;
@@ -140,6 +141,7 @@ fn who_vanishes_costs_the_others_nothing_and_goes_on_where_he_was() {
     // Bo is back as somebody new, with what he had.
     let part = meeting.participants[1].parts.values().next().expect("Bo had begun").clone();
     let had = part.len() as u64;
+    meeting.run(RECONNECT_GRACE);
     let bo = meeting.join("Bo", code);
     meeting.participants[bo].accepts = false;
     let ada = id(&meeting, 0);

@@ -160,7 +160,7 @@ fn a_host_and_two_guests_meet_by_the_printed_line() {
     );
     bo.wait_for("only for Bo");
     bo.wait_for("verified");
-    cy.wait_for("has a file of Cy, verified");
+    cy.wait_for("plan.bin to Bo: complete");
 
     for (running, name) in [(bo, "Bo"), (cy, "Cy")] {
         let (success, lines) = running.end();
