@@ -79,11 +79,13 @@ impl Reno {
         }
     }
 
-    /// RFC 3465 §2.1: a segment more for each window's worth of acknowledged bytes.
+    /// RFC 3465 §2.1: a segment more for each window's worth of acknowledged bytes. What goes out in a round trip are whole
+    /// segments, so a part of one at the window's end is not waited for.
     fn avoid_congestion(&mut self, bytes: u64) {
         self.acknowledged += bytes;
-        if self.acknowledged >= self.cwnd {
-            self.acknowledged -= self.cwnd;
+        let window = self.cwnd - self.cwnd % self.smss;
+        if self.acknowledged >= window {
+            self.acknowledged -= window;
             self.cwnd += self.smss;
         }
     }
