@@ -283,7 +283,9 @@ fn a_stream_given_up_is_told_and_frees_its_place() {
         let stream = pair.sides[0].open().unwrap();
         assert_eq!(stream, StreamId(round + 1));
         pair.sides[0].write(stream, &pattern(0..50_000));
-        pair.idle(ms(200));
+        while !pair.events[1].contains(&Event::Opened(stream)) {
+            pair.idle(ms(200));
+        }
         if round % 2 == 0 {
             pair.sides[0].reset(stream);
         } else {
