@@ -52,8 +52,8 @@ impl Files {
     }
 
     /// We take an offered file.
-    pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.accept((from, transfer), &mut self.disk, tools);
+    pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId) {
+        self.incoming.accept((from, transfer), &mut self.disk);
     }
 
     /// We stop a file for a while, our own or one that arrives.
@@ -70,7 +70,7 @@ impl Files {
         if from == self.you {
             self.outgoing.hold(transfer, false, tools);
         } else {
-            self.accept(from, transfer, tools);
+            self.accept(from, transfer);
         }
     }
 
