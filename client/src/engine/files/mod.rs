@@ -104,7 +104,7 @@ impl Files {
     }
 
     /// The server cannot hand a file of ours on.
-    pub(super) fn handle_failed(&mut self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
+    pub(super) fn handle_failed(&self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
         self.outgoing.handle_failed(transfer, trouble, tools);
     }
 
@@ -169,7 +169,7 @@ impl Files {
     }
 
     /// Somebody came in.
-    pub(super) fn handle_member_joined(&mut self, tools: &mut Tools<'_>) {
+    pub(super) fn handle_member_joined(&self, tools: &mut Tools<'_>) {
         self.outgoing.handle_member_joined(tools);
     }
 
