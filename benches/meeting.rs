@@ -475,7 +475,11 @@ fn arrival(guest: &Person, deadline: Instant) -> (Instant, u64) {
             match state {
                 FileState::Receiving(bytes) => there = bytes,
                 FileState::Verified => return (at, FILE_BYTES as u64),
-                FileState::Cancelled | FileState::Corrupt | FileState::Declined => {
+                FileState::Cancelled
+                | FileState::Corrupt
+                | FileState::Declined
+                | FileState::Interrupted(_)
+                | FileState::Paused(_) => {
                     panic!("the file ended as {state:?}")
                 }
             }

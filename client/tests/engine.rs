@@ -202,7 +202,7 @@ fn a_guest_who_left_in_the_middle_of_a_file_goes_on_where_he_was() {
     let FileState::Paused(there) = state(&mut bo, &offer, bo_id) else { panic!("something is here") };
     assert!(there > 0 && there < offer.size, "{there}");
     bo.tell(Command::ResumeFile { from, transfer: offer.transfer });
-    let first = bo.wait(|event| received(event));
+    let first = bo.wait(received);
     assert!(first >= there, "{first}");
     assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Verified);
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);

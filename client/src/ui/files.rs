@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use common::ids::{MemberId, TransferId};
 use common::limits::OFFERS_PER_MEMBER;
