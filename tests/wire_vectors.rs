@@ -9,7 +9,8 @@ use common::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYT
 use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, Refusal, ServerMessage, View,
+    self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice, Refusal, ServerMessage,
+    Snapshot, View,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
@@ -17,6 +18,7 @@ use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
 };
 use common::wire::segment::{SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
+use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 use std::time::Duration;
 
 const GOLDEN: &str = include_str!("golden/datagrams.txt");
@@ -150,7 +152,7 @@ fn report_block() -> ReportBlock {
 
 fn segment_vectors() -> Vec<Vector> {
     let acknowledging = |segment: &mut SegmentWriter<'_>| {
-        segment.acknowledgement(Duration::from_micros(24), [9..10, 2..4].into_iter());
+        segment.acknowledgement(Duration::from_micros(24), 0x1122_3344, [9..10, 2..4].into_iter());
         segment.data(StreamId(0x0708_090a), 0x0b0c, (b"by", b"e"), true);
     };
     let telling = |segment: &mut SegmentWriter<'_>| {
@@ -181,6 +183,8 @@ fn control_vectors() -> Vec<Vector> {
     let hello = ClientMessage::Hello { version: 1, aes: true };
     let knock = ClientMessage::Knock { code: code(), name: "Bo".into() };
     let admit = ClientMessage::Act(Action::Admit(KnockId(300)));
+    let resume =
+        Ticket { run: ServerRun(0x1122_3344_5566_7788), connection_id: CONNECTION, secret: resumption_secret() };
     vec![
         ("client_hello", control::encode(&hello)),
         ("client_knock", control::encode(&knock)),
@@ -189,6 +193,11 @@ fn control_vectors() -> Vec<Vector> {
         ("client_watch", control::encode(&ClientMessage::Watch(vec![View { member: MemberId(3), rung: 2 }]))),
         ("server_notice_draining", control::encode(&ServerMessage::Notice(Notice::Draining { secs: 30 }))),
         ("server_video_wanted", control::encode(&ServerMessage::VideoWanted(Some(1)))),
+        ("client_resume", control::encode(&ClientMessage::Resume(resume))),
+        ("server_resumed", control::encode(&resumed())),
+        ("server_member_away", control::encode(&ServerMessage::MemberAway(MemberId(3)))),
+        ("server_member_back", control::encode(&ServerMessage::MemberBack(MemberId(3)))),
+        ("server_refused_server_restarted", control::encode(&ServerMessage::Refused(Refusal::ServerRestarted))),
         ("server_refused_try_later", control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 }))),
     ]
 }
@@ -208,8 +217,25 @@ fn admitted() -> ServerMessage {
             name: "Ada".into(),
             host: true,
             media: MediaState { camera: true, microphone: false },
+            away: true,
         }],
         locked: false,
+        run: ServerRun(0x1122_3344_5566_7788),
+        secret: resumption_secret(),
+    })
+}
+
+fn resumption_secret() -> ResumptionSecret {
+    ResumptionSecret(std::array::from_fn(|index| index as u8))
+}
+
+fn resumed() -> ServerMessage {
+    ServerMessage::Resumed(Snapshot {
+        secret: resumption_secret(),
+        members: Vec::new(),
+        locked: true,
+        knocks: vec![Guest { knock: KnockId(300), name: "Cy".into() }],
+        wanted: Some(1),
     })
 }
 

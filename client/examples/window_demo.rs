@@ -89,7 +89,7 @@ fn scene_events(scene: &str) -> Vec<Event> {
     match scene {
         "home" => vec![],
         "waiting" => vec![Event::Knocking { code }],
-        "ended" => vec![Event::Ended { reason: "The host ended the meeting.".into(), expected: true }],
+        "ended" => vec![Event::Ended { reason: "The host ended the meeting.".into(), expected: true, rejoin: false }],
         "knock" => {
             let knock = |(id, name): (u32, &str)| Event::KnockArrived { knock: KnockId(id), name: name.into() };
             let mut events = meeting(code);
@@ -102,6 +102,7 @@ fn scene_events(scene: &str) -> Vec<Event> {
 
 fn meeting(code: RoomCode) -> Vec<Event> {
     let member = |id, name: &str, camera, microphone| Member {
+        away: false,
         id,
         name: name.into(),
         host: id == ANA,

@@ -376,7 +376,7 @@ impl Person {
 
     fn ending(&mut self) -> (String, bool) {
         self.wait(|event| match event {
-            Event::Ended { reason, expected } => Some((reason.clone(), *expected)),
+            Event::Ended { reason, expected, .. } => Some((reason.clone(), *expected)),
             _ => None,
         })
     }

@@ -73,6 +73,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Endpoint {
     began: Instant,
+    heard: Instant,
     sealer: Sealer,
     opener: Opener,
     channel: Channel,
@@ -102,6 +103,7 @@ impl Endpoint {
     pub fn new(now: Instant, you: MemberId, connection: ConnectionId, suite: CipherSuite, secrets: &Secrets) -> Self {
         Self {
             began: now,
+            heard: now,
             sealer: Sealer::new(suite, &secrets.up, connection),
             opener: Opener::new(suite, &secrets.down),
             channel: Channel::new(now, reno::Config::default()),
@@ -128,7 +130,10 @@ impl Endpoint {
     pub fn handle_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
         let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         match self.handle_opened(now, datagram) {
-            Ok(()) => self.received.add(now, bytes),
+            Ok(()) => {
+                self.heard = now;
+                self.received.add(now, bytes);
+            }
             Err(Malformed) => self.discarded += 1,
         }
     }
@@ -290,6 +295,21 @@ impl Endpoint {
     /// [`ChannelFull`] when the reliable channel holds as much as it may; try again when something was acknowledged.
     pub fn send_message(&mut self, message: &Message) -> Result<(), ChannelFull> {
         self.channel.send_message(message)
+    }
+
+    /// Bytes of all messages sent so far.
+    pub fn messages_written(&self) -> u64 {
+        self.channel.messages_written()
+    }
+
+    /// Bytes of those messages that the server has, from the first one on.
+    pub fn messages_acknowledged(&self) -> u64 {
+        self.channel.messages_acknowledged()
+    }
+
+    /// When the newest datagram came that opened, or when it all began.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Opens a stream for the bytes of our file `transfer`, from the offset on that [`Message::FileWanted`] names. `None`

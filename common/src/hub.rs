@@ -1,12 +1,16 @@
 //! The server's side of the control plane: every connection, every room, and who gets into which.
 //!
 //! A connection goes `Fresh → Greeted → Knocking → Seated`, or from `Greeted` straight to `Seated` as the host of a
-//! new room. Whatever does not fit the state a connection is in closes it. Only the step to `Seated` makes a
+//! new room. Whatever does not fit the state a connection is in closes it. Only that step to `Seated` makes a
 //! connection id and, by [`Output::Admit`], keys and a route: before it a guest has nothing but a name at a door.
+//! When the connection of a member breaks, the place is kept for a while, and another connection may go from
+//! `Greeted` to `Seated` in it (`places`).
 
 mod drain;
+mod knocks;
 mod limits;
 mod operator;
+mod places;
 mod shards;
 mod statistics;
 mod views;
@@ -21,18 +25,18 @@ use rand::{RngExt, SeedableRng};
 use crate::allowance::Allowance;
 use crate::door::{Door, Source};
 use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
-use crate::limits::{
-    CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT, KNOCK_TIMEOUT,
-};
+use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT};
 use crate::names;
-use crate::room::{Knock, Room, Seat};
+use crate::room::{Room, Seat};
 use crate::wire::control::{
     Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Refusal,
     ServerMessage,
 };
+use crate::wire::ticket::ServerRun;
 
 pub use limits::HubLimits;
 pub use operator::{MemberSummary, RoomSummary};
+use places::{Place, Places};
 use shards::Shards;
 pub use statistics::{HubStatistics, Refusals};
 
@@ -70,10 +74,12 @@ pub struct Grant {
 #[derive(Debug)]
 pub struct Hub {
     rng: StdRng,
+    run: ServerRun,
     aes: bool,
     limits: HubLimits,
     door: Door,
     connections: BTreeMap<ControlId, Connection>,
+    places: Places,
     rooms: BTreeMap<RoomId, Room>,
     codes: BTreeMap<RoomCode, RoomId>,
     last_room: u32,
@@ -110,12 +116,15 @@ impl Hub {
 
     /// The same with limits of its own.
     pub fn with_limits(seed: [u8; 32], aes: bool, limits: HubLimits) -> Self {
+        let mut rng = StdRng::from_seed(seed);
         Self {
-            rng: StdRng::from_seed(seed),
+            run: ServerRun(rng.random()),
+            rng,
             aes,
             limits: limits.within_bounds(),
             door: Door::default(),
             connections: BTreeMap::new(),
+            places: Places::default(),
             rooms: BTreeMap::new(),
             codes: BTreeMap::new(),
             last_room: 0,
@@ -134,7 +143,8 @@ impl Hub {
 
     /// When to call [`Hub::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_tick.filter(|_| !self.connections.is_empty()).into_iter().chain(self.drain_until).min()
+        let idle = self.connections.is_empty() && self.places.is_empty();
+        self.next_tick.filter(|_| !idle).into_iter().chain(self.drain_until).min()
     }
 
     /// How many rooms there are, and how many members in all of them.
@@ -159,8 +169,20 @@ impl Hub {
         self.next_tick.get_or_insert(now + TICK);
     }
 
-    /// A connection is gone, or did not keep to the protocol.
-    pub fn handle_disconnected(&mut self, control: ControlId) {
+    /// A connection is gone, or did not keep to the protocol. A member's place is kept for [`RECONNECT_GRACE`].
+    ///
+    /// [`RECONNECT_GRACE`]: crate::limits::RECONNECT_GRACE
+    pub fn handle_disconnected(&mut self, now: Instant, control: ControlId) {
+        match self.connections.get(&control).map(|connection| connection.state) {
+            Some(State::Seated { .. }) => self.keep_place(now, control),
+            Some(State::Fresh { .. } | State::Greeted { .. } | State::Knocking { .. }) | None => {
+                self.depart(control, LeaveReason::Lost);
+            }
+        }
+    }
+
+    /// What [`Output::Admit`] asked for cannot be done: the member is out again.
+    pub fn handle_keyless(&mut self, control: ControlId) {
         self.depart(control, LeaveReason::Lost);
     }
 
@@ -173,7 +195,11 @@ impl Hub {
         if !connection.allowance.take(now, 1) {
             return self.drop_connection(control);
         }
-        match (connection.state, message) {
+        let state = connection.state;
+        if let State::Seated { room, member, .. } = state {
+            self.confirm(room, member);
+        }
+        match (state, message) {
             (State::Fresh { since }, ClientMessage::Hello { version, aes }) => {
                 self.greet(control, since, version, aes);
             }
@@ -181,6 +207,7 @@ impl Hub {
             (State::Greeted { aes, .. }, ClientMessage::Knock { code, name }) => {
                 self.knock(now, control, code, &name, aes);
             }
+            (State::Greeted { .. }, ClientMessage::Resume(ticket)) => self.resume(now, control, &ticket),
             (State::Seated { room, member, .. }, ClientMessage::Act(action)) => {
                 self.act(now, control, room, member, action);
             }
@@ -214,8 +241,12 @@ impl Hub {
             })
             .map(|(control, _)| *control)
             .collect();
-        overdue.into_iter().for_each(|control| self.drop_connection(control));
+        for control in overdue {
+            self.outputs.push_back(Output::Close(control));
+            self.handle_disconnected(now, control);
+        }
         self.expire_knocks(now);
+        self.expire_places(now);
     }
 
     /// Tells everybody that the server stops, and closes all connections.
@@ -226,6 +257,7 @@ impl Hub {
             }
             self.outputs.push_back(Output::Close(control));
         }
+        self.places.clear();
         self.rooms.clear();
         self.codes.clear();
         self.shards.clear();
@@ -258,7 +290,7 @@ impl Hub {
         self.last_room += 1;
         let id = RoomId(self.last_room);
         let shard = self.shards.choose().ok_or(Refusal::ServerFull)?;
-        let host = Seat { control, name, media: MediaState::default(), since: now };
+        let host = Seat { name, media: MediaState::default(), since: now, away: false };
         self.rooms.insert(id, Room::new(code, host, self.limits.members_per_room));
         self.codes.insert(code, id);
         self.shards.open(shard, id);
@@ -266,12 +298,11 @@ impl Hub {
         Ok(id)
     }
 
-    /// Rooms whose host connects from where `control` does.
+    /// Rooms whose host connects, or connected last, from where `control` does.
     fn rooms_of_source(&self, control: ControlId) -> usize {
-        let source = |control: &ControlId| self.connections.get(control).map(|connection| connection.source);
-        let own = source(&control);
-        let host = |room: &Room| room.members().get(&room.host()).and_then(|seat| source(&seat.control));
-        self.rooms.values().filter(|room| host(room) == own).count()
+        let own = self.connections.get(&control).map(|connection| connection.source);
+        let host = |(id, room): (&RoomId, &Room)| self.places.of(*id, room.host()).map(|place| place.source);
+        self.rooms.iter().filter(|room| host(*room) == own).count()
     }
 
     /// A code no room has. At most [`crate::limits::ROOMS_MAX`] of a million are taken, so this ends soon.
@@ -284,48 +315,18 @@ impl Hub {
         }
     }
 
-    fn knock(&mut self, now: Instant, control: ControlId, code: RoomCode, name: &str, aes: bool) {
-        match self.knock_at(now, control, code, name) {
-            Ok((room, knock, name)) => {
-                self.statistics.knocks += 1;
-                self.set_state(control, State::Knocking { room, knock, aes });
-                self.send(control, ServerMessage::Knocking);
-                self.tell_host(room, ServerMessage::KnockArrived { knock, name });
-            }
-            Err(refusal) => self.refuse(control, refusal),
-        }
-    }
-
-    fn knock_at(
-        &mut self,
-        now: Instant,
-        control: ControlId,
-        code: RoomCode,
-        name: &str,
-    ) -> Result<(RoomId, KnockId, String), Refusal> {
-        let source = self.connections.get(&control).map(|connection| connection.source).ok_or(Refusal::Denied)?;
-        if let Some(wait) = self.door.closed_for(now, source) {
-            return Err(Refusal::TryLater { secs: wait.as_secs_f64().ceil() as u32 });
-        }
-        let Some(id) = self.codes.get(&code).copied() else {
-            self.door.wrong_code(now, source);
-            return Err(Refusal::WrongCode);
-        };
-        let name = names::clean_name(name).ok_or(Refusal::NameInvalid)?;
-        let room = self.rooms.get_mut(&id).ok_or(Refusal::RoomEnded)?;
-        let knock = room.knock(Knock { control, name: name.clone(), source, since: now })?;
-        Ok((id, knock, name))
-    }
-
     /// Gives a member who is in the room's list everything that goes with it, and tells everybody.
     fn seat(&mut self, now: Instant, control: ControlId, room: RoomId, member: MemberId, aes: bool) {
         let suite = if aes && self.aes { CipherSuite::Aes256Gcm } else { CipherSuite::ChaCha20Poly1305 };
         let connection_id = self.draw_connection_id(room);
+        let secret = self.draw_secret();
+        let Some(source) = self.connections.get(&control).map(|connection| connection.source) else { return };
+        self.places.insert(room, member, Place::new(now, control, source, connection_id, secret));
         self.set_state(control, State::Seated { room, member, connection_id });
         self.outputs.push_back(Output::Admit(Grant { control, room, member, connection_id, suite }));
         let Some((admission, newcomer)) = self.rooms.get(&room).and_then(|place| {
-            let (code, locked, members) = (place.code(), place.locked(), place.roster());
-            let admission = Admission { code, you: member, connection_id, suite, members, locked };
+            let (code, locked, members, run) = (place.code(), place.locked(), place.roster(), self.run);
+            let admission = Admission { code, you: member, connection_id, suite, members, locked, run, secret };
             Some((admission, place.member(member)?))
         }) else {
             return;
@@ -371,10 +372,7 @@ impl Hub {
                 true
             }
             Action::Remove(member) => self.remove(room, member, EndReason::Removed),
-            Action::RequestMute(member) => {
-                let control = self.control_of(room, member);
-                control.map(|control| self.send(control, ServerMessage::MuteRequested)).is_some()
-            }
+            Action::RequestMute(member) => self.request_mute(room, member),
         }
     }
 
@@ -382,6 +380,7 @@ impl Hub {
         let Some(place) = self.rooms.get_mut(&room) else {
             return false;
         };
+        let control = place.knocks().get(&knock).map(|knock| knock.control);
         match place.admit(now, knock) {
             None => return false,
             Some(Err((guest, refusal))) => {
@@ -389,7 +388,7 @@ impl Hub {
             }
             Some(Ok(member)) => {
                 self.statistics.admissions += 1;
-                if let Some(control) = self.control_of(room, member) {
+                if let Some(control) = control {
                     let aes = matches!(
                         self.connections.get(&control),
                         Some(Connection { state: State::Knocking { aes: true, .. }, .. })
@@ -402,20 +401,13 @@ impl Hub {
         true
     }
 
-    fn turn_away(&mut self, room: RoomId, knock: KnockId, guest: ControlId, refusal: Refusal) -> bool {
-        self.refuse(guest, refusal);
-        self.tell_host(room, ServerMessage::KnockGone(knock));
-        true
-    }
-
     fn remove(&mut self, room: RoomId, member: MemberId, reason: EndReason) -> bool {
-        let Some(control) = self.control_of(room, member) else {
-            return false;
-        };
-        self.send(control, ServerMessage::Ended(reason));
-        self.outputs.push_back(Output::Close(control));
-        self.depart(control, LeaveReason::Removed);
-        true
+        if let Some(control) = self.control_of(room, member) {
+            self.send(control, ServerMessage::Ended(reason));
+            self.outputs.push_back(Output::Close(control));
+            self.connections.remove(&control);
+        }
+        self.unseat(room, member, LeaveReason::Removed)
     }
 
     fn leave(&mut self, control: ControlId) {
@@ -441,11 +433,20 @@ impl Hub {
                 }
                 self.tell_host(room, ServerMessage::KnockGone(knock));
             }
-            State::Seated { room, member, connection_id } => {
-                self.outputs.push_back(Output::Revoke(connection_id));
-                self.vacate(room, member, reason);
+            State::Seated { room, member, .. } => {
+                self.unseat(room, member, reason);
             }
         }
+    }
+
+    /// Takes a member's place away; answers `false` when there is no such member.
+    fn unseat(&mut self, room: RoomId, member: MemberId, reason: LeaveReason) -> bool {
+        let Some(place) = self.places.remove(room, member) else {
+            return false;
+        };
+        self.outputs.push_back(Output::Revoke(place.connection_id));
+        self.vacate(room, member, reason);
+        true
     }
 
     fn vacate(&mut self, room: RoomId, member: MemberId, reason: LeaveReason) {
@@ -464,18 +465,6 @@ impl Hub {
         }
     }
 
-    /// A new host has not heard of those who wait.
-    fn tell_of_knocks(&mut self, room: RoomId) {
-        let Some(place) = self.rooms.get(&room) else {
-            return;
-        };
-        let knocks = place
-            .knocks()
-            .iter()
-            .map(|(id, knock)| ServerMessage::KnockArrived { knock: *id, name: knock.name.clone() });
-        knocks.collect::<Vec<_>>().into_iter().for_each(|message| self.tell_host(room, message));
-    }
-
     fn end(&mut self, room: RoomId, reason: EndReason) {
         let Some(place) = self.rooms.remove(&room) else {
             return;
@@ -485,29 +474,13 @@ impl Hub {
         for knock in place.knocks().values() {
             self.refuse(knock.control, Refusal::RoomEnded);
         }
-        for seat in place.members().values() {
-            self.send(seat.control, ServerMessage::Ended(reason));
-            self.outputs.push_back(Output::Close(seat.control));
-            if let Some(Connection { state: State::Seated { connection_id, .. }, .. }) =
-                self.connections.remove(&seat.control)
-            {
-                self.outputs.push_back(Output::Revoke(connection_id));
+        for place in self.places.remove_room(room) {
+            if let Some(control) = place.control() {
+                self.send(control, ServerMessage::Ended(reason));
+                self.outputs.push_back(Output::Close(control));
+                self.connections.remove(&control);
             }
-        }
-    }
-
-    fn expire_knocks(&mut self, now: Instant) {
-        let expired = |knock: &Knock| now.saturating_duration_since(knock.since) >= KNOCK_TIMEOUT;
-        let late: Vec<_> = self
-            .rooms
-            .iter()
-            .flat_map(|(room, place)| place.knocks().iter().map(move |(id, knock)| (*room, *id, knock)))
-            .filter(|(_, _, knock)| expired(knock))
-            .map(|(room, id, knock)| (room, id, knock.control))
-            .collect();
-        for (room, knock, control) in late {
-            self.rooms.get_mut(&room).and_then(|place| place.forget_knock(knock));
-            self.turn_away(room, knock, control, Refusal::NoAnswer);
+            self.outputs.push_back(Output::Revoke(place.connection_id));
         }
     }
 
@@ -524,8 +497,9 @@ impl Hub {
         }
     }
 
+    /// The connection of a member who is in and not away.
     fn control_of(&self, room: RoomId, member: MemberId) -> Option<ControlId> {
-        self.rooms.get(&room)?.members().get(&member).map(|seat| seat.control)
+        self.places.of(room, member)?.control()
     }
 
     fn refuse(&mut self, control: ControlId, refusal: Refusal) {
@@ -551,11 +525,9 @@ impl Hub {
     }
 
     fn tell_others(&mut self, room: RoomId, except: MemberId, message: &ServerMessage) {
-        let Some(place) = self.rooms.get(&room) else {
-            return;
-        };
-        let others = place.members().iter().filter(|(id, _)| **id != except);
-        self.outputs.extend(others.map(|(_, seat)| Output::Send(seat.control, message.clone())));
+        let others = self.places.of_room(room).filter(|(id, _)| *id != except);
+        let controls = others.filter_map(|(_, place)| place.control());
+        self.outputs.extend(controls.map(|control| Output::Send(control, message.clone())));
     }
 }
 

@@ -16,6 +16,26 @@ pub const CONTROL_CONNECTIONS_MAX: usize = 16_384;
 pub const CONTROL_PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Silence on the control plane after which a connection counts as lost: three missed pings.
 pub const CONTROL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client waits for the answer to a ping before it connects anew. A server that is this late is overloaded,
+/// and connections that are made anew would be the last thing it needs.
+pub const CONTROL_PONG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence on the data plane, four of its pings, that makes a client ask the control plane at once whether it is alive.
+pub const CONTROL_SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// How long a member whose control connection broke keeps its place: a change of network takes seconds, a reboot of a
+/// home router a minute, which nobody waits for. With the time until a break is noticed it stays below
+/// [`CHANNEL_STALL_TIMEOUT`], so that chat and files go on where they were.
+pub const RECONNECT_GRACE: Duration = Duration::from_secs(30);
+/// Wait before the first attempt to connect anew; each further one waits twice as long.
+pub const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(200);
+/// The longest wait between two attempts: ten in the time that a place is kept.
+pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(3);
+/// Actions a client keeps until it knows that the server has done them; a person clicks a few while a connection is
+/// broken.
+pub const ACTIONS_KEPT_MAX: usize = 64;
+/// Returns of one member at once before [`RESUMPTIONS_PER_SEC`] applies: everybody in the room is told of each.
+pub const RESUMPTION_BURST: u32 = 20;
+/// Returns of one member per second in the long run; an honest client tries less often once it fails.
+pub const RESUMPTIONS_PER_SEC: u32 = 1;
 /// Messages waiting to be written to one control connection; a client that does not read is let go beyond.
 pub const CONTROL_SEND_QUEUE: usize = 1_024;
 /// Control messages a connection may send at once before [`CONTROL_MESSAGES_PER_SEC`] applies.

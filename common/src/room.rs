@@ -33,14 +33,14 @@ pub struct Room {
 /// Somebody who is in.
 #[derive(Clone, Debug)]
 pub struct Seat {
-    /// The member's control connection.
-    pub control: ControlId,
     /// Display name, cleaned.
     pub name: String,
     /// Which devices are on.
     pub media: MediaState,
     /// Since when the member is in.
     pub since: Instant,
+    /// The member's control connection is broken, and its place is kept.
+    pub away: bool,
 }
 
 /// Somebody who waits. A knock has no connection id, no key and no roster: those come with a [`Seat`].
@@ -123,7 +123,7 @@ impl Room {
     /// One line of the roster.
     pub fn member(&self, id: MemberId) -> Option<Member> {
         let seat = self.members.get(&id)?;
-        Some(Member { id, name: seat.name.clone(), host: id == self.host, media: seat.media })
+        Some(Member { id, name: seat.name.clone(), host: id == self.host, media: seat.media, away: seat.away })
     }
 
     /// Whether `actor` may do `action` here: the one place that decides.
@@ -180,7 +180,7 @@ impl Room {
             return Some(Err((knock, Refusal::RoomFull)));
         };
         self.last_member = next;
-        let seat = Seat { control: knock.control, name: knock.name, media: MediaState::default(), since: now };
+        let seat = Seat { name: knock.name, media: MediaState::default(), since: now, away: false };
         self.members.insert(MemberId(next), seat);
         Some(Ok(MemberId(next)))
     }
@@ -199,16 +199,25 @@ impl Room {
         self.knocks.remove(&id)
     }
 
-    /// Takes a member out. The host role passes to whoever has been there longest; answers that member when it did.
+    /// Takes a member out. The host role passes to whoever has been there longest, and rather to somebody who is not
+    /// away; answers that member when it did.
     pub fn remove(&mut self, id: MemberId) -> Option<MemberId> {
         self.members.remove(&id);
         self.views.remove(id);
         if id != self.host {
             return None;
         }
-        let successor = *self.members.keys().next()?;
+        let present = self.members.iter().find(|(_, seat)| !seat.away);
+        let successor = *present.or_else(|| self.members.iter().next())?.0;
         self.host = successor;
         Some(successor)
+    }
+
+    /// Takes down whether a member's control connection is broken.
+    pub fn set_away(&mut self, id: MemberId, away: bool) {
+        if let Some(seat) = self.members.get_mut(&id) {
+            seat.away = away;
+        }
     }
 
     /// Takes down which devices a member has on.
@@ -253,8 +262,8 @@ mod tests {
     use crate::limits::ROOM_MEMBERS_MAX;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn seat(control: u64, name: &str) -> Seat {
-        Seat { control: ControlId(control), name: name.into(), media: MediaState::default(), since: Instant::now() }
+    fn seat(name: &str) -> Seat {
+        Seat { name: name.into(), media: MediaState::default(), since: Instant::now(), away: false }
     }
 
     fn knock(control: u64, name: &str) -> Knock {
@@ -263,7 +272,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        Room::new(RoomCode::new(1).unwrap(), seat(1, "Ada"), ROOM_MEMBERS_MAX)
+        Room::new(RoomCode::new(1).unwrap(), seat("Ada"), ROOM_MEMBERS_MAX)
     }
 
     fn actions() -> [Action; 7] {
@@ -345,5 +354,15 @@ mod tests {
         assert_eq!(room.remove(MemberId(1)), Some(members[0]));
         assert!(room.may(members[0], Action::End));
         assert_eq!(room.remove(members[0]), None);
+    }
+
+    #[test]
+    fn the_host_role_rather_passes_to_somebody_who_is_not_away() {
+        let mut room = room();
+        let ids: Vec<_> = ["Bo", "Cy"].map(|name| room.knock(knock(2, name)).unwrap()).into();
+        let members: Vec<_> = ids.into_iter().map(|id| room.admit(Instant::now(), id).unwrap().unwrap()).collect();
+        room.set_away(members[0], true);
+        assert_eq!(room.remove(MemberId(1)), Some(members[1]));
+        assert_eq!(room.remove(members[1]), Some(members[0]), "somebody has to have it");
     }
 }

@@ -120,7 +120,7 @@ impl HubTask {
             }
             Fact::Disconnected(control) => {
                 self.links.remove(&control);
-                self.hub.handle_disconnected(control);
+                self.hub.handle_disconnected(now, control);
             }
             Fact::Message(control, message) => self.hub.handle_message(now, control, message),
         }
@@ -149,7 +149,10 @@ impl HubTask {
         let secrets = self.links.get(&grant.control).and_then(|link| link.exporter.derive(grant.connection_id));
         match secrets {
             Some(secrets) => self.media.tell(grant.connection_id, MediaCommand::Admit(grant, secrets)).await,
-            None => self.let_go(grant.control),
+            None => {
+                self.abort(grant.control);
+                self.hub.handle_keyless(grant.control);
+            }
         }
     }
 
@@ -164,11 +167,15 @@ impl HubTask {
     }
 
     fn let_go(&mut self, control: ControlId) {
+        self.abort(control);
+        self.hub.handle_disconnected(Instant::now(), control);
+    }
+
+    fn abort(&mut self, control: ControlId) {
         if let Some(link) = self.links.remove(&control) {
             // A connection that ended by itself does not listen any more.
             let _ = link.abort.send(());
         }
-        self.hub.handle_disconnected(control);
     }
 }
 
@@ -251,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn the_relay_gets_the_keys_of_the_member_before_the_member_is_told() {
         let mut bench = Bench::start();
-        let (host, admission) = Client::create(bench.address, "Ada").await;
+        let (mut host, admission) = Client::create(bench.address, "Ada").await;
         // The client has its admission, so the command is there without waiting.
         let Ok(MediaCommand::Admit(grant, secrets)) = bench.media.try_recv() else {
             panic!("no keys before the admission")
@@ -260,7 +267,7 @@ mod tests {
         let own = host.secrets(admission.connection_id);
         assert_eq!((own.up.0, own.down.0), (secrets.up.0, secrets.down.0));
         assert_ne!(own.up.0, own.down.0);
-        drop(host);
+        host.send(&ClientMessage::Leave).await;
         assert!(matches!(
             bench.command().await,
             MediaCommand::Revoke(id) if id == admission.connection_id

@@ -3,6 +3,9 @@
 //! The fuzz targets call them with what a fuzzer finds, `tests/hostile_input.rs` with the seeds and with what chance
 //! makes of them.
 
+#[path = "control_plane.rs"]
+mod control_plane;
+
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -82,6 +85,14 @@ fn reads_again<M: PartialEq + Debug>(
     assert!(written.len() <= framed.len(), "no encoding is shorter");
     let (again, _) = cut(&written, &mut || usize::MAX);
     assert_eq!(&again[..], &messages[..]);
+}
+
+/// A hub with hostile clients, or a session with a hostile server: members come, break off, come back and leave.
+///
+/// # Panics
+/// As [`control_plane::run`] says.
+pub fn control_plane(bytes: &[u8]) {
+    control_plane::run(bytes);
 }
 
 /// Bytes of a connection, cut at places that the first eight bytes choose: the messages are those of the uncut bytes.

@@ -12,8 +12,8 @@ use common::media::jpeg;
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, MediaState, Member, Notice, PROTOCOL_VERSION,
-    Refusal, ServerMessage, View,
+    self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice,
+    PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,
 };
 use common::wire::datagram::Kind;
 use common::wire::media::{
@@ -23,11 +23,13 @@ use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients,
 };
 use common::wire::segment::SegmentWriter;
+use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let targets = [
         ("control_frame", control_frames()),
+        ("control_plane", control_planes()),
         ("datagram", datagrams()),
         ("framing", framings()),
         ("jpeg_scan", pictures()),
@@ -62,6 +64,7 @@ fn admission() -> ServerMessage {
         name: name.to_owned(),
         host: id == 1,
         media: MediaState::default(),
+        away: false,
     };
     ServerMessage::Admitted(Admission {
         code: code(),
@@ -70,6 +73,22 @@ fn admission() -> ServerMessage {
         suite: CipherSuite::Aes256Gcm,
         members: vec![member(1, "Ada"), member(2, "Bo")],
         locked: false,
+        run: ServerRun(7),
+        secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
+    })
+}
+
+fn resumed() -> ServerMessage {
+    let guest = |knock| Guest {
+        knock: KnockId(knock),
+        name: "Cy".to_owned(),
+    };
+    ServerMessage::Resumed(Snapshot {
+        secret: ResumptionSecret([8; ResumptionSecret::BYTES]),
+        members: Vec::new(),
+        locked: true,
+        knocks: vec![guest(3), guest(4)],
+        wanted: Some(1),
     })
 }
 
@@ -89,6 +108,11 @@ fn from_client() -> Vec<ClientMessage> {
             member: MemberId(2),
             rung: 1,
         }]),
+        ClientMessage::Resume(Ticket {
+            run: ServerRun(7),
+            connection_id: ConnectionId(0x0123_4567_89ab_cdef),
+            secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
+        }),
     ]
 }
 
@@ -103,6 +127,8 @@ fn from_server() -> Vec<ServerMessage> {
             knock: KnockId(3),
             name: "Bo".to_owned(),
         },
+        resumed(),
+        ServerMessage::MemberAway(MemberId(2)),
     ]
 }
 
@@ -149,9 +175,36 @@ fn control_frames() -> Inputs {
         ("admit", client(2)),
         ("admitted", server(1)),
         ("refused", server(2)),
+        ("resume", client(5)),
+        ("resumed", server(6)),
         ("chat", channel(chat())),
         ("offer", channel(offer())),
         ("progress", channel(progress())),
+    ]
+}
+
+/// Instructions for `control_plane.rs`.
+fn control_planes() -> Inputs {
+    let connect = |who| [0, who];
+    let usual = |who: u8, which: u8| [5, which * 8 + who];
+    let resume = |who: u8, ticket_of: u8| [4, ticket_of * 8 + who];
+    let lose = |who| [1, who];
+    let wait = |tenths| [3, tenths];
+    let meeting = [
+        connect(1), usual(1, 0), connect(2), usual(2, 1), usual(1, 2),
+    ];
+    let hub = |then: &[[u8; 2]]| [&[0][..], meeting.as_flattened(), then.as_flattened()].concat();
+    let heard = |message: &ServerMessage| {
+        let body = body(message, control::encode, 4);
+        [&[7][..], &(body.len() as u16).to_be_bytes(), &body].concat()
+    };
+    let member = [heard(&ServerMessage::MemberAway(MemberId(2))), vec![0, 3, 1, 6, 0b0110_0011]].concat();
+    vec![
+        ("back", hub(&[lose(2), connect(3), resume(3, 2), usual(3, 5)])),
+        ("lost", hub(&[lose(1), lose(2), wait(150), connect(3), resume(3, 2), wait(255), wait(60)])),
+        ("taken_over", hub(&[connect(3), resume(3, 2), lose(2), usual(3, 4), usual(1, 3)])),
+        ("returning", [&[1][..], &member, &[3, 3, 3, 4, 8, 0, 3, 2, 3, 1, 6, 0xff]].concat()),
+        ("given_up", [&[1, 0][..], &[3; 60]].concat()),
     ]
 }
 
@@ -261,7 +314,7 @@ fn instruction(code: u8, bytes: &[u8]) -> Vec<u8> {
 
 fn acknowledge(largest: u64, ranges: &[std::ops::Range<u64>], number: u64) -> Vec<u8> {
     one_segment(number, |segment| {
-        segment.acknowledgement(Duration::from_millis(1), ranges.iter().cloned());
+        segment.acknowledgement(Duration::from_millis(1), 7_000, ranges.iter().cloned());
         segment.window(StreamId(0), 1 << 20);
         segment.streams(40 + largest as u32);
     })

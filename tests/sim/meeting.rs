@@ -37,6 +37,24 @@ pub struct Meeting {
     parcels: u64,
     framers: BTreeMap<ControlId, Framer>,
     codes: BTreeMap<ControlId, RoomCode>,
+    /// Control connections and whose they are, the broken ones not.
+    owners: BTreeMap<ControlId, usize>,
+    last_control: u64,
+    /// Whoever dials before this moment gets no connection.
+    unreachable: BTreeMap<usize, Instant>,
+}
+
+/// How a control connection breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// Both ends notice at once.
+    Both,
+    /// The client notices; the server believes in it until it hears nothing for too long.
+    Client,
+    /// Neither end notices: bytes go nowhere.
+    Neither,
+    /// The server notices; the client finds out by asking.
+    Server,
 }
 
 #[derive(Debug)]
@@ -64,7 +82,61 @@ impl Meeting {
             parcels: 0,
             framers: BTreeMap::new(),
             codes: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            last_control: 0,
+            unreachable: BTreeMap::new(),
         }
+    }
+
+    /// The code of the first host's room.
+    ///
+    /// # Panics
+    /// When nobody hosts.
+    pub fn code(&self) -> RoomCode {
+        self.codes.values().next().copied().expect("somebody hosts")
+    }
+
+    /// Whether bytes reach the other end of a participant's control connection.
+    pub fn connected(&self, index: usize) -> bool {
+        self.owners.contains_key(&self.participants[index].control)
+    }
+
+    /// Breaks the control connection of a participant, who gets no other one for `time`.
+    pub fn cut(&mut self, index: usize, how: Break, time: Duration) {
+        self.settle();
+        let control = self.participants[index].control;
+        self.unreachable.insert(index, self.now + time);
+        if self.owners.remove(&control).is_none() {
+            return;
+        }
+        if let Break::Both | Break::Server = how {
+            self.hub.handle_disconnected(self.now, control);
+            self.drain_hub();
+        }
+        if let Break::Both | Break::Client = how {
+            self.participants[index].session.handle_disconnected(self.now);
+        }
+    }
+
+    /// A participant dials again.
+    fn redial(&mut self, index: usize) {
+        self.owners.remove(&self.participants[index].control);
+        if self.unreachable.get(&index).is_some_and(|until| self.now < *until) {
+            return self.participants[index].session.handle_connect_failed(self.now);
+        }
+        self.open_control(index);
+        self.participants[index].framer = Framer::new();
+        self.participants[index].session.handle_connected(self.now);
+    }
+
+    fn open_control(&mut self, index: usize) {
+        self.last_control += 1;
+        let control = ControlId(self.last_control);
+        let participant = &mut self.participants[index];
+        participant.control = control;
+        self.hub.handle_connected(self.now, control, participant.address.ip());
+        self.framers.insert(control, Framer::new());
+        self.owners.insert(control, index);
     }
 
     /// A server that spools so many bytes of files for a room; to be called before anybody is in.
@@ -108,10 +180,10 @@ impl Meeting {
         let number = self.participants.len() as u64 + 1;
         let session = Session::new(self.now, purpose, true);
         let participant = Participant::new(self.now, number, name, session, self.path, self.seed);
-        self.hub.handle_connected(self.now, participant.control, participant.address.ip());
-        self.framers.insert(participant.control, Framer::new());
         self.participants.push(participant);
-        self.participants.len() - 1
+        let index = self.participants.len() - 1;
+        self.open_control(index);
+        index
     }
 
     /// Lets time pass.
@@ -156,7 +228,7 @@ impl Meeting {
         let participant = &mut self.participants[index];
         participant.endpoint = None;
         let control = participant.control;
-        self.hub.handle_disconnected(control);
+        self.hub.handle_disconnected(self.now, control);
         self.drain_hub();
     }
 
@@ -183,6 +255,9 @@ impl Meeting {
     }
 
     fn handle_client_bytes(&mut self, control: ControlId, bytes: &[u8]) {
+        if !self.owners.contains_key(&control) {
+            return;
+        }
         let framer = self.framers.get_mut(&control).expect("every connection has a framer");
         framer.push(bytes);
         while let Some(message) = framer.next_message::<ClientMessage>().expect("the client speaks the protocol") {
@@ -193,7 +268,10 @@ impl Meeting {
 
     fn handle_server_bytes(&mut self, control: ControlId, bytes: &[u8]) {
         let now = self.now;
-        let participant = &mut self.participants[control.0 as usize - 1];
+        let Some(index) = self.owners.get(&control).copied() else {
+            return;
+        };
+        let participant = &mut self.participants[index];
         participant.framer.push(bytes);
         while let Some(message) =
             participant.framer.next_message::<ServerMessage>().expect("the server speaks the protocol")
@@ -216,6 +294,7 @@ impl Meeting {
                     }
                     self.post(Parcel::ToClient(control, control::encode(&message)));
                 }
+                // Who was told the end closes; who was taken over from finds out.
                 hub::Output::Close(_) => {}
             }
         }
@@ -248,6 +327,7 @@ impl Meeting {
         while let Some(output) = self.participants[index].session.poll_output() {
             let participant = &mut self.participants[index];
             match output {
+                session::Output::Connect => self.redial(index),
                 session::Output::Send(message) => {
                     let parcel = Parcel::ToServer(participant.control, control::encode(&message));
                     self.post(parcel);

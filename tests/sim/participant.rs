@@ -21,7 +21,7 @@ use crate::sources::{Camera, Voice, file, is_intact, loudness};
 pub struct Participant {
     /// Display name.
     pub name: String,
-    /// The control connection.
+    /// The newest control connection.
     pub control: ControlId,
     /// The control plane.
     pub session: Session,
@@ -100,6 +100,8 @@ pub struct Seen {
     pub datagrams: u64,
     /// Who spoke at any time.
     pub speakers: Vec<MemberId>,
+    /// How often we came back over a new control connection.
+    pub returns: usize,
     /// Why it is over.
     pub over: Option<Over>,
     /// The newest statistics.
@@ -233,14 +235,19 @@ impl Participant {
                 self.seen.admitted_at = Some(now);
                 self.session.set_media(MediaState { camera: true, microphone: true });
             }
+            session::Event::Reconnected => self.seen.returns += 1,
             session::Event::HostChanged(_)
             | session::Event::Knocking
             | session::Event::Locked(_)
             | session::Event::MediaChanged { .. }
+            | session::Event::MemberAway(_)
+            | session::Event::MemberBack(_)
             | session::Event::MemberJoined(_)
             | session::Event::MuteRequested
             | session::Event::NotAllowed(_)
-            | session::Event::Notice(_) => {}
+            | session::Event::Notice(_)
+            | session::Event::Reconnecting
+            | session::Event::Unsent(_) => {}
             session::Event::VideoWanted(rung) => {
                 self.video_wanted = rung.is_some();
                 if let (Some(endpoint), Some(rung)) = (&mut self.endpoint, rung) {

@@ -9,9 +9,10 @@ use common::wire::message::{Message, Recipients};
 
 use super::outlet::Outlet;
 use super::post::Post;
-use super::protocol::{ChatLine, Event};
+use super::protocol::{ChatFailure, ChatLine, Event};
 
-/// Own messages whose confirmations are counted; older ones are with everybody or never will be.
+/// Own messages that are with the server and whose confirmations are counted; older ones are with everybody or never
+/// will be. Those that are not with the server yet are bounded by what the post and the channel hold.
 const COUNTED_MAX: usize = 256;
 
 /// The chat of one meeting.
@@ -22,39 +23,87 @@ pub(super) struct Chat {
     sent: BTreeMap<ChatId, Sent>,
     /// The last message of each member: what does not come after it is doubled.
     heard: BTreeMap<MemberId, ChatId>,
+    /// The channel broke: nothing goes out any more.
+    broken: bool,
 }
 
 #[derive(Debug)]
 struct Sent {
     to: Recipients,
+    /// The server has it.
+    acknowledged: bool,
     delivered: BTreeSet<MemberId>,
 }
 
 impl Chat {
     pub(super) fn new(you: MemberId) -> Self {
-        Self { you, last_id: 0, sent: BTreeMap::new(), heard: BTreeMap::new() }
+        Self { you, last_id: 0, sent: BTreeMap::new(), heard: BTreeMap::new(), broken: false }
     }
 
-    /// We write.
+    /// Our messages that the server does not have.
+    pub(super) fn unsent(&self) -> usize {
+        self.sent.values().filter(|sent| !sent.acknowledged).count()
+    }
+
+    /// We write. It goes out as soon as the network takes it.
     pub(super) fn send(&mut self, to: Recipients, text: &str, post: &mut Post, outlet: &mut Outlet) {
-        let text = clean_text(text);
-        if text.is_empty() {
-            return;
+        if self.broken {
+            return self.refuse(to, text, ChatFailure::ChannelBroken, outlet);
         }
-        if text.len() > CHAT_MAX_BYTES {
-            return outlet.notice(format!("This message is too long: {} kB fit into one.", CHAT_MAX_BYTES / 1024));
-        }
+        let Some(text) = sendable(text, outlet) else { return };
         let id = ChatId(self.last_id + 1);
         let message = Message::Chat { id, to, text: text.clone() };
         if post.send(message).is_err() {
             return outlet.notice("This message was not sent: too many others wait for the network.");
         }
         self.last_id = id.0;
-        self.sent.insert(id, Sent { to, delivered: BTreeSet::new() });
-        if self.sent.len() > COUNTED_MAX {
-            self.sent.pop_first();
-        }
+        self.sent.insert(id, Sent { to, acknowledged: false, delivered: BTreeSet::new() });
+        self.forget_the_oldest();
         outlet.send(Event::Chat(ChatLine { from: self.you, id, to, text }));
+    }
+
+    /// We write what cannot reach anybody: it stands in the chat, marked, so that no word is lost.
+    pub(super) fn refuse(&mut self, to: Recipients, text: &str, why: ChatFailure, outlet: &mut Outlet) {
+        let Some(text) = sendable(text, outlet) else { return };
+        self.last_id += 1;
+        let id = ChatId(self.last_id);
+        outlet.send(Event::Chat(ChatLine { from: self.you, id, to, text }));
+        outlet.send(Event::ChatFailed { id, why });
+    }
+
+    fn forget_the_oldest(&mut self) {
+        let acknowledged = |(id, sent): (&ChatId, &Sent)| sent.acknowledged.then_some(*id);
+        if self.sent.len() > COUNTED_MAX
+            && let Some(oldest) = self.sent.iter().find_map(acknowledged)
+        {
+            self.sent.remove(&oldest);
+        }
+    }
+
+    /// The server has one of our messages.
+    pub(super) fn handle_sent(&mut self, id: ChatId, outlet: &mut Outlet) {
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.acknowledged = true;
+            outlet.send(Event::ChatSent(id));
+        }
+    }
+
+    /// Somebody is gone, and does not get what was for that person alone.
+    pub(super) fn handle_member_left(&self, member: MemberId, outlet: &mut Outlet) {
+        let missed = |sent: &Sent| sent.to == Recipients::Member(member) && sent.delivered.is_empty();
+        for (id, _) in self.sent.iter().filter(|(_, sent)| missed(sent)) {
+            outlet.send(Event::ChatFailed { id: *id, why: ChatFailure::RecipientLeft });
+        }
+    }
+
+    /// The channel broke. What the server has goes on to the others; what it has not stays here.
+    pub(super) fn handle_channel_failed(&mut self, outlet: &mut Outlet) {
+        self.broken = true;
+        for (id, sent) in &self.sent {
+            if !sent.acknowledged {
+                outlet.send(Event::ChatFailed { id: *id, why: ChatFailure::ChannelBroken });
+            }
+        }
     }
 
     /// A member wrote. A doubled message is confirmed again and shown once.
@@ -95,6 +144,16 @@ impl Chat {
             outlet.send(Event::ChatDelivered { id, delivered: sent.delivered.len() });
         }
     }
+}
+
+/// What of a text is sent: nothing when nobody could see it, or when it is too long, which is told.
+fn sendable(text: &str, outlet: &mut Outlet) -> Option<String> {
+    let text = clean_text(text);
+    if text.len() > CHAT_MAX_BYTES {
+        outlet.notice(format!("This message is too long: {} kB fit into one.", CHAT_MAX_BYTES / 1024));
+        return None;
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 impl Post {
@@ -169,6 +228,35 @@ mod tests {
             [(1, 1), (1, 2), (2, 1)]
                 .map(|(id, count)| format!("ChatDelivered {{ id: ChatId({id}), delivered: {count} }}"))
         );
+    }
+
+    #[test]
+    fn a_broken_channel_says_which_messages_the_server_does_not_have() {
+        let mut bench = Bench::new();
+        for text in ["one", "two", "three"] {
+            bench.chat.send(Recipients::Everyone, text, &mut bench.post, &mut bench.outlet);
+        }
+        bench.chat.handle_sent(ChatId(1), &mut bench.outlet);
+        assert_eq!(bench.chat.unsent(), 2);
+        bench.told();
+        bench.chat.handle_channel_failed(&mut bench.outlet);
+        let failed = |id| format!("ChatFailed {{ id: ChatId({id}), why: ChannelBroken }}");
+        assert_eq!(bench.told(), [failed(2), failed(3)]);
+        bench.chat.send(Recipients::Everyone, "four", &mut bench.post, &mut bench.outlet);
+        let told = bench.told();
+        assert!(told[0].contains("four") && told[1] == failed(4), "{told:?}");
+    }
+
+    #[test]
+    fn who_leaves_before_a_private_word_arrived_does_not_have_it() {
+        let mut bench = Bench::new();
+        for to in [Recipients::Member(BO), Recipients::Member(BO), Recipients::Member(CY), Recipients::Everyone] {
+            bench.chat.send(to, "words", &mut bench.post, &mut bench.outlet);
+        }
+        bench.chat.handle_delivered(BO, ChatId(1), &mut bench.outlet);
+        bench.told();
+        bench.chat.handle_member_left(BO, &mut bench.outlet);
+        assert_eq!(bench.told(), ["ChatFailed { id: ChatId(2), why: RecipientLeft }"]);
     }
 
     #[test]

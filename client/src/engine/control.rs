@@ -50,8 +50,10 @@ pub(crate) struct Connected {
     pub(crate) control: Control,
     /// The server's address: the data plane goes to the same one.
     pub(crate) peer: SocketAddr,
-    /// The key of the server, when it was seen for the first time.
-    pub(crate) remembered: Option<Fingerprint>,
+    /// The key of the server.
+    pub(crate) key: Fingerprint,
+    /// It was seen for the first time, and is remembered.
+    pub(crate) remembered: bool,
 }
 
 /// Whose key is trusted.
@@ -69,6 +71,18 @@ pub(crate) enum Trust {
 #[derive(Debug)]
 pub(crate) struct ConnectError(String);
 
+impl ConnectError {
+    /// The attempt came to no end of its own.
+    pub(crate) fn broken(server: &ServerAddress) -> Self {
+        unreachable(server, &io::Error::other("the attempt broke off"))
+    }
+
+    /// The server took too long.
+    pub(crate) fn silent(server: &ServerAddress) -> Self {
+        unreachable(server, &io::ErrorKind::TimedOut.into())
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -79,7 +93,7 @@ impl fmt::Display for ConnectError {
 const CONTROL_CHANNEL: usize = 64;
 
 /// How long one address of a server may take to answer: twice a SYN that was lost once (RFC 6298 §2: 1 s, then 2 s).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// How long the last words may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -115,14 +129,15 @@ pub(crate) async fn connect_from(
         return Err(changed_key(server, trust));
     }
     let stream = handshake?;
-    let remembered = match (trust, expected, verifier.seen()) {
-        (Trust::Remembered(known), None, Some(seen)) => {
-            known.remember(&name, seen).map_err(|error| unwritable(known, &error))?;
-            Some(seen)
+    let key = verifier.seen().ok_or_else(|| foreign(server, &"it has no key"))?;
+    let remembered = match (trust, expected) {
+        (Trust::Remembered(known), None) => {
+            known.remember(&name, key).map_err(|error| unwritable(known, &error))?;
+            true
         }
-        _ => None,
+        _ => false,
     };
-    Ok(Connected { control: Control::start(stream), peer, remembered })
+    Ok(Connected { control: Control::start(stream), peer, key, remembered })
 }
 
 async fn dial(source: Option<IpAddr>, server: &ServerAddress) -> Result<TcpStream, ConnectError> {
@@ -221,6 +236,11 @@ impl Control {
     /// and the session notices by the silence.
     pub(crate) fn send(&self, message: ClientMessage) {
         let _ = self.outgoing.try_send(message);
+    }
+
+    /// Drops the connection at once.
+    pub(crate) fn abort(self) {
+        self.task.abort();
     }
 
     /// Lets what was sent go out, and closes.
@@ -363,7 +383,7 @@ mod tests {
         let client = async {
             let connected = connect(&server, &trust).await.map_err(|error| error.to_string())?;
             connected.control.close().await;
-            Ok(connected.remembered)
+            Ok(connected.remembered.then_some(connected.key))
         };
         tokio::join!(accept, client).1
     }

@@ -74,8 +74,8 @@ impl Door {
                     // What was said before is sent by now: over is the last output.
                     return Some(Err(over));
                 }
-                // Before admission a session says nothing else.
-                Output::Event(_) => {}
+                // Before admission a session says nothing else, and does not try again.
+                Output::Connect | Output::Event(_) => {}
             }
         }
         None
@@ -95,7 +95,7 @@ pub(crate) fn hear(session: &mut Session, incoming: Option<Incoming>) -> Option<
             return secrets;
         }
         Some(Incoming::Malformed) => session.handle_malformed(),
-        Some(Incoming::Disconnected) | None => session.handle_disconnected(),
+        Some(Incoming::Disconnected) | None => session.handle_disconnected(Instant::now()),
     }
     None
 }

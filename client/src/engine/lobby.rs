@@ -1,7 +1,7 @@
 //! The engine between meetings: waits for a command, goes through a door, holds the meeting, and waits again.
 
 use common::session::{Over, Purpose};
-use common::wire::control::EndReason;
+use common::wire::control::{EndReason, Refusal};
 use tokio::sync::mpsc;
 
 use super::EngineConfig;
@@ -9,7 +9,7 @@ use super::address::ServerAddress;
 use super::control::{Connected, Trust, connect};
 use super::door::Door;
 use super::embedded::Embedded;
-use super::meeting::Meeting;
+use super::meeting::{Meeting, Place};
 use super::outlet::Outlet;
 use super::protocol::{Command, Event, FrameSlots};
 use super::trust::KnownServers;
@@ -35,18 +35,21 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Ending {
     pub(super) reason: String,
     pub(super) expected: bool,
+    /// The meeting may go on without us.
+    pub(super) rejoin: bool,
 }
 
 impl From<Over> for Ending {
     fn from(over: Over) -> Self {
         let expected = matches!(over, Over::Left | Over::Ended(EndReason::EndedByHost));
-        Self { reason: over.to_string(), expected }
+        let rejoin = matches!(over, Over::NotRestored | Over::Refused(Refusal::PlaceGone));
+        Self { reason: over.to_string(), expected, rejoin }
     }
 }
 
 impl Ending {
     pub(super) fn failure(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), expected: false }
+        Self { reason: reason.to_string(), expected: false, rejoin: false }
     }
 }
 
@@ -125,13 +128,13 @@ impl Lobby {
             connected = connect(server, trust) => connected,
             () = given_up(&mut self.commands, &mut self.config) => return Over::Left.into(),
         };
-        let Connected { control, peer, remembered } = match connected {
+        let Connected { control, peer, key, remembered } = match connected {
             Ok(connected) => connected,
             Err(error) => return Ending::failure(error),
         };
-        if let Some(fingerprint) = remembered {
-            let server = server.to_string();
-            self.outlet.send(Event::ServerRemembered { server, fingerprint: fingerprint.to_string() });
+        if remembered {
+            let (server, fingerprint) = (server.to_string(), key.to_string());
+            self.outlet.send(Event::ServerRemembered { server, fingerprint });
         }
         let mut surroundings = self.surroundings();
         let mut door = Door::new(control, purpose);
@@ -142,7 +145,9 @@ impl Lobby {
                 return over.into();
             }
         };
-        match Meeting::enter(door, invitation, peer, ours, addresses, self.surroundings()) {
+        // Whoever takes over during the meeting has to have the very key that the meeting began with.
+        let place = Place { server: server.clone(), trust: Trust::Exactly(key), peer, ours, addresses };
+        match Meeting::enter(door, invitation, place, self.surroundings()) {
             Ok(meeting) => meeting.run().await,
             Err(error) => Ending::failure(format!("The meeting cannot begin: {error}.")),
         }
@@ -158,8 +163,8 @@ impl Lobby {
     }
 
     fn end(&mut self, ending: Ending) {
-        let Ending { reason, expected } = ending;
-        self.outlet.send(Event::Ended { reason, expected });
+        let Ending { reason, expected, rejoin } = ending;
+        self.outlet.send(Event::Ended { reason, expected, rejoin });
     }
 }
 
@@ -186,6 +191,7 @@ pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
         | Command::CancelFile { .. }
         | Command::DeclineFile { .. }
         | Command::Join { .. }
+        | Command::HurryFiles(_)
         | Command::Leave
         | Command::OfferFile { .. }
         | Command::PauseFile { .. }

@@ -21,6 +21,7 @@ mod decoding;
 pub(crate) mod door;
 mod embedded;
 mod files;
+mod line;
 mod lobby;
 mod meeting;
 mod outlet;

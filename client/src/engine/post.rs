@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use common::endpoint::Endpoint;
+use common::ids::ChatId;
 use common::wire::message::Message;
 
 /// Messages that wait for the channel: more than a person writes while a link is down for a minute.
@@ -12,6 +13,8 @@ const POST_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Post {
     waiting: VecDeque<Message>,
+    /// Chat that the channel took, and where each ends in it; no more than the channel's send buffer holds.
+    handed_over: VecDeque<(u64, ChatId)>,
 }
 
 /// Too much waits already.
@@ -41,7 +44,17 @@ impl Post {
             if endpoint.send_message(message).is_err() {
                 return;
             }
+            if let Message::Chat { id, .. } = message {
+                self.handed_over.push_back((endpoint.messages_written(), *id));
+            }
             self.waiting.pop_front();
         }
+    }
+
+    /// Chat that the server has from here on.
+    pub(super) fn acknowledged(&mut self, endpoint: &Endpoint) -> impl Iterator<Item = ChatId> {
+        let reached = endpoint.messages_acknowledged();
+        let count = self.handed_over.iter().take_while(|(end, _)| *end <= reached).count();
+        self.handed_over.drain(..count).map(|(_, id)| id)
     }
 }

@@ -94,6 +94,8 @@ pub enum Command {
         /// Which.
         transfer: TransferId,
     },
+    /// Whether files sent from here shall not yield to the call.
+    HurryFiles(bool),
     /// Leaves the meeting, or stops waiting at its door.
     Leave,
     /// Shows these members from here on, each in a picture no larger than this, and nobody else: what the window has
@@ -129,6 +131,8 @@ pub enum Event {
         reason: String,
         /// Nobody did anything wrong: we left, or the host ended the meeting.
         expected: bool,
+        /// We were in, only the connection was lost: the meeting may go on without us.
+        rejoin: bool,
     },
     /// To the host: somebody is at the door.
     KnockArrived {
@@ -139,6 +143,14 @@ pub enum Event {
     },
     /// To the host: somebody is no longer at the door.
     KnockGone(KnockId),
+    /// Our control connection broke. The meeting goes on as far as it can, and we try to come back.
+    Reconnecting,
+    /// We are connected again; what changed meanwhile follows.
+    Reconnected,
+    /// Somebody else's control connection broke, and may come back.
+    MemberAway(MemberId),
+    /// Somebody else, who was away, is connected again.
+    MemberBack(MemberId),
     /// Somebody came in.
     MemberJoined(Member),
     /// Somebody is gone.
@@ -167,6 +179,15 @@ pub enum Event {
     Frame(MemberId),
     /// Somebody, perhaps ourselves, wrote.
     Chat(ChatLine),
+    /// A message of ours is with the server, which hands it on.
+    ChatSent(ChatId),
+    /// A message of ours does not reach those it was for.
+    ChatFailed {
+        /// Which.
+        id: ChatId,
+        /// Why.
+        why: ChatFailure,
+    },
     /// A message of ours is with this many of those it was for.
     ChatDelivered {
         /// Which.
@@ -240,6 +261,15 @@ pub struct Joined {
     pub addresses: Vec<String>,
     /// The server is inside this program: when we leave, the meeting is over for everybody.
     pub server_is_ours: bool,
+}
+
+/// Why a message does not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatFailure {
+    /// The reliable channel broke before the server had it.
+    ChannelBroken,
+    /// The only person it was for has left.
+    RecipientLeft,
 }
 
 /// A line of chat.

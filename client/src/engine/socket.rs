@@ -61,6 +61,14 @@ impl DataSocket {
         self.datagram_max_bytes
     }
 
+    /// The server was reached at this address from here on. One of the other family cannot be sent to from this socket,
+    /// and the old one stays.
+    pub(super) fn follow(&mut self, server: SocketAddr) {
+        if server.is_ipv4() == self.server.is_ipv4() {
+            self.server = server;
+        }
+    }
+
     /// Waits until there is something to receive.
     pub(super) async fn readable(&self) {
         // An error shows itself in the read that follows.

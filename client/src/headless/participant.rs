@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{KnockId, MemberId, RoomCode};
+use common::ids::{ChatId, KnockId, MemberId, RoomCode};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
@@ -21,7 +21,7 @@ use super::terminal::{asked_to_stop, lines, say};
 use super::trace::TraceFile;
 use super::transfers::Transfers;
 use crate::engine::address::ServerAddress;
-use crate::engine::protocol::{ChatLine, Command, Event, Joined};
+use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
 
 /// Opens a meeting and stays in it.
@@ -155,9 +155,12 @@ impl Participant {
     async fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Chat(line) => self.print_chat(&line),
+            Event::ChatFailed { id, why } => self.say(&unsent(id, why)),
+            // That it is with the others says more.
+            Event::ChatSent(_) => {}
             Event::ChatDelivered { id, delivered } => self.say(&format!("Message {} is with {delivered}.", id.0)),
             Event::Connecting { server } => self.say(&format!("Connecting to {server}.")),
-            Event::Ended { reason, expected } => return Some(self.ended(reason, expected)),
+            Event::Ended { reason, expected, rejoin: _ } => return Some(self.ended(reason, expected)),
             Event::FileChanged { from, transfer, receiver, state, path } => {
                 let names = (self.name(from), self.name(receiver));
                 let place = (from, transfer, receiver);
@@ -184,6 +187,8 @@ impl Participant {
             Event::Knocking { .. } => self.say("Waiting for the host to let us in."),
             Event::Locked(locked) => self.say(if locked { "The meeting is locked." } else { "The meeting is open." }),
             Event::MediaChanged { .. } | Event::Speaking(_) => {}
+            Event::MemberAway(member) => self.say(&format!("{} is reconnecting.", self.name(member))),
+            Event::MemberBack(member) => self.say(&format!("{} is connected again.", self.name(member))),
             Event::MemberJoined(member) => {
                 self.say(&format!("{} came in.", member.name));
                 self.here.insert(member.id);
@@ -198,6 +203,10 @@ impl Participant {
             }
             Event::MuteRequested => self.say("The host has muted us."),
             Event::Notice(sentence) => self.say(&sentence),
+            Event::Reconnecting => {
+                self.say("Connection to the server is lost; trying again. Sound and chat may still work.");
+            }
+            Event::Reconnected => self.say("Connected to the server again."),
             Event::ServerRemembered { server, fingerprint } => {
                 self.say(&format!("{server} is remembered by its key {fingerprint}."));
             }
@@ -333,6 +342,13 @@ impl Participant {
 
     fn name(&self, member: MemberId) -> String {
         self.names.get(&member).cloned().unwrap_or_else(|| member.to_string())
+    }
+}
+
+fn unsent(id: ChatId, why: ChatFailure) -> String {
+    match why {
+        ChatFailure::ChannelBroken => format!("Message {} was not sent: the connection for chat is broken.", id.0),
+        ChatFailure::RecipientLeft => format!("Message {} did not arrive: the person it was for has left.", id.0),
     }
 }
 

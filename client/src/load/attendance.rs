@@ -179,6 +179,7 @@ impl Inside {
                         return Ok((admission, secrets.ok_or_else(missing)?));
                     }
                     Output::Event(Event::Over(over)) => return Err(not_in(over)),
+                    Output::Connect => return Err(not_in(Over::Lost)),
                     // Before admission a session only says that we knock.
                     Output::Event(_) => {}
                 }
@@ -242,7 +243,9 @@ impl Inside {
                 // One for all who wait: a host may not say much.
                 Output::Event(Event::KnockArrived { .. }) => self.session.act(Action::AdmitAll),
                 Output::Event(Event::Over(over)) => return Some(over),
-                Output::Event(_) => {}
+                // What is measured is the server: it does not lose connections.
+                Output::Event(Event::Reconnecting) => return Some(Over::Lost),
+                Output::Connect | Output::Event(_) => {}
             }
         }
         None
@@ -252,6 +255,8 @@ impl Inside {
 fn not_in(over: Over) -> Outcome {
     match over {
         Over::Refused(_) => Outcome::Refused(over.to_string()),
-        Over::Ended(_) | Over::Left | Over::Lost | Over::Violated => Outcome::Failed(over.to_string()),
+        Over::Ended(_) | Over::Left | Over::Lost | Over::NotRestored | Over::Violated => {
+            Outcome::Failed(over.to_string())
+        }
     }
 }

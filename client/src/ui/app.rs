@@ -140,7 +140,7 @@ impl App {
                     commands.push(Command::Watch(draft.views.clone()));
                 }
             }
-            Screen::Ended { reason, expected } => back = ended_ui(ui, reason, expected),
+            Screen::Ended { reason, expected, again } => back = ended_ui(ui, reason, expected, again, &mut commands),
         }
         let key = self.model.server_key();
         settings_ui(&ctx, &mut self.settings, key, &mut commands);
@@ -237,7 +237,7 @@ mod tests {
             (Event::Connecting { server: "192.0.2.7".into() }, "Connecting"),
             (Event::Knocking { code: "042917".parse().unwrap() }, "Waiting for the host to let you in"),
             (
-                Event::Ended { reason: "The host did not let you in.".into(), expected: true },
+                Event::Ended { reason: "The host did not let you in.".into(), expected: true, rejoin: false },
                 "The host did not let you in.",
             ),
         ];
@@ -257,7 +257,7 @@ mod tests {
         let mut harness = harness(app);
         harness.state_mut().model = samples::meeting(ANA);
         harness.state_mut().meeting.chat.text = "half".into();
-        let ended = Event::Ended { reason: "It is over.".into(), expected: true };
+        let ended = Event::Ended { reason: "It is over.".into(), expected: true, rejoin: false };
         engine.events.send(ended).unwrap();
         harness.run_steps(2);
         assert_eq!(harness.state().meeting.chat.text, "");

@@ -11,7 +11,7 @@ use eframe::egui::{
 use super::icons::{self, Icon};
 use super::model::{Meeting, Said};
 use super::theme;
-use crate::engine::protocol::Command;
+use crate::engine::protocol::{ChatFailure, Command};
 
 /// What is being written, and how far was read.
 #[derive(Clone, Debug)]
@@ -145,20 +145,49 @@ fn author_ui(ui: &mut Ui, said: &Said, ours: bool) {
     });
 }
 
-/// One mark for a line on its way, two for one that is with everybody it was for.
+/// No mark for a line on its way to the server, one for a line that is there, two for one that is with everybody it was
+/// for.
 fn delivery_ui(ui: &mut Ui, said: &Said) {
     let palette = theme::of(ui);
-    let (icon, color, text) = match (said.delivered, said.audience) {
-        (_, 0) => (Icon::Check, palette.weak, "nobody else is here".to_owned()),
-        (0, _) => (Icon::Check, palette.weak, "sent".to_owned()),
-        (some, all) if some < all => (Icon::Check, palette.weak, format!("delivered to {some} of {all}")),
-        _ => (Icon::CheckTwice, palette.good, "delivered".to_owned()),
+    let (mark, text) = delivery(said);
+    let (icon, color) = match mark {
+        Mark::Failed => (Some(Icon::Close), palette.warn),
+        Mark::OnTheWay => (None, palette.weak),
+        Mark::Sent => (Some(Icon::Check), palette.weak),
+        Mark::Delivered => (Some(Icon::CheckTwice), palette.good),
     };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
-        ui.label(RichText::new(text).size(11.5).color(palette.weak));
-        icons::mark(ui, icon, 13.0, color);
+        let text_color = if mark == Mark::Failed { palette.warn } else { palette.weak };
+        ui.label(RichText::new(text).size(11.5).color(text_color));
+        if let Some(icon) = icon {
+            icons::mark(ui, icon, 13.0, color);
+        }
     });
+}
+
+/// How far a line of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Delivered,
+    Failed,
+    OnTheWay,
+    Sent,
+}
+
+fn delivery(said: &Said) -> (Mark, String) {
+    match (said.failed, said.delivered, said.audience) {
+        (Some(ChatFailure::ChannelBroken), 0, _) => (Mark::Failed, "not sent: the connection broke".into()),
+        (Some(ChatFailure::RecipientLeft), 0, _) => {
+            let name = said.private_to.as_deref().unwrap_or("this person");
+            (Mark::Failed, format!("not delivered: {name} has left"))
+        }
+        (_, 0, _) if !said.sent => (Mark::OnTheWay, "sending…".into()),
+        (_, _, 0) => (Mark::Sent, "nobody else is here".into()),
+        (_, 0, _) => (Mark::Sent, "sent".into()),
+        (_, some, all) if some < all => (Mark::Sent, format!("delivered to {some} of {all}")),
+        _ => (Mark::Delivered, "delivered".into()),
+    }
 }
 
 fn composer_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: &mut Vec<Command>) {
@@ -178,15 +207,27 @@ fn composer_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: 
             private_ui(ui, name);
         }
         let entered = text_ui(ui, draft, private.as_deref());
-        let present = recipient_present(meeting, draft.to);
-        send_ui(ui, draft, private.as_deref(), present, entered, commands);
+        let presence = presence(meeting, draft.to);
+        send_ui(ui, draft, private.as_deref(), presence, entered, commands);
     });
 }
 
-fn recipient_present(meeting: &Meeting, to: Recipients) -> bool {
+/// Whether those a draft is for can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Away,
+    Gone,
+    Here,
+}
+
+fn presence(meeting: &Meeting, to: Recipients) -> Presence {
     match to {
-        Recipients::Everyone => true,
-        Recipients::Member(member) => meeting.members.contains_key(&member),
+        Recipients::Everyone => Presence::Here,
+        Recipients::Member(member) => match meeting.members.get(&member) {
+            Some(member) if member.away => Presence::Away,
+            Some(_) => Presence::Here,
+            None => Presence::Gone,
+        },
     }
 }
 
@@ -248,15 +289,21 @@ fn send_ui(
     ui: &mut Ui,
     draft: &mut ChatDraft,
     private: Option<&str>,
-    present: bool,
+    presence: Presence,
     entered: bool,
     commands: &mut Vec<Command>,
 ) {
     if draft.text.trim().len() > CHAT_MAX_BYTES {
         theme::complaint(ui, "This is too long for one message. A file would carry it.");
     }
-    if !present {
-        theme::complaint(ui, "This person is gone. Choose somebody else above.");
+    match presence {
+        Presence::Away => {
+            theme::weak(ui, "This person is reconnecting. What you write may come late.");
+        }
+        Presence::Gone => {
+            theme::complaint(ui, "This person is gone. Choose somebody else above.");
+        }
+        Presence::Here => {}
     }
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let text = match private {
@@ -264,7 +311,7 @@ fn send_ui(
             None => "Send".into(),
         };
         let button = theme::primary(ui, text);
-        let ready = present && !draft.text.trim().is_empty();
+        let ready = presence != Presence::Gone && !draft.text.trim().is_empty();
         let clicked = ui.add_enabled(ready, button).clicked();
         if ready && (clicked || entered) {
             commands.extend(draft.send());
@@ -357,9 +404,28 @@ mod tests {
         let mut model = samples::meeting(ANA);
         model.apply(line(ANA, Recipients::Everyone, "hello"));
         let mut harness = harness(model);
+        harness.get_by_label("sending…");
+        harness.state_mut().0.apply(Event::ChatSent(ChatId(1)));
+        harness.run();
         harness.get_by_label("sent");
         for (delivered, label) in [(1, "delivered to 1 of 2"), (2, "delivered")] {
             harness.state_mut().0.apply(Event::ChatDelivered { id: ChatId(1), delivered });
+            harness.run();
+            harness.get_by_label(label);
+        }
+    }
+
+    #[test]
+    fn what_does_not_arrive_says_why() {
+        let mut model = samples::meeting(ANA);
+        model.apply(line(ANA, Recipients::Member(BO), "psst"));
+        let mut harness = harness(model);
+        let labels = [
+            (ChatFailure::ChannelBroken, "not sent: the connection broke"),
+            (ChatFailure::RecipientLeft, "not delivered: Bo has left"),
+        ];
+        for (why, label) in labels {
+            harness.state_mut().0.apply(Event::ChatFailed { id: ChatId(1), why });
             harness.run();
             harness.get_by_label(label);
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use common::ids::{MemberId, TransferId};
 use common::limits::OFFERS_PER_MEMBER;
+use common::reno::Phase;
 use common::wire::message::{FileState, Recipients};
 use eframe::egui::{Align, Label, Layout, ProgressBar, RichText, ScrollArea, Ui};
 
@@ -26,6 +27,8 @@ pub struct FilesDraft {
     pub path: String,
     /// Dropped onto the window, to be offered after the one above.
     pub more: Vec<PathBuf>,
+    /// Our files do not yield to the call.
+    pub hurry: bool,
     browser: Option<Browser>,
     answered: BTreeSet<(MemberId, TransferId)>,
     seen: u64,
@@ -37,6 +40,7 @@ impl Default for FilesDraft {
             to: Recipients::Everyone,
             path: String::new(),
             more: Vec::new(),
+            hurry: false,
             browser: None,
             answered: BTreeSet::new(),
             seen: 0,
@@ -79,6 +83,7 @@ impl FilesDraft {
 pub fn files_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &mut Vec<Command>) {
     draft.seen = meeting.offers_received;
     offer_ui(ui, meeting, draft, commands);
+    yielding_ui(ui, meeting, draft, commands);
     ui.add_space(4.0);
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if meeting.transfers.iter().next().is_none() {
@@ -92,6 +97,27 @@ pub fn files_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands
             ui.push_id((transfer.from.0, transfer.offer.transfer.0), |ui| {
                 transfer_ui(ui, meeting, transfer, &mut draft.answered, commands);
             });
+        }
+    });
+}
+
+/// Says that a file of ours is slow on purpose, and offers not to be.
+fn yielding_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut FilesDraft, commands: &mut Vec<Command>) {
+    let yields = meeting.history.latest.reno.phase == Phase::Yielding;
+    let ours = meeting.transfers.iter().any(|transfer| transfer.from == meeting.you && transfer.active());
+    if !ours || !(yields || draft.hurry) {
+        return;
+    }
+    let (text, button) = if draft.hurry {
+        ("Your file does not yield to the call.", "Protect the call")
+    } else {
+        ("Slowed to protect the call.", "Hurry")
+    };
+    ui.horizontal(|ui| {
+        theme::weak(ui, text);
+        if ui.small_button(button).clicked() {
+            draft.hurry = !draft.hurry;
+            commands.push(Command::HurryFiles(draft.hurry));
         }
     });
 }
@@ -357,6 +383,22 @@ mod tests {
             state,
             path: (state == FileState::Verified).then(|| "Downloads/slides.pdf".into()),
         }
+    }
+
+    #[test]
+    fn a_file_that_yields_to_the_call_says_so_and_can_be_hurried() {
+        let mut model = offered(ANA);
+        model.apply(changed(ANA, BO, FileState::Receiving(1_000)));
+        let mut snapshot = samples::snapshot(1);
+        snapshot.reno.phase = Phase::Yielding;
+        model.apply(Event::Statistics(Box::new(snapshot)));
+        let mut harness = harness(model);
+        harness.get_by_label("Slowed to protect the call.");
+        harness.get_by_label("Hurry").click();
+        harness.run();
+        harness.get_by_label("Protect the call").click();
+        harness.run();
+        assert_eq!(harness.state().2, [Command::HurryFiles(true), Command::HurryFiles(false)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use common::wire::control::{Action, View};
 use eframe::egui::{
     Align, CentralPanel, Context, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers, Panel as EdgePanel,
-    RichText, Sense, Ui, vec2,
+    RichText, Sense, Spinner, Ui, vec2,
 };
 
 use super::analytics::analytics_ui;
@@ -62,6 +62,9 @@ pub fn meeting_ui(
     EdgePanel::top("meeting").frame(bar).show(ui, |ui| {
         top_ui(ui, meeting, settings);
     });
+    if meeting.reconnecting {
+        EdgePanel::top("reconnecting").frame(bar).show(ui, reconnecting_ui);
+    }
     EdgePanel::bottom("toolbar").frame(bar).show(ui, |ui| {
         let state = ToolbarState {
             media: meeting.media(),
@@ -86,6 +89,14 @@ pub fn meeting_ui(
         leaving_ui(ui.ctx(), meeting, draft, commands);
     }
     drop_ui(ui.ctx(), draft);
+}
+
+fn reconnecting_ui(ui: &mut Ui) {
+    ui.horizontal(|ui| {
+        ui.add(Spinner::new().size(16.0));
+        let text = "Connection to the server is lost; trying again… (sound and chat may still work)";
+        ui.label(RichText::new(text).strong().color(theme::of(ui).warn));
+    });
 }
 
 fn keys_ui(
@@ -366,6 +377,18 @@ mod tests {
             harness.run();
             assert_eq!(harness.state().draft.panel, None, "{panel}");
         }
+    }
+
+    #[test]
+    fn a_lost_connection_stands_above_the_pictures_until_it_is_back() {
+        let mut model = samples::meeting(BO);
+        model.apply(Event::Reconnecting);
+        let mut harness = harness(model);
+        harness.run_steps(2);
+        harness.get_by_label_contains("Connection to the server is lost; trying again");
+        harness.state_mut().model.apply(Event::Reconnected);
+        harness.run_steps(2);
+        assert!(harness.query_by_label_contains("Connection to the server is lost").is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use common::wire::message::Recipients;
 use super::diagnosis::{self, Diagnosis};
 use super::history::History;
 use super::transfers::Transfers;
-use crate::engine::protocol::{ChatLine, Event, Joined};
+use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 
 /// Lines of chat kept; a long meeting writes a few hundred.
 pub const CHAT_LINES_MAX: usize = 1_000;
@@ -49,6 +49,8 @@ pub enum Screen<'a> {
         reason: &'a str,
         /// Nobody did anything wrong.
         expected: bool,
+        /// How to get back into a meeting that may go on without us.
+        again: Option<&'a Command>,
     },
 }
 
@@ -59,7 +61,11 @@ enum Stage {
     Connecting(String),
     Waiting(RoomCode),
     Meeting(Box<Meeting>),
-    Ended(String, bool),
+    Ended {
+        reason: String,
+        expected: bool,
+        again: Option<Command>,
+    },
 }
 
 /// Something to be told in passing.
@@ -95,6 +101,8 @@ pub struct Meeting {
     pub addresses: Vec<String>,
     /// The server is inside this program: when we leave, the meeting is over for everybody.
     pub server_is_ours: bool,
+    /// Our control connection is broken, and the engine tries to come back.
+    pub reconnecting: bool,
     /// Who waits at the door, longest first; only the host hears of them.
     pub knocks: Vec<Knock>,
     /// Who speaks, loudest first.
@@ -135,6 +143,10 @@ pub struct Said {
     pub private_to: Option<String>,
     /// What.
     pub text: String,
+    /// The server has it, when it is ours.
+    pub sent: bool,
+    /// Why it does not arrive, when it is ours and does not.
+    pub failed: Option<ChatFailure>,
     /// With how many of [`Said::audience`] it is, when it is ours.
     pub delivered: usize,
     /// For how many it was when it was written.
@@ -149,7 +161,9 @@ impl Model {
             Stage::Connecting(server) => Screen::Connecting { server },
             Stage::Waiting(code) => Screen::Waiting { code: *code },
             Stage::Meeting(meeting) => Screen::Meeting(meeting),
-            Stage::Ended(reason, expected) => Screen::Ended { reason, expected: *expected },
+            Stage::Ended { reason, expected, again } => {
+                Screen::Ended { reason, expected: *expected, again: again.as_ref() }
+            }
         }
     }
 
@@ -157,7 +171,7 @@ impl Model {
     pub fn meeting(&self) -> Option<&Meeting> {
         match &self.stage {
             Stage::Meeting(meeting) => Some(meeting),
-            Stage::Home | Stage::Connecting(_) | Stage::Waiting(_) | Stage::Ended(..) => None,
+            Stage::Home | Stage::Connecting(_) | Stage::Waiting(_) | Stage::Ended { .. } => None,
         }
     }
 
@@ -178,13 +192,20 @@ impl Model {
             Event::ServerRemembered { server, fingerprint } => self.remember(server, fingerprint),
             Event::Knocking { code } => self.stage = Stage::Waiting(code),
             Event::Joined(joined) => self.stage = Stage::Meeting(Box::new(Meeting::new(joined))),
-            Event::Ended { reason, expected } => self.stage = Stage::Ended(reason, expected),
+            Event::Ended { reason, expected, rejoin } => {
+                let again = self.meeting().filter(|_| rejoin).and_then(Meeting::join_again);
+                self.stage = Stage::Ended { reason, expected, again };
+            }
             Event::Notice(text) | Event::OfferFailed { reason: text, .. } => self.notify(text),
             event @ (Event::KnockArrived { .. }
             | Event::KnockGone(_)
+            | Event::MemberAway(_)
+            | Event::MemberBack(_)
             | Event::MemberJoined(_)
             | Event::MemberLeft { .. }
             | Event::MediaChanged { .. }
+            | Event::Reconnected
+            | Event::Reconnecting
             | Event::HostChanged(_)
             | Event::Locked(_)
             | Event::MuteRequested
@@ -192,6 +213,8 @@ impl Model {
             | Event::Frame(_)
             | Event::Chat(_)
             | Event::ChatDelivered { .. }
+            | Event::ChatFailed { .. }
+            | Event::ChatSent(_)
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
             | Event::FileHeld { .. }
@@ -234,6 +257,7 @@ impl Meeting {
             locked: joined.locked,
             addresses: joined.addresses,
             server_is_ours: joined.server_is_ours,
+            reconnecting: false,
             knocks: Vec::new(),
             speaking: Vec::new(),
             chat: VecDeque::new(),
@@ -268,6 +292,13 @@ impl Meeting {
     /// Takes in what happened; gives back what is to be told in passing.
     fn apply(&mut self, event: Event) -> Option<String> {
         match event {
+            Event::Reconnecting => self.reconnecting = true,
+            Event::Reconnected => {
+                self.reconnecting = false;
+                return Some("You are connected to the server again.".into());
+            }
+            Event::MemberAway(member) => self.set_away(member, true),
+            Event::MemberBack(member) => self.set_away(member, false),
             Event::MemberJoined(member) => return self.member_joined(member),
             Event::MemberLeft { member, reason } => return self.member_left(member, reason),
             Event::HostChanged(member) => return self.host_changed(member),
@@ -285,7 +316,9 @@ impl Meeting {
             Event::FileHeld { from, transfer, held } => self.transfers.held(from, transfer, held),
             Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
             Event::Chat(line) => self.said(line),
-            Event::ChatDelivered { id, delivered } => self.delivered(id, delivered),
+            Event::ChatDelivered { id, delivered } => self.note(id, |said| said.delivered = delivered),
+            Event::ChatFailed { id, why } => self.note(id, |said| said.failed = Some(why)),
+            Event::ChatSent(id) => self.note(id, |said| said.sent = true),
             Event::KnockArrived { knock, name } => self.knocked(knock, name),
             Event::KnockGone(knock) => self.knocks.retain(|known| known.id != knock),
             Event::Locked(locked) => self.locked = locked,
@@ -372,17 +405,33 @@ impl Meeting {
             id: line.id,
             private_to,
             text: line.text,
+            sent: false,
+            failed: None,
             delivered: 0,
             audience,
         });
     }
 
-    fn delivered(&mut self, id: ChatId, delivered: usize) {
+    /// What is written down about a line of ours.
+    fn note(&mut self, id: ChatId, write: impl FnOnce(&mut Said)) {
         let you = self.you;
         let ours = |said: &&mut Said| said.from == you && said.id == id;
         if let Some(said) = self.chat.iter_mut().rev().find(ours) {
-            said.delivered = delivered;
+            write(said);
         }
+    }
+
+    fn set_away(&mut self, member: MemberId, away: bool) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.away = away;
+        }
+    }
+
+    /// The way back into this meeting; none when it was held by this program.
+    fn join_again(&self) -> Option<Command> {
+        let server = self.addresses.first().filter(|_| !self.server_is_ours)?.clone();
+        let name = self.members.get(&self.you)?.name.clone();
+        Some(Command::Join { server, code: self.code, name })
     }
 }
 
@@ -422,9 +471,9 @@ mod tests {
     #[test]
     fn the_end_is_kept_with_its_reason() {
         let reason = "The host ended the meeting.".to_owned();
-        let ended = Event::Ended { reason, expected: true };
+        let ended = Event::Ended { reason, expected: true, rejoin: false };
         let model = after(ANA, [ended]);
-        let Screen::Ended { reason, expected } = model.screen() else {
+        let Screen::Ended { reason, expected, again: None } = model.screen() else {
             panic!("{:?}", model.screen());
         };
         assert_eq!((reason, expected), ("The host ended the meeting.", true));
@@ -497,6 +546,19 @@ mod tests {
         let wanted =
             ["You are the host now.", "The host asked you to mute. Your microphone is off.", "No camera was found."];
         assert_eq!(told(&model), wanted);
+    }
+
+    #[test]
+    fn a_lost_meeting_leads_back_and_others_who_are_away_are_marked() {
+        let mut model = after(BO, [Event::Reconnecting, Event::MemberAway(CLEO)]);
+        assert!(seen(&model).reconnecting && seen(&model).members[&CLEO].away);
+        model.apply(Event::Reconnected);
+        model.apply(Event::MemberBack(CLEO));
+        assert!(!seen(&model).reconnecting && !seen(&model).members[&CLEO].away);
+        model.apply(Event::Ended { reason: "It was lost.".into(), expected: false, rejoin: true });
+        let Screen::Ended { again: Some(again), .. } = model.screen() else { panic!("{:?}", model.screen()) };
+        let code = RoomCode::new(42_917).unwrap();
+        assert_eq!(again, &Command::Join { server: "192.0.2.7:7600".into(), code, name: "Bo".into() });
     }
 
     fn said(from: MemberId, id: u32, to: Recipients) -> Event {

@@ -152,6 +152,9 @@ fn name_ui(ui: &mut Ui, member: &Member, you: bool, speaking: bool) {
     if member.host {
         theme::weak(ui, "Host");
     }
+    if member.away {
+        ui.label(RichText::new("reconnecting…").color(theme::of(ui).warn));
+    }
 }
 
 fn devices_ui(ui: &mut Ui, member: &Member) {
@@ -215,6 +218,8 @@ fn initials(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::protocol::Event;
+    use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO};
     use common::ids::KnockId;
     use egui_kittest::Harness;
@@ -269,6 +274,21 @@ mod tests {
         }
         let wanted = [Action::RequestMute(BO), Action::Remove(BO), Action::Lock(true)];
         assert_eq!(harness.state().0, wanted.map(Command::Act));
+    }
+
+    #[test]
+    fn who_lost_the_connection_is_marked() {
+        let mut model = samples::meeting(ANA);
+        model.apply(Event::MemberAway(BO));
+        let show = |ui: &mut Ui, model: &mut Model| {
+            let meeting = model.meeting().expect("a meeting was applied");
+            people_ui(ui, meeting, &mut Vec::new());
+        };
+        let mut harness = Harness::new_ui_state(show, model);
+        harness.get_by_label("reconnecting…");
+        harness.state_mut().apply(Event::MemberBack(BO));
+        harness.run();
+        assert!(harness.query_by_label("reconnecting…").is_none());
     }
 
     #[test]

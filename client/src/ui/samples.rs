@@ -16,7 +16,7 @@ pub(crate) const BO: MemberId = MemberId(2);
 pub(crate) const CLEO: MemberId = MemberId(3);
 
 pub(crate) fn member(id: MemberId, name: &str, host: bool) -> Member {
-    Member { id, name: name.into(), host, media: MediaState { camera: true, microphone: true } }
+    Member { id, name: name.into(), host, media: MediaState { camera: true, microphone: true }, away: false }
 }
 
 /// A meeting of Ana, Bo and Cleo, seen by `you`; Ana is the host.

@@ -70,7 +70,8 @@ impl Receipt {
 }
 
 impl Transfer {
-    fn active(&self) -> bool {
+    /// Bytes of it move, or soon will.
+    pub fn active(&self) -> bool {
         let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_));
         !self.withdrawn && (self.receipts.is_empty() || self.receipts.values().any(receiving))
     }

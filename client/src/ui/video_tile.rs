@@ -169,6 +169,9 @@ fn tile_ui(ui: &Ui, rect: Rect, meeting: &Meeting, member: &Member, tile: Option
     if member.host && rect.width() > HOST_MIN_WIDTH {
         host_ui(ui, rect);
     }
+    if member.away {
+        away_ui(ui, rect);
+    }
     if speaking {
         let ring = Stroke::new(3.0, palette.good);
         ui.painter().rect_stroke(rect, corner, ring, StrokeKind::Inside);
@@ -182,6 +185,7 @@ fn described(member: &Member, you: bool, speaking: bool) -> String {
     let parts = [
         (you, "you"),
         (member.host, "host"),
+        (member.away, "reconnecting"),
         (!member.media.microphone, "muted"),
         (!member.media.camera, "camera off"),
         (speaking, "speaking"),
@@ -230,6 +234,15 @@ fn elided(ui: &Ui, text: &str, font: FontId, width: f32) -> Arc<eframe::egui::Ga
     let mut job = eframe::egui::text::LayoutJob::simple_singleline(text.into(), font, theme::on_fill());
     job.wrap = eframe::egui::text::TextWrapping::truncate_at_width(width.max(20.0));
     ui.fonts_mut(|fonts| fonts.layout_job(job))
+}
+
+/// Below the picture, which may go on moving: only the control connection is broken.
+fn away_ui(ui: &Ui, tile: Rect) {
+    let text = elided(ui, "reconnecting…", FontId::proportional(12.5), tile.width() - 36.0);
+    let size = text.size() + vec2(18.0, 8.0);
+    let pill = Rect::from_min_size(tile.right_top() + vec2(-9.0 - size.x, 9.0), size);
+    ui.painter().rect_filled(pill, CornerRadius::same(theme::SMALL_CORNER), theme::scrim());
+    ui.painter().galley(pill.min + vec2(9.0, 4.0), text, theme::on_fill());
 }
 
 fn host_ui(ui: &Ui, tile: Rect) {

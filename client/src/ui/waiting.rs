@@ -41,8 +41,14 @@ pub fn waiting_ui(ui: &mut Ui, code: RoomCode, commands: &mut Vec<Command>) {
     });
 }
 
-/// Draws how it ended. Answers whether to go back to the first screen.
-pub fn ended_ui(ui: &mut Ui, reason: &str, expected: bool) -> bool {
+/// Draws how it ended, and the way back in where there may be one. Answers whether to go back to the first screen.
+pub fn ended_ui(
+    ui: &mut Ui,
+    reason: &str,
+    expected: bool,
+    again: Option<&Command>,
+    commands: &mut Vec<Command>,
+) -> bool {
     let mut back = false;
     notice_card(ui, |ui| {
         let palette = theme::of(ui);
@@ -56,6 +62,11 @@ pub fn ended_ui(ui: &mut Ui, reason: &str, expected: bool) -> bool {
         ui.heading(title);
         wrapped(ui, reason);
         ui.add_space(14.0);
+        if let Some(again) = again
+            && ui.add(theme::primary(ui, "Join again").min_size(vec2(180.0, 40.0))).clicked()
+        {
+            commands.push(again.clone());
+        }
         let button = theme::primary(ui, "Back to start").min_size(vec2(180.0, 40.0));
         back = ui.add(button).clicked();
     });
@@ -109,12 +120,26 @@ mod tests {
     #[test]
     fn the_end_shows_its_reason_and_leads_back() {
         let show = |ui: &mut Ui, back: &mut bool| {
-            *back |= ended_ui(ui, "The host did not let you in.", false);
+            *back |= ended_ui(ui, "The host did not let you in.", false, None, &mut Vec::new());
         };
         let mut harness = Harness::new_ui_state(show, false);
         harness.get_by_label("The host did not let you in.");
         harness.get_by_label("Back to start").click();
         harness.run();
         assert!(harness.state());
+    }
+
+    #[test]
+    fn a_meeting_that_was_lost_can_be_joined_again() {
+        let code = RoomCode::new(42_917).unwrap();
+        let again = Command::Join { server: "192.0.2.7:7600".into(), code, name: "Bo".into() };
+        let join = again.clone();
+        let show = move |ui: &mut Ui, commands: &mut Vec<Command>| {
+            ended_ui(ui, "The connection was lost.", false, Some(&join), commands);
+        };
+        let mut harness = Harness::new_ui_state(show, Vec::new());
+        harness.get_by_label("Join again").click();
+        harness.run();
+        assert_eq!(harness.state()[..], [again]);
     }
 }

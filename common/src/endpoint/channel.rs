@@ -29,6 +29,7 @@ impl std::error::Error for ChannelFull {}
 pub(super) struct Channel {
     reno: Connection,
     framer: MessageFramer,
+    messages_written: u64,
     /// Arriving streams of which the header has not been read yet.
     unnamed: BTreeSet<StreamId>,
     events: VecDeque<Event>,
@@ -39,6 +40,7 @@ impl Channel {
         Self {
             reno: Connection::with_config(now, config),
             framer: MessageFramer::new(),
+            messages_written: 0,
             unnamed: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -79,8 +81,17 @@ impl Channel {
         if self.reno.writable(StreamId::MESSAGES) < bytes.len() {
             return Err(ChannelFull);
         }
-        self.reno.write(StreamId::MESSAGES, &bytes);
+        self.messages_written += self.reno.write(StreamId::MESSAGES, &bytes) as u64;
         Ok(())
+    }
+
+    pub(super) fn messages_written(&self) -> u64 {
+        self.messages_written
+    }
+
+    /// What was written and does not wait for its acknowledgement any more.
+    pub(super) fn messages_acknowledged(&self) -> u64 {
+        self.messages_written - self.reno.unacknowledged(StreamId::MESSAGES) as u64
     }
 
     pub(super) fn open_file(&mut self, transfer: TransferId, offset: u64) -> Option<StreamId> {

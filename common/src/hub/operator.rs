@@ -34,6 +34,8 @@ pub struct MemberSummary {
     pub media: MediaState,
     /// Since the member came in.
     pub age: Duration,
+    /// The control connection is broken, and the place is kept.
+    pub away: bool,
 }
 
 impl Hub {
@@ -58,6 +60,7 @@ impl Hub {
             host: *id == room.host(),
             media: seat.media,
             age: now.saturating_duration_since(seat.since),
+            away: seat.away,
         });
         Some(members.collect())
     }

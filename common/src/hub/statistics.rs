@@ -11,7 +11,11 @@ pub struct HubStatistics {
     pub knocks: u64,
     /// Guests that were let in by a host.
     pub admissions: u64,
-    /// Clients that did not get in.
+    /// Members whose control connection broke while they were in.
+    pub connections_lost: u64,
+    /// Members who came back to their place over a new connection.
+    pub resumptions: u64,
+    /// Clients that did not get in, or not back in.
     pub refusals: Refusals,
 }
 
@@ -21,7 +25,7 @@ pub struct Refusals([u64; Self::REASONS.len()]);
 
 impl Refusals {
     /// A name for each reason, in the order of [`Refusals::by_reason`]; lower case, as monitoring writes labels.
-    pub const REASONS: [&'static str; 13] = [
+    pub const REASONS: [&'static str; 15] = [
         "denied",
         "draining",
         "name_invalid",
@@ -35,6 +39,8 @@ impl Refusals {
         "try_later",
         "version_mismatch",
         "wrong_code",
+        "place_gone",
+        "server_restarted",
     ];
 
     /// Each reason, and how often it was given.
@@ -68,6 +74,8 @@ fn place(refusal: Refusal) -> usize {
         Refusal::TryLater { .. } => 10,
         Refusal::VersionMismatch { .. } => 11,
         Refusal::WrongCode => 12,
+        Refusal::PlaceGone => 13,
+        Refusal::ServerRestarted => 14,
     }
 }
 

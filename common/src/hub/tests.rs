@@ -2,7 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
 use super::*;
-use crate::wire::control::{Notice, View};
+use crate::limits::{RECONNECT_GRACE, RESUMPTION_BURST, WRONG_CODES_PER_SOURCE};
+use crate::wire::control::{Guest, Notice, Snapshot, View};
+use crate::wire::ticket::{ResumptionSecret, Ticket};
 
 /// A hub with numbered clients, and what each of them was sent.
 struct Bench {
@@ -58,6 +60,11 @@ impl Bench {
         admission.code
     }
 
+    /// The code of the room of client 1.
+    fn host_code(&self) -> RoomCode {
+        self.hub.codes.keys().next().copied().expect("there is a room")
+    }
+
     fn knock(&mut self, control: u64, code: RoomCode, name: &str) {
         self.connect(control);
         self.tell(control, ClientMessage::Knock { code, name: name.into() });
@@ -69,6 +76,50 @@ impl Bench {
 
     fn last(&self, control: u64) -> &ServerMessage {
         self.sent.get(&ControlId(control)).and_then(|messages| messages.last()).expect("something was sent")
+    }
+
+    /// The ticket of whoever was admitted on this connection.
+    fn ticket(&self, control: u64) -> Ticket {
+        let admission = |message: &ServerMessage| {
+            if let ServerMessage::Admitted(admission) = message { Some(admission.clone()) } else { None }
+        };
+        let Admission { run, connection_id, secret, .. } =
+            self.sent[&ControlId(control)].iter().find_map(admission).expect("it was admitted");
+        Ticket { run, connection_id, secret }
+    }
+
+    fn lose(&mut self, control: u64) {
+        self.hub.handle_disconnected(self.now, ControlId(control));
+        self.drain();
+    }
+
+    /// Comes by a new connection; answers what the room is like then.
+    fn resume(&mut self, control: u64, ticket: Ticket) -> Snapshot {
+        self.connect(control);
+        self.tell(control, ClientMessage::Resume(ticket));
+        let resumed = |message: &ServerMessage| {
+            if let ServerMessage::Resumed(snapshot) = message { Some(snapshot.clone()) } else { None }
+        };
+        let sent = self.sent.get(&ControlId(control)).expect("something was sent");
+        sent.iter().find_map(resumed).unwrap_or_else(|| panic!("not resumed: {sent:?}"))
+    }
+
+    /// Ada hosts on 1 and Bo is in on 2; answers Bo's ticket.
+    fn two(&mut self) -> Ticket {
+        let code = self.host();
+        self.knock(2, code, "Bo");
+        self.act(1, Action::AdmitAll);
+        self.ticket(2)
+    }
+
+    /// Time passes, and these say that they are there.
+    fn wait_with(&mut self, time: Duration, present: &[u64]) {
+        let step = Duration::from_secs(5);
+        let end = self.now + time;
+        while self.now < end {
+            self.wait(step.min(end - self.now));
+            present.iter().for_each(|control| self.tell(*control, ClientMessage::Ping));
+        }
     }
 
     fn drain_within(&mut self, patience: Duration) {
@@ -230,6 +281,9 @@ fn silence_closes_a_connection() {
     bench.wait(CONTROL_IDLE_TIMEOUT - HELLO_TIMEOUT);
     assert_eq!(bench.closed, [ControlId(9), ControlId(2)]);
     assert!(bench.hub.poll_timeout().is_some());
+    bench.wait(CONTROL_IDLE_TIMEOUT);
+    assert_eq!(bench.closed[2..], [ControlId(1)]);
+    assert_eq!(bench.hub.occupancy(), (1, 1), "a member's place is kept");
 }
 
 #[test]
@@ -386,4 +440,227 @@ fn an_overloaded_server_opens_no_rooms_until_it_is_over() {
     bench.connect(2);
     bench.tell(2, ClientMessage::Create { name: "Bo".into() });
     assert!(matches!(bench.sent[&ControlId(2)][0], ServerMessage::Admitted(_)));
+}
+
+const BO: MemberId = MemberId(2);
+
+#[test]
+fn a_member_whose_connection_broke_is_away_and_comes_back_to_the_same_data_plane() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    bench.lose(2);
+    assert_eq!(bench.last(1), &ServerMessage::MemberAway(BO));
+    assert_eq!(bench.hub.occupancy(), (1, 2));
+    bench.wait_with(RECONNECT_GRACE - Duration::from_secs(1), &[1]);
+    let snapshot = bench.resume(3, ticket);
+    let roster: Vec<_> = snapshot.members.iter().map(|member| (member.id, member.away)).collect();
+    assert_eq!(roster, [(MemberId(1), false), (BO, false)]);
+    assert!(bench.sent[&ControlId(1)].contains(&ServerMessage::MemberBack(BO)));
+    assert_eq!((bench.granted.len(), bench.revoked.len()), (2, 0), "the relay is not told of any of it");
+    bench.act(3, Action::End);
+    assert_eq!(bench.last(3), &ServerMessage::NotAllowed(Action::End), "the new connection is Bo's");
+    let statistics = bench.hub.statistics();
+    assert_eq!((statistics.connections_lost, statistics.resumptions), (1, 1));
+}
+
+#[test]
+fn who_does_not_come_back_in_time_is_lost_and_the_place_with_it() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    bench.lose(2);
+    bench.wait_with(RECONNECT_GRACE, &[1]);
+    let left = ServerMessage::MemberLeft { member: BO, reason: LeaveReason::Lost };
+    assert!(bench.sent[&ControlId(1)].contains(&left));
+    assert_eq!(bench.revoked, [ticket.connection_id]);
+    bench.connect(3);
+    bench.tell(3, ClientMessage::Resume(ticket));
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::PlaceGone));
+}
+
+#[test]
+fn a_new_connection_takes_over_from_one_that_nobody_knows_to_be_dead() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    let before = bench.sent[&ControlId(1)].len();
+    bench.resume(3, ticket);
+    assert_eq!(bench.closed, [ControlId(2)]);
+    bench.act(2, Action::End);
+    bench.lose(2);
+    assert_eq!(bench.sent[&ControlId(1)].len(), before, "the others heard of nothing");
+    bench.tell(1, ClientMessage::Leave);
+    assert_eq!(bench.last(3), &ServerMessage::HostChanged(BO));
+}
+
+#[test]
+fn a_secret_opens_once_and_only_an_answer_that_got_lost_lets_it_open_again() {
+    let mut bench = Bench::new();
+    let first = bench.two();
+    bench.resume(3, first);
+    // The answer did not arrive, so the member comes with the same one.
+    bench.lose(3);
+    let snapshot = bench.resume(4, first);
+    bench.tell(4, ClientMessage::Ping);
+    bench.lose(4);
+    bench.connect(5);
+    bench.tell(5, ClientMessage::Resume(first));
+    assert_eq!(bench.last(5), &ServerMessage::Refused(Refusal::PlaceGone));
+    bench.resume(6, Ticket { secret: snapshot.secret, ..first });
+}
+
+#[test]
+fn a_wrong_secret_counts_like_a_wrong_code_and_does_not_touch_the_place() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    let wrong = Ticket { secret: ResumptionSecret([0; ResumptionSecret::BYTES]), ..ticket };
+    for _ in 0..WRONG_CODES_PER_SOURCE {
+        bench.connect(9);
+        bench.tell(9, ClientMessage::Resume(wrong));
+        assert_eq!(bench.last(9), &ServerMessage::Refused(Refusal::PlaceGone));
+    }
+    let code = bench.host_code();
+    bench.knock(9, code, "Eve");
+    assert!(matches!(bench.last(9), ServerMessage::Refused(Refusal::TryLater { .. })));
+    assert!(!bench.closed.contains(&ControlId(2)), "Bo has noticed nothing");
+    bench.resume(3, ticket);
+}
+
+#[test]
+fn a_place_that_nobody_has_any_more_is_no_wrong_code() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    let code = bench.host_code();
+    bench.lose(2);
+    bench.wait_with(RECONNECT_GRACE, &[1]);
+    for _ in 0..2 * WRONG_CODES_PER_SOURCE {
+        bench.connect(9);
+        bench.tell(9, ClientMessage::Resume(ticket));
+    }
+    bench.knock(9, code, "Bo");
+    assert_eq!(bench.last(9), &ServerMessage::Knocking);
+}
+
+#[test]
+fn a_ticket_of_an_earlier_run_is_told_that_the_server_was_restarted() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    bench.hub = Hub::new([4; 32], true);
+    bench.connect(3);
+    bench.tell(3, ClientMessage::Resume(ticket));
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::ServerRestarted));
+}
+
+#[test]
+fn an_away_host_stays_the_host_and_hears_of_those_who_knocked_meanwhile() {
+    let mut bench = Bench::new();
+    bench.two();
+    let (code, ticket) = (bench.host_code(), bench.ticket(1));
+    bench.lose(1);
+    bench.knock(4, code, "Cy");
+    bench.act(2, Action::AdmitAll);
+    assert_eq!(bench.last(2), &ServerMessage::NotAllowed(Action::AdmitAll));
+    let snapshot = bench.resume(5, ticket);
+    assert_eq!(snapshot.knocks, [Guest { knock: KnockId(2), name: "Cy".into() }]);
+    bench.act(5, Action::AdmitAll);
+    assert!(matches!(bench.last(4), ServerMessage::Admitted(_)));
+}
+
+#[test]
+fn after_the_grace_the_host_role_passes_on_with_the_knocks() {
+    let mut bench = Bench::new();
+    bench.two();
+    let code = bench.host_code();
+    bench.lose(1);
+    bench.knock(4, code, "Cy");
+    bench.wait_with(RECONNECT_GRACE, &[2, 4]);
+    let heard = &bench.sent[&ControlId(2)];
+    assert!(heard.contains(&ServerMessage::HostChanged(BO)));
+    assert!(heard.contains(&ServerMessage::KnockArrived { knock: KnockId(2), name: "Cy".into() }));
+}
+
+#[test]
+fn a_room_of_which_everybody_is_away_lives_as_long_as_a_place() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    bench.lose(1);
+    bench.lose(2);
+    assert!(bench.hub.poll_timeout().is_some(), "somebody has to look for their end");
+    bench.wait(RECONNECT_GRACE / 2);
+    bench.resume(3, ticket);
+    bench.lose(3);
+    bench.wait(RECONNECT_GRACE / 2);
+    assert_eq!(bench.hub.occupancy(), (1, 1), "Ada's time is up, Bo's is not");
+    bench.wait(RECONNECT_GRACE / 2);
+    assert_eq!((bench.hub.occupancy(), bench.revoked.len()), ((0, 0), 2));
+    assert_eq!(bench.hub.poll_timeout(), None);
+}
+
+#[test]
+fn the_end_and_the_host_reach_those_who_are_away() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    bench.act(1, Action::RequestMute(BO));
+    bench.lose(2);
+    bench.act(1, Action::RequestMute(BO));
+    bench.resume(3, ticket);
+    assert_eq!(bench.last(3), &ServerMessage::MuteRequested);
+    bench.lose(3);
+    bench.act(1, Action::Remove(BO));
+    assert_eq!(bench.last(1), &ServerMessage::MemberLeft { member: BO, reason: LeaveReason::Removed });
+    assert_eq!(bench.revoked, [ticket.connection_id]);
+    bench.lose(1);
+    assert!(bench.hub.end_room(bench.granted[0].room));
+    bench.drain();
+    assert_eq!((bench.hub.occupancy(), bench.revoked.len()), ((0, 0), 2));
+}
+
+#[test]
+fn who_is_away_counts_for_the_room_for_the_operator_and_for_a_drain() {
+    let mut bench = Bench::new();
+    bench.hub = Hub::with_limits([3; 32], true, HubLimits { members_per_room: 2, ..HubLimits::default() });
+    let ticket = bench.two();
+    let code = bench.host_code();
+    bench.lose(2);
+    bench.knock(4, code, "Cy");
+    assert_eq!(bench.last(4), &ServerMessage::Refused(Refusal::RoomFull));
+    let away: Vec<_> = bench.hub.members(bench.now, bench.granted[0].room).unwrap().iter().map(|m| m.away).collect();
+    assert_eq!(away, [false, true]);
+    bench.drain_within(Duration::from_secs(60));
+    bench.tell(1, ClientMessage::Leave);
+    assert!(!bench.hub.drained(bench.now), "Bo may still come back");
+    bench.resume(5, ticket);
+    assert_eq!(bench.last(5), &ServerMessage::Notice(Notice::Draining { secs: 60 }));
+    bench.lose(5);
+    bench.wait(RECONNECT_GRACE);
+    assert!(bench.hub.drained(bench.now));
+}
+
+#[test]
+fn the_rooms_of_a_source_count_while_their_hosts_are_away() {
+    let mut bench = Bench::new();
+    bench.hub = Hub::with_limits([3; 32], true, HubLimits { rooms_per_source: 1, ..HubLimits::default() });
+    bench.host();
+    bench.lose(1);
+    bench.connect(1);
+    bench.tell(1, ClientMessage::Create { name: "Ada".into() });
+    assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::ServerFull));
+}
+
+#[test]
+fn who_comes_and_goes_without_end_is_slowed_down() {
+    let mut bench = Bench::new();
+    let mut ticket = bench.two();
+    let mut control = 2;
+    for _ in 0..RESUMPTION_BURST {
+        bench.lose(control);
+        control += 1;
+        ticket.secret = bench.resume(control, ticket).secret;
+        bench.tell(control, ClientMessage::Ping);
+    }
+    bench.lose(control);
+    bench.connect(99);
+    bench.tell(99, ClientMessage::Resume(ticket));
+    assert!(bench.closed.contains(&ControlId(99)));
+    assert!(!bench.sent.contains_key(&ControlId(99)), "no word that would end the meeting");
+    bench.wait(Duration::from_secs(1));
+    bench.resume(100, ticket);
 }

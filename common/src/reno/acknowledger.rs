@@ -24,9 +24,10 @@ pub(super) struct Acknowledger {
 
 /// Every second segment is acknowledged at once (RFC 5681 §4.2).
 const SEGMENTS_PER_ACK: u32 = 2;
-/// After a gap the sender's window is small, and a delayed acknowledgement of an odd segment would hold up a good part of
-/// it: so many segments are told of at once then, as Linux does (`TCP_MAX_QUICKACKS`).
-const HURRIED_AFTER_GAP: u32 = 16;
+/// A path that loses keeps the window small: then waiting for a second segment lengthens each round trip by a good part
+/// of it, and costs as much goodput. So many segments behind a gap are told of at once (Linux: 16, `TCP_MAX_QUICKACKS`, and
+/// again whenever its reader empties the buffer).
+const HURRIED_AFTER_GAP: u32 = 256;
 
 impl Acknowledger {
     /// Segment `number`, which asks for an acknowledgement, arrived and was taken; `urgent` when somebody waits for it.

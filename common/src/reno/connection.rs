@@ -129,6 +129,11 @@ impl Connection {
         if self.dead { 0 } else { self.outbox.room(stream) }
     }
 
+    /// How many bytes of a stream were written and not acknowledged, up to the first gap in what was.
+    pub fn unacknowledged(&self, stream: StreamId) -> usize {
+        self.outbox.held(stream)
+    }
+
     /// Takes bytes to send and answers how many. When it is fewer than given, [`Event::Writable`] follows.
     pub fn write(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
         if self.dead { 0 } else { self.outbox.write(stream, bytes) }

@@ -69,6 +69,10 @@ impl Outbox {
         self.streams.get(&id).map_or(0, |stream| stream.room(self.buffer_bytes))
     }
 
+    pub(super) fn held(&self, id: StreamId) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.queue.held())
+    }
+
     pub(super) fn write(&mut self, id: StreamId, bytes: &[u8]) -> usize {
         let Some(stream) = self.streams.get_mut(&id) else {
             return 0;

@@ -19,8 +19,10 @@ pub(super) struct QueueingDelay {
     latest: VecDeque<(Instant, i64)>,
 }
 
-/// Samples looked at: more of them than a round trip has add nothing.
+/// Samples kept: more of them than a round trip has add nothing.
 const SAMPLES_MAX: usize = 32;
+/// Samples looked at, if a round trip has fewer: of so many, one is likely to have met none of a radio link's jitter.
+const SAMPLES_MIN: usize = 5;
 
 impl QueueingDelay {
     /// A segment left at `sent` by our clock and arrived at `arrived` by the peer's; both microseconds that wrap.
@@ -35,11 +37,13 @@ impl QueueingDelay {
         self.latest.push_back((now, took));
     }
 
-    /// The standing queue: the least that any segment waited during the last `round_trip`. `None` before the first
-    /// sample.
+    /// The standing queue: the least that any segment waited during the last `round_trip`, and at least that any of the
+    /// last ten did. `None` before the first sample.
     pub(super) fn standing(&self, now: Instant, round_trip: Duration) -> Option<Duration> {
-        let recent = self.latest.iter().filter(|(at, _)| now.saturating_duration_since(*at) <= round_trip);
-        let least = recent.map(|(_, took)| *took).min().or(self.latest.back().map(|(_, took)| *took))?;
+        let newest_first = self.latest.iter().rev().enumerate();
+        let recent = newest_first
+            .take_while(|(index, (at, _))| *index < SAMPLES_MIN || now.saturating_duration_since(*at) <= round_trip);
+        let least = recent.map(|(_, (_, took))| *took).min()?;
         let waited = least.saturating_sub(self.base.value()?);
         Some(Duration::from_micros(waited.max(0).cast_unsigned()))
     }
@@ -54,13 +58,14 @@ mod tests {
     fn the_least_wait_of_a_round_trip_is_the_standing_queue_whatever_the_clocks_say() {
         let (zero, mut delay) = (Instant::now(), QueueingDelay::default());
         let skew = u32::MAX - 30_000;
-        for (at_ms, waited_ms) in [(0, 0), (100, 40), (110, 12), (120, 90)] {
+        for (at_ms, waited_ms) in [(0, 0)].into_iter().chain((100..120).map(|at_ms| (at_ms, 12 + at_ms % 7))) {
             let sent = at_ms * 1_000;
             let arrived = skew.wrapping_add(sent + 25_000 + waited_ms * 1_000);
             delay.sample(zero + Duration::from_millis(at_ms.into()), sent, arrived);
         }
-        let now = zero + Duration::from_millis(125);
-        assert_eq!(delay.standing(now, Duration::from_millis(50)), Some(Duration::from_millis(12)));
+        let now = zero + Duration::from_millis(120);
+        assert_eq!(delay.standing(now, Duration::from_millis(1)), Some(Duration::from_millis(12)));
+        assert_eq!(delay.standing(now, Duration::from_millis(20)), Some(Duration::from_millis(12)));
         assert_eq!(delay.standing(now, Duration::from_millis(200)), Some(Duration::ZERO));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::controller::{INITIAL_WINDOW_SEGMENTS, Progress};
 
 /// The standing queue that a transfer may keep. RFC 6817 §2.3 allows 100 ms; a call is disturbed by a fraction of that.
-const TARGET: Duration = Duration::from_millis(10);
+const TARGET: Duration = Duration::from_millis(4);
 /// The least window, segments: enough to notice that the path is free again.
 const WINDOW_MIN_SEGMENTS: u64 = 2;
 
@@ -21,13 +21,18 @@ pub(super) struct Yielding {
     searching: bool,
     /// The window is judged once a round trip: next with a segment from this number on.
     round_end: u64,
+    /// The queue that stands even when next to nothing of the file is on the way: the others' doing, or the path's.
+    others: Duration,
 }
+
+/// More than this is not believed to be the path's own.
+const OTHERS_MAX: Duration = Duration::from_millis(30);
 
 impl Yielding {
     /// Takes over from a controller with this window.
     pub(super) fn new(cwnd: u64, smss: u64) -> Self {
         let first = cwnd.min(INITIAL_WINDOW_SEGMENTS * smss);
-        Self { cwnd: first as f64, searching: true, round_end: 0 }
+        Self { cwnd: first as f64, searching: true, round_end: 0, others: Duration::ZERO }
     }
 
     pub(super) fn cwnd(&self) -> u64 {
@@ -37,7 +42,7 @@ impl Yielding {
     /// Segments were acknowledged; `queue` is how long they waited at least.
     pub(super) fn on_acknowledged(&mut self, progress: &Progress, queue: Option<Duration>, smss: u64) {
         let Some(queue) = queue else { return };
-        let excess = queue.as_secs_f64() / TARGET.as_secs_f64();
+        let excess = queue.saturating_sub(self.others).as_secs_f64() / TARGET.as_secs_f64();
         if self.searching && excess < 1.0 && progress.window_was_full {
             self.cwnd += progress.bytes as f64;
         }
@@ -45,6 +50,7 @@ impl Yielding {
             return;
         }
         self.round_end = progress.next_number;
+        self.note_others(queue, smss);
         if excess >= 1.0 {
             // At twice the target the window halves; RFC 6817's linear descent would take many round trips.
             self.cwnd *= (1.5 - excess / 2.0).clamp(0.5, 1.0);
@@ -54,6 +60,13 @@ impl Yielding {
             self.cwnd += smss as f64 * (2.0 * (1.0 - excess)).min(1.0);
         }
         self.cwnd = self.cwnd.max((WINDOW_MIN_SEGMENTS * smss) as f64);
+    }
+
+    fn note_others(&mut self, queue: Duration, smss: u64) {
+        if self.cwnd() <= WINDOW_MIN_SEGMENTS * smss {
+            self.others = ((self.others * 3 + queue) / 4).min(OTHERS_MAX);
+        }
+        self.others = self.others.min(queue);
     }
 
     /// A loss, or a timeout: at most half of what was on the way.

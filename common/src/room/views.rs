@@ -39,6 +39,11 @@ impl Views {
         self.said.get(&viewer).map(|views| views.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// What a sender was told last.
+    pub fn told(&self, sender: MemberId) -> Option<u8> {
+        self.told.get(&sender).copied().unwrap_or(Some(LARGEST))
+    }
+
     /// Those of `members` who are to send another size of picture than they were told, and which: the largest that
     /// anybody has use for, or `None` when nobody looks.
     pub fn changes(&mut self, members: &[MemberId]) -> Vec<(MemberId, Option<u8>)> {

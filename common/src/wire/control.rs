@@ -9,6 +9,7 @@ use std::fmt;
 use bincode::{Decode, Encode};
 
 use super::Malformed;
+use super::ticket::{ResumptionSecret, ServerRun, Ticket};
 use crate::ids::{ConnectionId, KnockId, MemberId, RoomCode};
 use crate::limits::CONTROL_MESSAGE_MAX_BYTES;
 
@@ -51,6 +52,9 @@ pub enum ClientMessage {
     /// Says whom the sender wants to see from here on, and nobody else: what its window shows. Before the first one it
     /// gets everybody's video.
     Watch(Vec<View>),
+    /// Comes back to a place that the sender had before its connection broke. What was said on the broken one and not
+    /// read yet is not read any more.
+    Resume(Ticket),
 }
 
 /// A member somebody wants to see.
@@ -141,6 +145,12 @@ pub enum ServerMessage {
     /// The largest picture of the receiver's that anybody has use for, an index into
     /// [`crate::media::ladder::Rung::ALL`]; `None` when nobody looks. Before the first one it is the largest.
     VideoWanted(Option<u8>),
+    /// Answers [`ClientMessage::Resume`]: the receiver is in its place again, and the room is like this.
+    Resumed(Snapshot),
+    /// Somebody else's control connection broke; sound, pictures and chat may go on.
+    MemberAway(MemberId),
+    /// Somebody else, who was away, is connected again.
+    MemberBack(MemberId),
 }
 
 /// What members are told about their server. `Display` is the sentence a person reads.
@@ -176,6 +186,34 @@ pub struct Admission {
     pub members: Vec<Member>,
     /// The door is closed to new knocks.
     pub locked: bool,
+    /// The run of the server, for the receiver's [`Ticket`].
+    pub run: ServerRun,
+    /// Opens the receiver's place again, should its connection break.
+    pub secret: ResumptionSecret,
+}
+
+/// A room as it is when somebody comes back to it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Snapshot {
+    /// Opens the place the next time; the one that was shown is used up.
+    pub secret: ResumptionSecret,
+    /// Everybody in the room, the receiver included.
+    pub members: Vec<Member>,
+    /// The door is closed to new knocks.
+    pub locked: bool,
+    /// Who is at the door, the longest waiting first; empty for everybody but the host.
+    pub knocks: Vec<Guest>,
+    /// As in [`ServerMessage::VideoWanted`].
+    pub wanted: Option<u8>,
+}
+
+/// Somebody at the door.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Guest {
+    /// Names the knock in [`Action::Admit`] and [`Action::Deny`].
+    pub knock: KnockId,
+    /// Display name, cleaned.
+    pub name: String,
 }
 
 /// One person in a room, as the others see them.
@@ -189,6 +227,8 @@ pub struct Member {
     pub host: bool,
     /// Which devices are on.
     pub media: MediaState,
+    /// The control connection is broken, and the member has not come back yet.
+    pub away: bool,
 }
 
 /// The cipher of the data plane.
@@ -236,6 +276,10 @@ pub enum Refusal {
     WrongCode,
     /// The server is about to stop and takes no new rooms.
     Draining,
+    /// Nobody has this place any more, or the secret is not the place's: which of the two is not told.
+    PlaceGone,
+    /// The place was given by an earlier run of this server, which took all its rooms with it.
+    ServerRestarted,
 }
 
 impl fmt::Display for Refusal {
@@ -264,6 +308,10 @@ impl fmt::Display for Refusal {
             Self::Draining => {
                 f.write_str("This server is about to stop and takes no new meetings. Please try again later.")
             }
+            Self::PlaceGone => {
+                f.write_str("Your place in the meeting was given up: it is over, or you were gone for too long.")
+            }
+            Self::ServerRestarted => f.write_str("The meeting is over: the server was restarted."),
             Self::WrongCode => f.write_str("No meeting has this code. Please check the six digits."),
         }
     }
@@ -402,35 +450,54 @@ const LENGTH_BYTES: usize = 4;
 mod tests {
     use super::*;
 
+    fn ada() -> Member {
+        Member { id: MemberId(1), name: "Ada".into(), host: true, media: MediaState::default(), away: false }
+    }
+
+    fn snapshot() -> ServerMessage {
+        ServerMessage::Resumed(Snapshot {
+            secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
+            members: vec![ada()],
+            locked: true,
+            knocks: vec![Guest { knock: KnockId(3), name: "Bo".into() }],
+            wanted: Some(1),
+        })
+    }
+
     fn admission() -> ServerMessage {
         ServerMessage::Admitted(Admission {
             code: RoomCode::new(42_917).unwrap(),
             you: MemberId(2),
             connection_id: ConnectionId(0x0123_4567_89ab_cdef),
             suite: CipherSuite::Aes256Gcm,
-            members: vec![Member { id: MemberId(1), name: "Ada".into(), host: true, media: MediaState::default() }],
+            members: vec![ada()],
             locked: false,
+            run: ServerRun(7),
+            secret: ResumptionSecret([9; ResumptionSecret::BYTES]),
         })
     }
 
     #[test]
     fn a_message_survives_any_split_of_its_bytes() {
-        let bytes = encode(&admission());
-        for cut in 0..bytes.len() {
-            let mut framer = Framer::new();
-            framer.push(&bytes[..cut]);
-            assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
-            framer.push(&bytes[cut..]);
-            assert_eq!(framer.next_message(), Ok(Some(admission())));
-            assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
+        for message in [admission(), snapshot()] {
+            let bytes = encode(&message);
+            for cut in 0..bytes.len() {
+                let mut framer = Framer::new();
+                framer.push(&bytes[..cut]);
+                assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
+                framer.push(&bytes[cut..]);
+                assert_eq!(framer.next_message().as_ref(), Ok(&Some(message.clone())));
+                assert_eq!(framer.next_message::<ServerMessage>(), Ok(None));
+            }
         }
     }
 
     #[test]
     fn every_short_body_is_malformed() {
-        let body = encode_body(&admission());
-        for length in 0..body.len() {
-            assert_eq!(decode_body::<ServerMessage>(&body[..length]), Err(Malformed));
+        for body in [encode_body(&admission()), encode_body(&snapshot())] {
+            for length in 0..body.len() {
+                assert_eq!(decode_body::<ServerMessage>(&body[..length]), Err(Malformed));
+            }
         }
     }
 

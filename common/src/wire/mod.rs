@@ -8,6 +8,7 @@ pub mod media;
 pub mod message;
 mod reader;
 pub mod segment;
+pub mod ticket;
 
 /// The bytes are not what they should be. Which byte was wrong is of no use to anyone but an attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -90,6 +90,8 @@ pub struct MemberLine {
     pub microphone: bool,
     /// Seconds since the member came in.
     pub age_secs: u64,
+    /// The control connection is broken, and the member may come back.
+    pub away: bool,
 }
 
 /// How a server is.

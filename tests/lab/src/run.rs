@@ -72,17 +72,21 @@ const ATTEMPTS: usize = 4;
 /// How long a process may take for what takes no time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Sends the flows over a path of their own. What was disturbed is discarded and done again.
+/// Sends the flows over a path of their own. What was disturbed is discarded and done again; when all attempts were,
+/// the least disturbed one is given.
 pub(crate) fn over_link(path: Path, seed: u64, flows: &[Flow]) -> Result<Run, PeerError> {
-    let mut run = once_over_link(path, seed, flows)?;
+    let mut best = once_over_link(path, seed, flows)?;
     for _ in 1..ATTEMPTS {
-        if !run.disturbed {
+        if !best.disturbed {
             break;
         }
-        eprintln!("discarded, packets were late ({}): {path}, seed {seed}", run.link.lateness);
-        run = once_over_link(path, seed, flows)?;
+        eprintln!("discarded, packets were late ({}): {path}, seed {seed}", best.link.lateness);
+        let run = once_over_link(path, seed, flows)?;
+        if !run.disturbed || run.link.lateness.p99_micros < best.link.lateness.p99_micros {
+            best = run;
+        }
     }
-    Ok(run)
+    Ok(best)
 }
 
 fn once_over_link(path: Path, seed: u64, flows: &[Flow]) -> Result<Run, PeerError> {

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use common::wire::control::Action;
+use common::wire::message::Recipients;
 
 use super::{END_TIMEOUT, Meeting};
 use crate::devices::{DeviceChoice, DeviceError};
 use crate::engine::audio::AudioFailure;
 use crate::engine::camera::CameraThread;
 use crate::engine::lobby::choose;
-use crate::engine::protocol::Command;
+use crate::engine::protocol::{ChatFailure, Command};
 
 impl Meeting<'_> {
     pub(super) fn command(&mut self, command: Command) {
@@ -28,6 +29,7 @@ impl Meeting<'_> {
             }
             // One meeting at a time: this one is to be left first.
             Command::Join { .. } | Command::StartMeeting { .. } => {}
+            Command::HurryFiles(hurry) => self.endpoint.hurry_files(hurry),
             Command::Leave => self.leave(),
             Command::OfferFile { to, path } => {
                 self.with_files(|files, tools| files.offer(to, path, tools));
@@ -38,12 +40,20 @@ impl Meeting<'_> {
             Command::ResumeFile { from, transfer } => {
                 self.with_files(|files, tools| files.resume(from, transfer, tools));
             }
-            Command::SendChat { to, text } => {
-                self.chat.send(to, &text, &mut self.post, self.surroundings.outlet);
-            }
+            Command::SendChat { to, text } => self.write(to, &text),
             Command::SetCamera(on) => self.set_camera(on),
             Command::SetMicrophone(on) => self.set_microphone(on),
             Command::Watch(views) => self.views.wanted = views,
+        }
+    }
+
+    fn write(&mut self, to: Recipients, text: &str) {
+        let outlet = &mut *self.surroundings.outlet;
+        match to {
+            Recipients::Member(member) if !self.session.members().contains_key(&member) => {
+                self.chat.refuse(to, text, ChatFailure::RecipientLeft, outlet);
+            }
+            Recipients::Everyone | Recipients::Member(_) => self.chat.send(to, text, &mut self.post, outlet),
         }
     }
 

@@ -17,7 +17,8 @@ impl Meeting<'_> {
             match output {
                 Output::Event(SessionEvent::Over(over)) => return Some(over),
                 Output::Event(event) => self.handle_session(event),
-                Output::Send(message) => self.control.send(message),
+                Output::Connect => self.line.dial(),
+                Output::Send(message) => self.line.send(message),
             }
         }
         None
@@ -30,6 +31,8 @@ impl Meeting<'_> {
             SessionEvent::KnockGone(knock) => Event::KnockGone(knock),
             SessionEvent::Locked(locked) => Event::Locked(locked),
             SessionEvent::MediaChanged { member, media } => Event::MediaChanged { member, media },
+            SessionEvent::MemberAway(member) => Event::MemberAway(member),
+            SessionEvent::MemberBack(member) => Event::MemberBack(member),
             SessionEvent::MemberJoined(member) => {
                 self.name_in_recording(&member);
                 self.watch_for_recording();
@@ -47,6 +50,17 @@ impl Meeting<'_> {
             }
             SessionEvent::NotAllowed(action) => Event::Notice(not_allowed(action).into()),
             SessionEvent::Notice(notice) => Event::Notice(notice.to_string()),
+            SessionEvent::Reconnected => {
+                self.unreachable = None;
+                Event::Reconnected
+            }
+            SessionEvent::Reconnecting => {
+                self.line.hang_up();
+                Event::Reconnecting
+            }
+            SessionEvent::Unsent(_) => {
+                Event::Notice("This will not be done: too much else waits for the connection to the server.".into())
+            }
             SessionEvent::VideoWanted(rung) => return self.video_wanted(rung),
             // They come before a meeting and at its end, and are handled there.
             SessionEvent::Admitted(_) | SessionEvent::Knocking | SessionEvent::Over(_) => return,
@@ -64,6 +78,7 @@ impl Meeting<'_> {
     fn member_left(&mut self, member: MemberId) {
         self.endpoint.remove_member(member);
         self.decoding.forget(member);
+        self.chat.handle_member_left(member, self.surroundings.outlet);
         self.with_files(|files, tools| files.handle_member_left(member, tools));
     }
 
@@ -86,9 +101,12 @@ impl Meeting<'_> {
 
     pub(super) fn handle_endpoint(&mut self, event: EndpointEvent) {
         match event {
-            EndpointEvent::ChannelFailed => self.surroundings.outlet.notice(
-                "The connection for chat and files is broken. Leave the meeting and join again to get it back.",
-            ),
+            EndpointEvent::ChannelFailed => {
+                self.chat.handle_channel_failed(self.surroundings.outlet);
+                self.surroundings.outlet.notice(
+                    "The connection for chat and files is broken. Leave the meeting and join again to get it back.",
+                );
+            }
             EndpointEvent::FileAcknowledged(stream) => {
                 self.with_files(|files, tools| files.handle_closed(stream, tools));
             }

@@ -11,20 +11,23 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::endpoint::Endpoint;
+use common::limits::CONTROL_SUSPECT_AFTER;
 use common::reno;
 use common::session::{Over, Session};
 use common::wire::control::{MediaState, View};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::address::ServerAddress;
 use super::audio::{AUDIO_TICK, Audio, Opened};
 use super::camera::{CameraSink, CameraThread, FromCamera};
 use super::chat::Chat;
-use super::control::{Control, Incoming};
+use super::control::{Connected, Trust};
 use super::decoding::{DecodedSink, Decoding};
 use super::door::{Door, Invitation};
 use super::files::disk::{DISK_CHANNEL, FromDisk};
 use super::files::{Files, Tools};
+use super::line::{Line, News};
 use super::lobby::{Ending, Surroundings};
 use super::post::Post;
 use super::protocol::{Command, Event, Joined};
@@ -35,7 +38,9 @@ use crate::devices::DeviceChoice;
 /// A meeting we are in.
 pub(super) struct Meeting<'a> {
     session: Session,
-    control: Control,
+    line: Line,
+    /// Why the last attempt to connect anew failed.
+    unreachable: Option<String>,
     endpoint: Endpoint,
     socket: DataSocket,
     surroundings: Surroundings<'a>,
@@ -59,6 +64,20 @@ pub(super) struct Meeting<'a> {
     leave_at: Option<Instant>,
     /// When to tell that nothing has come over UDP.
     silence_told_at: Option<Instant>,
+}
+
+/// Where a meeting is.
+pub(super) struct Place {
+    /// As it was given.
+    pub(super) server: ServerAddress,
+    /// For the connections after the first one.
+    pub(super) trust: Trust,
+    /// The server's address, TCP and UDP.
+    pub(super) peer: SocketAddr,
+    /// The server is inside this program.
+    pub(super) ours: bool,
+    /// What guests type to reach it, best guess first.
+    pub(super) addresses: Vec<String>,
 }
 
 /// What wakes the loop besides the network.
@@ -95,9 +114,9 @@ enum Wake {
     Audio,
     Camera(Option<FromCamera>),
     Command(Option<Command>),
-    Control(Option<Incoming>),
     Datagrams,
     Disk(FromDisk),
+    Line(News),
     Opened(Opened),
     Outlet,
     Slow,
@@ -121,15 +140,14 @@ impl<'a> Meeting<'a> {
     pub(super) fn enter(
         door: Door,
         invitation: Invitation,
-        server: SocketAddr,
-        ours: bool,
-        addresses: Vec<String>,
+        place: Place,
         surroundings: Surroundings<'a>,
     ) -> io::Result<Self> {
         let now = Instant::now();
+        let Place { server, trust, peer, ours, addresses } = place;
         let Invitation { admission, secrets } = invitation;
         let you = admission.you;
-        let socket = DataSocket::open(server, surroundings.config.impairment)?;
+        let socket = DataSocket::open(peer, surroundings.config.impairment)?;
         let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..surroundings.config.channel };
         let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
         let endpoint = endpoint.with_channel(now, channel);
@@ -147,7 +165,8 @@ impl<'a> Meeting<'a> {
         let (disk_out, disk) = mpsc::channel(DISK_CHANNEL);
         let mut meeting = Self {
             session: door.session,
-            control: door.control,
+            line: Line::new(server, trust, door.control),
+            unreachable: None,
             endpoint,
             socket,
             chat: Chat::new(you),
@@ -217,8 +236,39 @@ impl<'a> Meeting<'a> {
         };
         // Ending a meeting of our own is how we leave it.
         let over = if self.leave_at.is_some() { Over::Left } else { over };
+        let ending = self.ending(over);
         self.close().await;
-        over.into()
+        ending
+    }
+
+    /// What a person is told at the end: also why there was no way back, and that words were not sent.
+    fn ending(&self, over: Over) -> Ending {
+        let mut ending = Ending::from(over);
+        if let (Over::NotRestored, Some(why)) = (over, &self.unreachable) {
+            ending.reason = format!("{} {why}", ending.reason);
+        }
+        match self.chat.unsent() {
+            0 => {}
+            _ if ending.expected => {}
+            1 => ending.reason.push_str(" Your last message was not sent."),
+            more => ending.reason.push_str(&format!(" Your last {more} messages were not sent.")),
+        }
+        ending
+    }
+
+    fn handle_line(&mut self, now: Instant, news: News) {
+        match news {
+            News::Heard(incoming) => drop(super::door::hear(&mut self.session, incoming)),
+            News::Dialed(Ok(Connected { control, peer, .. })) => {
+                self.line.connected(control);
+                self.socket.follow(peer);
+                self.session.handle_connected(now);
+            }
+            News::Dialed(Err(error)) => {
+                self.unreachable = Some(error.to_string());
+                self.session.handle_connect_failed(now);
+            }
+        }
     }
 
     async fn wait(&mut self) -> Wake {
@@ -230,7 +280,7 @@ impl<'a> Meeting<'a> {
             _ = audio_tick.tick() => Wake::Audio,
             () = sleep_until(deadline.into()) => Wake::Timer,
             frame = next_frame(&mut self.camera) => Wake::Camera(frame),
-            incoming = self.control.incoming.recv() => Wake::Control(incoming),
+            news = self.line.news() => Wake::Line(news),
             command = commands.recv() => Wake::Command(command),
             Some(opened) = opened.recv() => Wake::Opened(opened),
             Some(news) = disk.recv() => Wake::Disk(news),
@@ -256,9 +306,9 @@ impl<'a> Meeting<'a> {
             Wake::Camera(None) => self.camera_failed("The camera stopped."),
             Wake::Command(Some(command)) => self.command(command),
             Wake::Command(None) => self.leave(),
-            Wake::Control(incoming) => drop(super::door::hear(&mut self.session, incoming)),
             Wake::Datagrams => self.socket.receive(now, &mut self.endpoint),
             Wake::Disk(news) => self.with_files(|files, tools| files.handle_disk(news, tools)),
+            Wake::Line(news) => self.handle_line(now, news),
             Wake::Opened(opened) => {
                 let result = self.audio.handle_opened(opened);
                 self.audio_failed(result.err());
@@ -287,6 +337,9 @@ impl<'a> Meeting<'a> {
     }
 
     fn look_around(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.endpoint.heard()) >= CONTROL_SUSPECT_AFTER {
+            self.session.suspect(now);
+        }
         let snapshot = self.endpoint.snapshot(now);
         if snapshot.round_trip_time.is_some() {
             self.silence_told_at = None;
@@ -310,6 +363,9 @@ impl<'a> Meeting<'a> {
             self.handle_endpoint(event);
         }
         self.post.flush(&mut self.endpoint);
+        for id in self.post.acknowledged(&self.endpoint) {
+            self.chat.handle_sent(id, self.surroundings.outlet);
+        }
         if let Some(camera) = &self.camera {
             camera.set_target(self.endpoint.video_target());
         }
@@ -327,10 +383,10 @@ impl<'a> Meeting<'a> {
     }
 
     async fn close(self) {
-        let Self { control, camera, decoding, audio, recorder, recording, .. } = self;
+        let Self { line, camera, decoding, audio, recorder, recording, .. } = self;
         drop((camera, audio, recorder));
         decoding.stop();
-        control.close().await;
+        line.close().await;
         if let Some(recording) = recording {
             // What is queued is written by now, or the disk is stuck and said so.
             let _ = tokio::task::spawn_blocking(|| recording.join()).await;

@@ -154,7 +154,7 @@ impl Seen {
         match event {
             Event::Chat(line) => self.chats.push((now, line)),
             Event::ChatDelivered { .. } => self.delivered += 1,
-            Event::Ended { reason, expected } => self.ended = Some((reason, expected)),
+            Event::Ended { reason, expected, rejoin: _ } => self.ended = Some((reason, expected)),
             Event::FileChanged { from, transfer, receiver, state, path } => {
                 let news = FileNews { began: now, changed: now, state, path };
                 let entry = self.files.entry((from, transfer, receiver)).or_insert_with(|| news.clone());
@@ -175,7 +175,9 @@ impl Seen {
                 self.snapshot = Some(snapshot);
             }
             Event::OfferFailed { reason, .. } => self.notices.push(reason),
-            Event::Connecting { .. }
+            Event::ChatFailed { .. }
+            | Event::ChatSent(_)
+            | Event::Connecting { .. }
             | Event::FileHeld { .. }
             | Event::FileWithdrawn { .. }
             | Event::Frame(_)
@@ -183,7 +185,11 @@ impl Seen {
             | Event::KnockGone(_)
             | Event::Locked(_)
             | Event::MediaChanged { .. }
+            | Event::MemberAway(_)
+            | Event::MemberBack(_)
             | Event::MuteRequested
+            | Event::Reconnected
+            | Event::Reconnecting
             | Event::ServerRemembered { .. }
             | Event::Speaking(_)
             | Event::Trace(_) => {}

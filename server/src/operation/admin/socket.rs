@@ -191,9 +191,9 @@ impl From<RoomSummary> for RoomLine {
 
 impl From<MemberSummary> for MemberLine {
     fn from(summary: MemberSummary) -> Self {
-        let MemberSummary { member, name, host, media, age } = summary;
+        let MemberSummary { member, name, host, media, age, away } = summary;
         let (camera, microphone) = (media.camera, media.microphone);
-        Self { member: member.0, name, host, camera, microphone, age_secs: age.as_secs() }
+        Self { member: member.0, name, host, camera, microphone, age_secs: age.as_secs(), away }
     }
 }
 

@@ -47,6 +47,12 @@ fn hub(page: &mut Page, hub: &HubStatistics) {
     page.counter("conclave_rooms_opened_total", "Rooms that were opened.", hub.rooms_opened);
     page.counter("conclave_knocks_total", "Guests that came to a door and were let wait.", hub.knocks);
     page.counter("conclave_admissions_total", "Guests that were let in by a host.", hub.admissions);
+    page.counter(
+        "conclave_member_connections_lost_total",
+        "Control connections of members that broke; the members may have come back.",
+        hub.connections_lost,
+    );
+    page.counter("conclave_resumptions_total", "Members that came back over another connection.", hub.resumptions);
     let refusals = hub.refusals.by_reason();
     page.counters("conclave_refusals_total", "Clients that did not get in, by reason.", "reason", refusals);
 }

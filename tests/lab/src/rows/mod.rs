@@ -67,7 +67,7 @@ pub(crate) fn measure(options: &LabOptions) -> Result<(), PeerError> {
     if asked("R1") || asked("R2") {
         let cells = goodput::measure(&lab)?;
         goodput::ratios(&cells, &mut figures);
-        simulated::compare(&options.simulated, &cells, &mut figures)?;
+        simulated::compare(&options.simulated, &cells, lab.secs(), &mut figures)?;
     }
     if asked("R3") {
         messages::measure(&lab, &mut figures)?;
