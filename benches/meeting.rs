@@ -475,11 +475,7 @@ fn arrival(guest: &Person, deadline: Instant) -> (Instant, u64) {
             match state {
                 FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes) => there = bytes,
                 FileState::Verified => return (at, FILE_BYTES as u64),
-                FileState::Cancelled
-                | FileState::Corrupt
-                | FileState::Declined
-                | FileState::Interrupted(_)
-                | FileState::Paused(_) => {
+                FileState::Cancelled | FileState::Corrupt | FileState::Declined => {
                     panic!("the file ended as {state:?}")
                 }
             }

@@ -223,13 +223,10 @@ impl Meeting {
         participants.chain(server).flatten().chain(control).min()
     }
 
-    /// A participant vanishes: not a word to the server, which finds out on the control plane.
+    /// A participant vanishes for good, with all there was of it: the server waits for its return in vain.
     pub fn kill(&mut self, index: usize) {
-        let participant = &mut self.participants[index];
-        participant.endpoint = None;
-        let control = participant.control;
-        self.hub.handle_disconnected(self.now, control);
-        self.drain_hub();
+        self.cut(index, Break::Both, FOR_EVER);
+        self.participants[index].endpoint = None;
     }
 
     /// Everything that happens at this instant.
@@ -376,6 +373,9 @@ impl Meeting {
         self.participants.get(index).is_some_and(|participant| participant.address == address).then_some(index)
     }
 }
+
+/// Longer than any meeting here.
+const FOR_EVER: Duration = Duration::from_secs(86_400);
 
 /// Time moves by at least this: what happens closer together happens at once. A datagram of 1,200 bytes takes as
 /// long at 10 Mbit/s.
