@@ -52,7 +52,7 @@ fn main() {
 /// One file, nobody killed: memory and rate.
 fn measure(place: &Place, source: &Path, scale: Scale, figures: &mut Figures) -> Duration {
     let folder = fresh(place, "whole");
-    let mut world = World::start(place, source, &folder);
+    let world = World::start(place, source, &folder);
     let began = Instant::now();
     world.receiver.wait_for("complete", PATIENCE);
     let took = began.elapsed();
@@ -100,7 +100,7 @@ fn kill(place: &Place, source: &Path, scale: Scale, took: Duration, figures: &mu
         let clean = absent || same(source, &arrived);
         let mut at = None;
         if absent {
-            let mut world = World::start(place, source, &folder);
+            let world = World::start(place, source, &folder);
             at = world.receiver.wait_for("complete", PATIENCE).into_iter().find_map(resumed_at);
         }
         let whole = same(source, &arrived);

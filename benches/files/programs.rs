@@ -69,7 +69,7 @@ impl Program {
     }
 
     /// Lines up to one that holds these words.
-    pub(crate) fn wait_for(&mut self, words: &str, patience: Duration) -> Vec<String> {
+    pub(crate) fn wait_for(&self, words: &str, patience: Duration) -> Vec<String> {
         let (give_up, mut heard) = (Instant::now() + patience, Vec::new());
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
