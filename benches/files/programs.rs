@@ -150,7 +150,7 @@ impl World {
         let mut command = join("sender");
         command.arg("--send").arg(source);
         let (sender, _) = Program::start("sender", command, "We are in.");
-        let mut world = Self { receiver, sender, _host: host, server };
+        let world = Self { receiver, sender, _host: host, server };
         // The sender has hashed it by now.
         world.receiver.wait_for(" offers ", Duration::from_secs(120));
         world
