@@ -250,6 +250,21 @@ fn a_part_with_wrong_bytes_is_found_out_and_the_file_comes_anew() {
 }
 
 #[test]
+fn a_part_that_lacks_nothing_but_its_name_gets_it() {
+    let scene = Scene::new("whole-part");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let path = scene.file("data.bin", 500_000);
+    let hash = blake3::hash(&std::fs::read(&path).unwrap());
+    std::fs::create_dir_all(scene.0.join("Bo/received")).unwrap();
+    std::fs::copy(&path, scene.0.join(format!("Bo/received/.{}.part", &hash.to_hex()[..32]))).unwrap();
+    let (from, offer) = offer(&ada, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_file_is_paused_by_either_side_and_goes_on() {
     let scene = Scene::new("pause");
     let (mut ada, joined) = scene.host("Ada");
