@@ -42,7 +42,7 @@ bench: install-deps ## Runs every benchmark; tables on the screen, figures in ta
 
 lab-files: install-deps ## A file of 2 GiB from program to program, and 20 kills in the middle of one; takes a while
 	$(CARGO) build --release -p conclave-client -p conclave-server $(CARGOFLAGS)
-	$(CARGO) bench --bench files $(CARGOFLAGS) -- --full
+	$(CARGO) bench -p testbench --bench files $(CARGOFLAGS) -- --full
 
 lab-reno: install-deps ## Our Reno beside the kernel's over an emulated link; needs Linux and root (ARGS=--quick)
 	$(CARGO) build --release --manifest-path tests/lab/Cargo.toml --target-dir tests/lab/target $(CARGOFLAGS)

@@ -138,7 +138,8 @@ fn who_vanishes_costs_the_others_nothing_and_goes_on_where_he_was() {
     assert!(meeting.run_until(Duration::from_secs(60), |meeting| has_file(meeting, 2)));
     check_file(&meeting, 2, BYTES);
 
-    // Bo is back as somebody new, with what he had.
+    // Bo is back as somebody new, with what he had, once his name is free again.
+    meeting.run(RECONNECT_GRACE);
     let part = meeting.participants[1].parts.values().next().expect("Bo had begun").clone();
     let had = part.len() as u64;
     meeting.run(RECONNECT_GRACE);
@@ -187,7 +188,7 @@ fn of_a_sender_who_leaves_those_get_all_for_whom_the_server_has_all() {
         meeting.participants[0].offer(Recipients::Everyone, SEED, BYTES);
         run_until_half(&mut meeting, 1, 500_000);
         meeting.kill(0);
-        meeting.run(Duration::from_secs(60));
+        meeting.run(RECONNECT_GRACE + Duration::from_secs(30));
         assert_eq!(has_file(&meeting, 1), whole, "{upload}");
         if whole {
             check_file(&meeting, 1, BYTES);

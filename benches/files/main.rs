@@ -52,10 +52,11 @@ fn main() {
 /// One file, nobody killed: memory and rate.
 fn measure(place: &Place, source: &Path, scale: Scale, figures: &mut Figures) -> Duration {
     let folder = fresh(place, "whole");
-    let mut world = World::start(place, source, &folder);
+    let world = World::start(place, source, &folder);
     let began = Instant::now();
     world.receiver.wait_for("complete", PATIENCE);
     let took = began.elapsed();
+    let cpu = world.cpu_secs();
     assert!(same(source, &folder.join("large.bin")), "the file arrived");
     let grown = world.memory_growth_mb();
     let most = grown.iter().map(|(_, grown)| *grown).fold(0.0, f64::max);
@@ -69,7 +70,7 @@ fn measure(place: &Place, source: &Path, scale: Scale, figures: &mut Figures) ->
     });
     figures.add(Figure {
         row: "R9 rate",
-        what: "the same file over loopback, accepted to verified, three programs on this machine".into(),
+        what: format!("the same file, offered to verified, over loopback; processor seconds: {}", names(&cpu)),
         value: Some(scale.file_bytes as f64 / 1e6 / took.as_secs_f64()),
         unit: "MB/s",
         goal: None,
@@ -99,7 +100,7 @@ fn kill(place: &Place, source: &Path, scale: Scale, took: Duration, figures: &mu
         let clean = absent || same(source, &arrived);
         let mut at = None;
         if absent {
-            let mut world = World::start(place, source, &folder);
+            let world = World::start(place, source, &folder);
             at = world.receiver.wait_for("complete", PATIENCE).into_iter().find_map(resumed_at);
         }
         let whole = same(source, &arrived);

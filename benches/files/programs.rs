@@ -69,7 +69,7 @@ impl Program {
     }
 
     /// Lines up to one that holds these words.
-    pub(crate) fn wait_for(&mut self, words: &str, patience: Duration) -> Vec<String> {
+    pub(crate) fn wait_for(&self, words: &str, patience: Duration) -> Vec<String> {
         let (give_up, mut heard) = (Instant::now() + patience, Vec::new());
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
@@ -94,6 +94,15 @@ impl Program {
         (self.name, self.memory_mb("VmHWM:") - self.ready_mb)
     }
 
+    /// Processor time since the start, user and system.
+    fn cpu_secs(&self) -> (&'static str, f64) {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let ticks =
+            |at: usize| fields.split(' ').nth(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        (self.name, (ticks(11) + ticks(12)) / TICKS_PER_SEC)
+    }
+
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -105,6 +114,9 @@ impl Drop for Program {
         self.kill();
     }
 }
+
+/// What `/proc` counts processor time in; the same on every Linux of today.
+const TICKS_PER_SEC: f64 = 100.0;
 
 /// A meeting of programs.
 pub(crate) struct World {
@@ -124,7 +136,7 @@ impl World {
         let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         let address = address.expect("the server says where it listens").to_owned();
         let mut command = place.program("conclave", "host");
-        command.args(["host", "--server", &address, "--admit", "all", "--name", "Host"]);
+        command.args(["host", "--server", &address, "--admit", "all", "--name", "Ada"]);
         let (host, line) = Program::start("host", command, "Meeting code:");
         let code: String = line.chars().filter(char::is_ascii_digit).collect();
         let join = |name: &str| {
@@ -138,7 +150,7 @@ impl World {
         let mut command = join("sender");
         command.arg("--send").arg(source);
         let (sender, _) = Program::start("sender", command, "We are in.");
-        let mut world = Self { receiver, sender, _host: host, server };
+        let world = Self { receiver, sender, _host: host, server };
         // The sender has hashed it by now.
         world.receiver.wait_for(" offers ", Duration::from_secs(120));
         world
@@ -147,6 +159,11 @@ impl World {
     /// Memory at the most, above what it was before the file.
     pub(crate) fn memory_growth_mb(&self) -> [(&'static str, f64); 3] {
         [self.server.growth_mb(), self.sender.growth_mb(), self.receiver.growth_mb()]
+    }
+
+    /// Processor time of each so far.
+    pub(crate) fn cpu_secs(&self) -> [(&'static str, f64); 3] {
+        [self.server.cpu_secs(), self.sender.cpu_secs(), self.receiver.cpu_secs()]
     }
 
     /// Kills one of the three, in turn; answers which.

@@ -202,7 +202,7 @@ fn a_guest_who_left_in_the_middle_of_a_file_goes_on_where_he_was() {
     let FileState::Paused(there) = state(&mut bo, &offer, bo_id) else { panic!("something is here") };
     assert!(there > 0 && there < offer.size, "{there}");
     bo.tell(Command::ResumeFile { from, transfer: offer.transfer });
-    let first = bo.wait(|event| received(event));
+    let first = bo.wait(received);
     assert!(first >= there, "{first}");
     assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Verified);
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
@@ -247,6 +247,21 @@ fn a_part_with_wrong_bytes_is_found_out_and_the_file_comes_anew() {
     bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
     assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
     assert_eq!(std::fs::read(scene.0.join("Bo/received/data.bin")).unwrap(), std::fs::read(&path).unwrap());
+}
+
+#[test]
+fn a_part_that_lacks_nothing_but_its_name_gets_it() {
+    let scene = Scene::new("whole-part");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let path = scene.file("data.bin", 500_000);
+    let hash = blake3::hash(&std::fs::read(&path).unwrap());
+    std::fs::create_dir_all(scene.0.join("Bo/received")).unwrap();
+    std::fs::copy(&path, scene.0.join(format!("Bo/received/.{}.part", &hash.to_hex()[..32]))).unwrap();
+    let (from, offer) = offer(&ada, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 1);
 }
 
 #[test]

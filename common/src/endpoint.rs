@@ -335,12 +335,12 @@ impl Endpoint {
 
     /// Reads bytes of an arriving file. Reading opens its window again, so read no faster than the disk writes.
     pub fn read_file(&mut self, stream: StreamId, buffer: &mut [u8]) -> Read {
-        self.channel.reno().read(stream, buffer)
+        self.channel.read_file(stream, buffer)
     }
 
     /// Wants no more of an arriving file.
     pub fn stop_file(&mut self, stream: StreamId) {
-        self.channel.reno().stop(stream);
+        self.channel.stop_file(stream);
     }
 
     /// Whether files of ours shall not yield to the meeting.

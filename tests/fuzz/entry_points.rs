@@ -19,7 +19,7 @@ use common::limits::{
 };
 use common::media::jpeg;
 use common::names;
-use common::relay::Relay;
+use common::relay::{Relay, SpoolEffect, SpoolFact};
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};
 use common::sequence::{SendTime, SequenceNumber};
@@ -288,6 +288,18 @@ impl HostileMember {
         }
     }
 
+    /// A disk that remembers how much it has, and no bytes.
+    fn serve_spool(&mut self) {
+        while let Some(effect) = self.relay.poll_spool(self.now) {
+            let fact = match effect {
+                SpoolEffect::Write { id, bytes, .. } => SpoolFact::Written { id, bytes },
+                SpoolEffect::Read { reader, buffer, .. } => SpoolFact::Read { reader, bytes: buffer },
+                SpoolEffect::Free { .. } | SpoolEffect::Remove { .. } => continue,
+            };
+            self.relay.handle_spool(self.now, fact);
+        }
+    }
+
     /// Carries datagrams between the relay and the honest until nobody has one more to send at this instant.
     fn exchange(&mut self) {
         let mut buffer = [0; DATAGRAM_MAX_BYTES];
@@ -307,6 +319,7 @@ impl HostileMember {
                 }
                 take_events(endpoint);
             }
+            self.serve_spool();
             while let Some(transmit) = self.relay.poll_transmit(self.now, &mut buffer) {
                 moved = true;
                 let receiver = (0..3).find(|index| address(*index) == transmit.to);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::endpoint::Event;
 use crate::ids::TransferId;
 use crate::names;
-use crate::reno::connection::{self, Connection};
+use crate::reno::connection::{self, Connection, Read};
 use crate::reno::{self, StreamId};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
@@ -32,6 +32,8 @@ pub(super) struct Channel {
     messages_written: u64,
     /// Arriving streams of which the header has not been read yet.
     unnamed: BTreeSet<StreamId>,
+    /// Streams that ended with their header: nothing is missing of what they bring.
+    ended: BTreeSet<StreamId>,
     events: VecDeque<Event>,
 }
 
@@ -42,6 +44,7 @@ impl Channel {
             framer: MessageFramer::new(),
             messages_written: 0,
             unnamed: BTreeSet::new(),
+            ended: BTreeSet::new(),
             events: VecDeque::new(),
         }
     }
@@ -100,6 +103,18 @@ impl Channel {
         Some(stream)
     }
 
+    pub(super) fn read_file(&mut self, stream: StreamId, buffer: &mut [u8]) -> Read {
+        if self.ended.remove(&stream) {
+            return Read { bytes: 0, finished: true };
+        }
+        self.reno.read(stream, buffer)
+    }
+
+    pub(super) fn stop_file(&mut self, stream: StreamId) {
+        self.ended.remove(&stream);
+        self.reno.stop(stream);
+    }
+
     fn handle_reno_events(&mut self) {
         while let Some(event) = self.reno.poll_event() {
             match event {
@@ -125,7 +140,9 @@ impl Channel {
         }
         self.unnamed.remove(&stream);
         let mut header = [0; DownloadHeader::BYTES];
-        self.reno.read(stream, &mut header);
+        if self.reno.read(stream, &mut header).finished {
+            self.ended.insert(stream);
+        }
         let DownloadHeader { from, transfer, offset } = DownloadHeader::parse(&header);
         self.events.push_back(Event::FileOpened { stream, from, transfer, offset });
         self.events.push_back(Event::FileReadable(stream));

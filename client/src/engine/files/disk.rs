@@ -271,7 +271,13 @@ mod tests {
                 }
                 News::Kept(path) => break path,
                 News::Ready(0) | News::Written(_) | News::Done => {}
-                other => panic!("{other:?}"),
+                other @ (News::Corrupt { .. }
+                | News::Failed(_)
+                | News::Hashed(..)
+                | News::LeftOver(_)
+                | News::Ready(_)) => {
+                    panic!("{other:?}")
+                }
             }
         };
         assert_eq!(std::fs::read(path).unwrap(), content);

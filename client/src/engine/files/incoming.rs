@@ -98,8 +98,9 @@ impl Incoming {
         self.offers.insert(key, Offer { offer, state: None, retried: false, orphaned: false });
     }
 
-    /// Takes a file, from where an earlier attempt ended; also again after one that failed.
-    pub(super) fn accept(&mut self, key: Key, disk: &mut Disk, tools: &mut Tools<'_>) {
+    /// Takes a file, from where an earlier attempt ended; also again after one that failed. It is told once the disk knows
+    /// how much is here.
+    pub(super) fn accept(&mut self, key: Key, disk: &mut Disk) {
         let Some(offer) = self.offers.get(&key).filter(|offer| !offer.orphaned) else { return };
         if self.downloads.contains_key(&key) || offer.state == Some(FileState::Verified) {
             return;
@@ -108,7 +109,6 @@ impl Incoming {
         let (job, writer) = disk.receive(self.folder.clone(), expected(&offer.offer));
         let download = Download { job, writer: Some(writer), offset: None, stream: None, written: there, told: there };
         self.downloads.insert(key, download);
-        self.change(key, FileState::Receiving(there), None, tools);
     }
 
     /// Stops a file for a while. What is here stays.
@@ -250,7 +250,7 @@ impl Incoming {
             return self.tell(key, FileState::Corrupt, None, tools);
         }
         offer.state = Some(FileState::Receiving(0));
-        self.accept(key, disk, tools);
+        self.accept(key, disk);
     }
 
     /// What is not under way is withdrawn with its sender. What is goes on: the rest may be with the server.

@@ -52,8 +52,8 @@ impl Files {
     }
 
     /// We take an offered file.
-    pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.accept((from, transfer), &mut self.disk, tools);
+    pub(super) fn accept(&mut self, from: MemberId, transfer: TransferId) {
+        self.incoming.accept((from, transfer), &mut self.disk);
     }
 
     /// We stop a file for a while, our own or one that arrives.
@@ -70,7 +70,7 @@ impl Files {
         if from == self.you {
             self.outgoing.hold(transfer, false, tools);
         } else {
-            self.accept(from, transfer, tools);
+            self.accept(from, transfer);
         }
     }
 
@@ -104,7 +104,7 @@ impl Files {
     }
 
     /// The server cannot hand a file of ours on.
-    pub(super) fn handle_failed(&mut self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
+    pub(super) fn handle_failed(&self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
         self.outgoing.handle_failed(transfer, trouble, tools);
     }
 
@@ -169,7 +169,7 @@ impl Files {
     }
 
     /// Somebody came in.
-    pub(super) fn handle_member_joined(&mut self, tools: &mut Tools<'_>) {
+    pub(super) fn handle_member_joined(&self, tools: &mut Tools<'_>) {
         self.outgoing.handle_member_joined(tools);
     }
 

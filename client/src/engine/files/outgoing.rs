@@ -117,7 +117,7 @@ impl Outgoing {
     }
 
     /// The server cannot hand a file of ours on.
-    pub(super) fn handle_failed(&mut self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
+    pub(super) fn handle_failed(&self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
         let Some(offer) = self.offers.get(&transfer) else { return };
         let why = match trouble {
             SpoolTrouble::Broken => "its disk does not work",
@@ -127,7 +127,7 @@ impl Outgoing {
     }
 
     /// Somebody came in: what is on offer to everyone is on offer to him too.
-    pub(super) fn handle_member_joined(&mut self, tools: &mut Tools<'_>) {
+    pub(super) fn handle_member_joined(&self, tools: &mut Tools<'_>) {
         for Offer { offer, held, .. } in self.offers.values().filter(|offer| offer.offer.to == Recipients::Everyone) {
             // Without room in the post the channel is dead.
             let _ = tools.post.send(Message::FileOffer(offer.clone()));

@@ -16,9 +16,7 @@ impl Meeting<'_> {
     pub(super) fn command(&mut self, command: Command) {
         choose(self.surroundings.config, &command);
         match command {
-            Command::AcceptFile { from, transfer } => {
-                self.with_files(|files, tools| files.accept(from, transfer, tools));
-            }
+            Command::AcceptFile { from, transfer } => self.files.accept(from, transfer),
             Command::Act(action) => self.session.act(action),
             Command::CancelFile { from, transfer } => {
                 self.with_files(|files, tools| files.cancel(from, transfer, tools));

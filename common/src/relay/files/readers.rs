@@ -98,8 +98,7 @@ impl Relay {
         }
         let (sender, transfer) = (offer.sender, key.2);
         self.leave_upload(id);
-        let new = self.has_room_for_upload(id).then(|| self.ask_for(sender, transfer, position)).unwrap_or(false);
-        if !new {
+        if !(self.has_room_for_upload(id) && self.ask_for(sender, transfer, position)) {
             self.files.waiting.insert(id);
             return None;
         }

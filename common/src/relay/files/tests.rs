@@ -1,4 +1,5 @@
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "each test waits for one event among all")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -286,6 +287,28 @@ fn an_upload_that_nobody_asked_for_is_stopped() {
     let stream = bench.upload(0, 0);
     assert!(bench.events(0).contains(&Event::FileStopped(stream)));
     assert!(bench.disk.is_empty());
+}
+
+#[test]
+fn an_upload_that_ends_with_its_header_is_a_broken_one() {
+    let mut bench = Bench::new(2, 50_000);
+    bench.offer(0, TRANSFER, Recipients::Everyone);
+    bench.accept(1, 0, 0);
+    let stream = bench.members[0].open_file(TRANSFER, 0).unwrap();
+    bench.members[0].finish_file(stream);
+    bench.exchange();
+    assert_eq!(bench.received(1).map(|file| file.2), Some(Ended::Reset));
+}
+
+#[test]
+fn who_has_all_but_the_end_and_who_takes_an_empty_file_get_the_end() {
+    for bytes in [0, 50_000] {
+        let mut bench = Bench::new(2, bytes);
+        bench.offer(0, TRANSFER, Recipients::Everyone);
+        bench.accept(1, 0, bytes as u64);
+        assert_eq!(bench.wanted(0), []);
+        bench.expect(1, bytes);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Relay {
             return;
         }
         let mut header = [0; UploadHeader::BYTES];
-        member.reno.read(source.1, &mut header);
+        let finished = member.reno.read(source.1, &mut header).finished;
         let UploadHeader { transfer, offset } = UploadHeader::parse(&header);
         let key = (member.room, member.member, transfer);
         let files = &mut self.files;
@@ -45,6 +45,9 @@ impl Relay {
         }
         files.sources.insert(source, Some(id));
         files.uploads_ready.insert(id);
+        if finished {
+            self.end_upload(id);
+        }
     }
 
     fn stop_source(&mut self, source: End) {
