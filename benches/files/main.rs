@@ -61,7 +61,7 @@ fn measure(place: &Place, source: &Path, scale: Scale, figures: &mut Figures) ->
     let grown = world.memory_growth_mb();
     let most = grown.iter().map(|(_, grown)| *grown).fold(0.0, f64::max);
     figures.add(Figure {
-        row: "R9 memory",
+        row: "R9",
         what: format!("most memory growth of {} during a file of {} MiB", names(&grown), scale.file_bytes >> 20),
         value: Some(most),
         unit: "MB",
@@ -109,7 +109,7 @@ fn kill(place: &Place, source: &Path, scale: Scale, took: Duration, figures: &mu
         resumed += usize::from(at.is_some());
     }
     figures.add(Figure {
-        row: "R9 kills",
+        row: "R9",
         what: format!(
             "of {} kills at random points (receiver, sender, server in turn) the file was absent or whole, and whole in \
              the end; {resumed} went on beyond 0 %",
