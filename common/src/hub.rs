@@ -377,6 +377,9 @@ impl Hub {
     }
 
     fn admit(&mut self, now: Instant, room: RoomId, knock: KnockId) -> bool {
+        if let Some(away) = self.rooms.get(&room).and_then(|place| place.returns_as(knock)) {
+            self.unseat(room, away, LeaveReason::Lost);
+        }
         let Some(place) = self.rooms.get_mut(&room) else {
             return false;
         };

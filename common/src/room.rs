@@ -147,7 +147,7 @@ impl Room {
         if self.denials.get(&knock.source).is_some_and(|denials| *denials >= DENIALS_PER_SOURCE) {
             return Err(Refusal::Denied);
         }
-        if self.members.len() >= self.members_max {
+        if self.members.len() >= self.members_max && self.away_like(&knock.name).is_none() {
             return Err(Refusal::RoomFull);
         }
         if self.knocks.len() >= KNOCKS_PER_ROOM {
@@ -163,18 +163,32 @@ impl Room {
     }
 
     fn has_name_like(&self, name: &str) -> bool {
-        let seated = self.members.values().map(|seat| &seat.name);
+        let seated = self.members.values().filter(|seat| !seat.away).map(|seat| &seat.name);
         let waiting = self.knocks.values().map(|knock| &knock.name);
         names::is_reserved(name) || seated.chain(waiting).any(|other| names::look_alike(name, other))
+    }
+
+    /// The member who is away and whose name a waiting guest has: most likely the same person, whose program was
+    /// closed or died and knows nothing of its place. To be removed before the guest is admitted.
+    pub fn returns_as(&self, id: KnockId) -> Option<MemberId> {
+        self.away_like(&self.knocks.get(&id)?.name)
+    }
+
+    fn away_like(&self, name: &str) -> Option<MemberId> {
+        let mut away = self.members.iter().filter(|(_, seat)| seat.away);
+        away.find(|(_, seat)| names::look_alike(name, &seat.name)).map(|(id, _)| *id)
     }
 
     /// Lets a waiting guest in: the only way from a [`Knock`] to a [`Seat`].
     ///
     /// # Errors
-    /// The refused guest and the reason when the room is full; the knock is gone then, too. `None` when nobody with
-    /// this id waits.
+    /// The refused guest and the reason when the room is full, or when the name belongs to a member who was away and
+    /// came back meanwhile; the knock is gone then, too. `None` when nobody with this id waits.
     pub fn admit(&mut self, now: Instant, id: KnockId) -> Option<Result<MemberId, (Knock, Refusal)>> {
         let knock = self.knocks.remove(&id)?;
+        if self.members.values().any(|seat| names::look_alike(&knock.name, &seat.name)) {
+            return Some(Err((knock, Refusal::NameTaken)));
+        }
         let next = self.last_member.checked_add(1).filter(|_| self.members.len() < self.members_max);
         let Some(next) = next else {
             return Some(Err((knock, Refusal::RoomFull)));
@@ -322,6 +336,21 @@ mod tests {
         room.knock(knock(3, "Bo")).unwrap();
         assert_eq!(room.knock(knock(4, "bo")), Err(Refusal::NameTaken));
         assert_eq!(room.knock(knock(5, "Host")), Err(Refusal::NameTaken));
+    }
+
+    #[test]
+    fn who_is_away_leaves_the_name_and_the_seat_to_whoever_is_let_in_as_the_same() {
+        let mut room = Room::new(RoomCode::new(1).unwrap(), seat("Ada"), 2);
+        let first = room.knock(knock(2, "Bo")).unwrap();
+        let bo = room.admit(Instant::now(), first).unwrap().unwrap();
+        assert_eq!(room.knock(knock(3, "bo")), Err(Refusal::RoomFull));
+        room.set_away(bo, true);
+        assert_eq!(room.knock(knock(3, "Cy")), Err(Refusal::RoomFull));
+        let again = room.knock(knock(4, "bo")).unwrap();
+        assert_eq!(room.returns_as(again), Some(bo));
+        room.set_away(bo, false);
+        assert_eq!(room.returns_as(again), None);
+        assert!(matches!(room.admit(Instant::now(), again), Some(Err((_, Refusal::NameTaken)))));
     }
 
     #[test]

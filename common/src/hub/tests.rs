@@ -478,6 +478,36 @@ fn who_does_not_come_back_in_time_is_lost_and_the_place_with_it() {
 }
 
 #[test]
+fn who_comes_as_somebody_who_is_away_gets_in_and_the_old_place_goes() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    let code = bench.host_code();
+    bench.lose(2);
+    bench.knock(3, code, "Bo");
+    assert_eq!(bench.last(3), &ServerMessage::Knocking);
+    bench.act(1, Action::AdmitAll);
+    assert!(bench.sent[&ControlId(1)].contains(&ServerMessage::MemberLeft { member: BO, reason: LeaveReason::Lost }));
+    assert_eq!(bench.revoked, [ticket.connection_id]);
+    assert_eq!(bench.hub.occupancy(), (1, 2));
+    bench.connect(4);
+    bench.tell(4, ClientMessage::Resume(ticket));
+    assert_eq!(bench.last(4), &ServerMessage::Refused(Refusal::PlaceGone));
+}
+
+#[test]
+fn who_comes_back_in_time_keeps_the_name_from_whoever_waits_with_it() {
+    let mut bench = Bench::new();
+    let ticket = bench.two();
+    let code = bench.host_code();
+    bench.lose(2);
+    bench.knock(3, code, "Bo");
+    bench.resume(4, ticket);
+    bench.act(1, Action::AdmitAll);
+    assert_eq!(bench.last(3), &ServerMessage::Refused(Refusal::NameTaken));
+    assert!(bench.revoked.is_empty());
+}
+
+#[test]
 fn a_new_connection_takes_over_from_one_that_nobody_knows_to_be_dead() {
     let mut bench = Bench::new();
     let ticket = bench.two();

@@ -85,7 +85,7 @@ impl Relay {
     }
 
     /// Puts a message on a member's channel; answers whether there was room for it. A member whose buffer is full has not
-    /// read a megabyte of messages and is about to be found gone.
+    /// read 256 KiB of messages and is about to be found gone.
     pub(super) fn deliver(&mut self, receiver: ConnectionId, bytes: &[u8]) -> bool {
         let Some(member) = self.roster.named(receiver) else {
             return false;
