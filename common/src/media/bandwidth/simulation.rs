@@ -337,36 +337,3 @@ fn silence_of_the_other_end_halves_the_target() {
     let after = world.callers[0].path.bandwidth().target_bps();
     assert!(after * 6 <= before, "{after} of {before}");
 }
-
-#[test]
-#[ignore = "prints what the controller reaches; the tests beside it hold it to that"]
-fn what_it_reaches() {
-    for (name, low, high) in [("300 ms", path(0.5, 300.0), path(3.0, 300.0)), ("112 kB", deep(0.5), deep(3.0))] {
-        let world = step(low, high);
-        let caller = &world.callers[0];
-        println!(
-            "{name}: start {:.1} s, settled {:.2} s, back {:.1} s, use {:.2} / {:.2}, queue p95 {:.0} / {:.0} ms",
-            caller.reaches(0, 2.4e6),
-            world.settled_after(30, 29),
-            caller.reaches(60, 2.4e6),
-            caller.rate(18, 29) / 3e6,
-            caller.rate(40, 59) / 0.5e6,
-            world.queue_quantile(18, 29, 0.95),
-            world.queue_quantile(40, 59, 0.95),
-        );
-    }
-    let mut world = World::new(LinkConfig { loss: 0.05, ..path(3.0, 300.0) }, 1);
-    world.run(60 * SECOND);
-    println!("5 % loss: use {:.2}", world.callers[0].rate(10, 59) / 3e6);
-    let mut world = World::new(LinkConfig { jitter: Duration::from_millis(5), ..path(3.0, 300.0) }, 1);
-    world.run(60 * SECOND);
-    println!("jitter: use {:.2}", world.callers[0].rate(10, 59) / 3e6);
-    let mut world = World::new(path(3.0, 300.0), 3);
-    world.run(120 * SECOND);
-    let rates = world.callers.iter().map(|caller| caller.rate(80, 119) / 1e6).collect::<Vec<_>>();
-    println!("three: {rates:.2?} Mbit/s, queue p95 {:.0} ms", world.queue_quantile(80, 119, 0.95));
-    let mut world = World::new(path(2.0, 300.0), 1).with_reno();
-    world.run(100 * SECOND);
-    let reno = world.reno.as_ref().unwrap().received as f64 * 8.0 / 100.0 / 1e6;
-    println!("beside Reno: {:.2} and {reno:.2} Mbit/s", world.callers[0].rate(40, 99) / 1e6);
-}
