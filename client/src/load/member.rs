@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
 use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
-use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::media::jitter::ReceptionStatistics;
+use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;
 use common::wire::Malformed;
@@ -170,7 +170,7 @@ impl Member {
                     tally.round_trip(round_trip);
                 }
             }
-            Kind::Ping | Kind::Report | Kind::Segment => {}
+            Kind::Feedback | Kind::Ping | Kind::Report | Kind::Segment => {}
         }
         Ok(())
     }
