@@ -117,6 +117,8 @@ const ADDITION_BPS: f64 = 80_000.0;
 const REDUCTION: f64 = 0.8;
 /// A single packet of a slower path shows nothing; this many trains do.
 const TRAINS_MIN: usize = 2;
+/// Where no train shows the capacity, the target may be so many times what arrives.
+const UNTESTED: f64 = 1.6;
 /// Loss beyond this is more than any radio: something is full that has no queue.
 const LOSS_EXTREME: f64 = 0.2;
 /// What is left of the target after a second of such loss.
@@ -242,13 +244,11 @@ impl Bandwidth {
         if standing.newest > QUEUE_LONG && now >= self.drained_at {
             return self.drain(now, told, standing);
         }
-        if let Some(sample) = self.capacity_sample() {
-            let capacity = match self.capacity {
-                Some(capacity) if sample > capacity => capacity + 0.3 * (sample - capacity),
-                Some(_) | None => sample,
-            };
-            self.capacity = Some(capacity);
-            let ceiling = capacity * self.share();
+        self.note_capacity();
+        // Frames too small to be trains show nothing but that they arrive.
+        let untested = || self.delivered.rate().map(|rate| UNTESTED * rate);
+        let shown = self.capacity.filter(|_| self.trains.len() >= TRAINS_MIN).map(|capacity| capacity * self.share());
+        if let Some(ceiling) = shown.or_else(untested) {
             if self.delays.standing() > QUEUE_NONE {
                 if ceiling < self.target {
                     self.fall_to(now, ceiling, HOLD);
@@ -277,8 +277,12 @@ impl Bandwidth {
     }
 
     /// What the path carries, by the trains of late.
-    fn capacity_sample(&self) -> Option<f64> {
-        self.trains.upper_quartile().filter(|_| self.trains.len() >= TRAINS_MIN)
+    fn note_capacity(&mut self) {
+        let Some(sample) = self.trains.upper_quartile().filter(|_| self.trains.len() >= TRAINS_MIN) else { return };
+        self.capacity = Some(match self.capacity {
+            Some(capacity) if sample > capacity => capacity + 0.3 * (sample - capacity),
+            Some(_) | None => sample,
+        });
     }
 
     /// The share of the capacity that is ours: everybody on the path sees the same queue and the same capacity, and so

@@ -26,6 +26,8 @@ struct Caller {
     next_number: u64,
     /// Packets of the frame that is leaving.
     frame: VecDeque<usize>,
+    /// What a frame has at most, whatever the target: a scene in which little moves.
+    frame_bytes_max: usize,
     next_packet: Instant,
     next_frame: Instant,
     next_voice: Instant,
@@ -137,6 +139,7 @@ impl Caller {
             back: Link::new(LinkConfig { delay: ONE_WAY, ..LinkConfig::default() }, 11),
             next_number: 0,
             frame: VecDeque::new(),
+            frame_bytes_max: usize::MAX,
             next_packet: starts,
             next_frame: starts,
             next_voice: starts,
@@ -176,8 +179,8 @@ impl Caller {
         }
         let voice = 100 * (VOICE_BYTES + OVERHEAD_BYTES) * 8;
         let rate = (self.path.bandwidth().target_bps() as usize).saturating_sub(voice);
-        let bytes = rate / 8 / FRAMES_PER_SECOND as usize;
-        let packets = bytes.div_ceil(PART_BYTES + OVERHEAD_BYTES).max(5);
+        let bytes = (rate / 8 / FRAMES_PER_SECOND as usize).min(self.frame_bytes_max);
+        let packets = bytes.div_ceil(PART_BYTES + OVERHEAD_BYTES).max(if self.frame_bytes_max < 5_000 { 1 } else { 5 });
         self.frame.extend(vec![(bytes / packets).saturating_sub(OVERHEAD_BYTES).max(100); packets]);
     }
 
@@ -325,6 +328,19 @@ fn a_caller_beside_reno_gets_a_share() {
     let reno = world.reno.as_ref().unwrap().received as f64 * 8.0 / 100.0;
     let ratio = world.callers[0].rate(40, 99) / reno;
     assert!((0.33..=3.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn frames_that_are_no_trains_hold_nothing_down() {
+    let mut world = World::new(path(3.0, 300.0), 1);
+    world.callers[0].frame_bytes_max = 2_000;
+    world.run(20 * SECOND);
+    let caller = &mut world.callers[0];
+    let (target, sent) = (caller.path.bandwidth().target_bps() as f64, caller.rate(10, 19));
+    assert!((1.3..2.0).contains(&(target / sent)), "{target} of {sent}");
+    caller.frame_bytes_max = usize::MAX;
+    world.run(10 * SECOND);
+    assert!(world.callers[0].reaches(20, 2.4e6) <= 3.0);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::Arrived;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trains {
     running: Option<Train>,
-    /// Bits per second, newest last, at most [`TRAINS`].
-    rates: VecDeque<f64>,
+    /// When each train had arrived, and bits per second; newest last, at most [`TRAINS`].
+    rates: VecDeque<(Duration, f64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,9 @@ struct Train {
 /// Trains whose median counts: a third of a second at 15 frames.
 const TRAINS: usize = 8;
 /// Packets from which on the distance between the first and the last says something.
-const PACKETS_MIN: usize = 5;
+const PACKETS_MIN: usize = 4;
+/// What a train showed holds for so long.
+const AGE_MAX: Duration = Duration::from_secs(3);
 /// A train is stretched when it took longer to arrive than to leave by one part in so many, …
 const STRETCH_DIVISOR: u32 = 7;
 /// … and by this, for jitter.
@@ -39,6 +41,9 @@ const RESOLUTION: Duration = Duration::from_micros(16);
 impl Trains {
     /// A packet arrived; they come in the order in which they left. `capacity` is what is known so far, bits per second.
     pub(super) fn note(&mut self, packet: &Arrived, capacity: Option<f64>) {
+        while self.rates.front().is_some_and(|(at, _)| *at + AGE_MAX < packet.arrived) {
+            self.rates.pop_front();
+        }
         match &mut self.running {
             Some(train) if packet.train == train.id => train.add(packet),
             Some(train) if packet.train == 0 => train.between += u64::from(packet.bytes),
@@ -50,7 +55,7 @@ impl Trains {
         if let Some(train) = self.running.take().filter(|train| train.packets >= PACKETS_MIN) {
             // A train that arrived as it left shows that the path carries that much, and not that it carries no more.
             let known = if train.is_stretched() { 0.0 } else { capacity.unwrap_or_default() };
-            self.rates.push_back(train.rate().max(known));
+            self.rates.push_back((train.last.arrived, train.rate().max(known)));
             if self.rates.len() > TRAINS {
                 self.rates.pop_front();
             }
@@ -76,7 +81,7 @@ impl Trains {
     /// What a quarter of them exceed: most packets of others in between only make a train seem slower.
     pub(super) fn upper_quartile(&self) -> Option<f64> {
         let mut sorted = [f64::INFINITY; TRAINS];
-        sorted.iter_mut().zip(&self.rates).for_each(|(place, rate)| *place = *rate);
+        sorted.iter_mut().zip(&self.rates).for_each(|(place, (_, rate))| *place = *rate);
         sorted.sort_unstable_by(f64::total_cmp);
         let last = self.rates.len().checked_sub(1)?;
         Some(sorted[(3 * last).div_ceil(4)])
@@ -152,7 +157,7 @@ mod tests {
     fn a_train_of_a_few_packets_shows_nothing_and_the_middle_one_of_five_counts() {
         let mut trains = Trains::default();
         for (train, gap) in [(1, 10), (2, 1), (3, 10), (4, 20), (5, 20), (6, 10)] {
-            let packets = if train == 2 { 4 } else { 6 };
+            let packets = if train == 2 { 3 } else { 6 };
             (0..packets).for_each(|packet| trains.note(&arrived(train, gap * packet, 1_250), None));
         }
         assert_eq!((trains.len(), trains.upper_quartile()), (4, Some(1_000_000.0)));
