@@ -36,7 +36,7 @@ use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
-use crate::wire::feedback::Feedback;
+use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::{Report, ReportBlock};
 
 use files::Files;
@@ -138,6 +138,8 @@ pub struct Relay {
     /// When something of a member asked to be woken.
     alarms: BTreeSet<(Instant, MemberKey)>,
     next_report: Instant,
+    /// What the watchers of one sender can take; kept for its memory.
+    shares: Vec<u64>,
     statistics: RelayStatistics,
 }
 
@@ -161,6 +163,7 @@ impl Relay {
             throttled: Vec::new(),
             alarms: BTreeSet::new(),
             next_report: now + REPORT_INTERVAL,
+            shares: Vec::new(),
             statistics: RelayStatistics::default(),
         }
     }
@@ -232,6 +235,7 @@ impl Relay {
             }
         };
         if feedback_due {
+            self.note_video_wanted(now, key);
             self.set_alarm(key);
         }
         handled
@@ -316,10 +320,50 @@ impl Relay {
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
             self.report_uplinks(now);
+            self.count_video_sources(now);
             self.resume_throttled(now);
             self.retry_files(now);
         }
         self.handle_alarms(now);
+    }
+
+    /// What the middle one of a sender's watchers can take, the better of two in the middle: so two who call each other
+    /// follow the whole path, and among more, one bad downlink, or one who lies, does not take the picture from all.
+    fn note_video_wanted(&mut self, now: Instant, key: MemberKey) {
+        let mut shares = std::mem::take(&mut self.shares);
+        shares.clear();
+        self.for_each_watcher(key, |watcher| shares.push(watcher.video_share(now)));
+        shares.sort_unstable();
+        let wanted = shares.get(shares.len() / 2).and_then(|share| u16::try_from(share / 1_000).ok());
+        self.shares = shares;
+        if let Some(sender) = self.roster.member(key) {
+            sender.video_wanted = wanted.unwrap_or(VIDEO_UNLIMITED);
+        }
+    }
+
+    /// Counts for each member whose video comes there.
+    fn count_video_sources(&mut self, now: Instant) {
+        for index in 0..self.senders.len() {
+            self.for_each_watcher(self.senders[index], |watcher| watcher.video_sources = 0);
+        }
+        for index in 0..self.senders.len() {
+            let key = self.senders[index];
+            if self.roster.member(key).is_some_and(|sender| sender.sends_video(now)) {
+                self.for_each_watcher(key, |watcher| watcher.video_sources += 1);
+            }
+        }
+    }
+
+    fn for_each_watcher(&mut self, sender: MemberKey, mut change: impl FnMut(&mut Member)) {
+        let Some(watchers) = self.roster.member(sender).map(|sender| std::mem::take(&mut sender.watchers)) else { return };
+        for watcher in &watchers {
+            if let Some(watcher) = self.roster.member(*watcher) {
+                change(watcher);
+            }
+        }
+        if let Some(sender) = self.roster.member(sender) {
+            sender.watchers = watchers;
+        }
     }
 
     /// Tells each member who sends how its streams arrive here.

@@ -13,6 +13,7 @@ use crate::limits::{
 };
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
+use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::path::{Arrivals, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
@@ -66,6 +67,10 @@ pub(super) struct Member {
     pub(super) outgoing: Outgoing,
     /// As [`Feedback`] has it.
     pub(super) video_wanted: u16,
+    /// What of others' audio goes to this member.
+    audio_sent: BitrateMeter,
+    /// Members whose video goes to this one, counted anew at each tick.
+    pub(super) video_sources: usize,
 }
 
 /// What is asked of the path to a member: anything, until it shows that it carries less; at least a voice and the smallest
@@ -172,6 +177,8 @@ impl Member {
             arrivals: Arrivals::new(now),
             outgoing: Outgoing::new(now, Bandwidth::new(now, DOWNLINK)),
             video_wanted: VIDEO_UNLIMITED,
+            audio_sent: BitrateMeter::default(),
+            video_sources: 0,
         }
     }
 
@@ -226,6 +233,18 @@ impl Member {
         Ok(())
     }
 
+    /// Whether video of this member came within the last second.
+    pub(super) fn sends_video(&self, now: Instant) -> bool {
+        self.video_uplink.as_ref().is_some_and(|uplink| uplink.bitrate_bps(now) > 0)
+    }
+
+    /// What each of those whose video this member gets may send, so that the path to here carries all of it and the voices;
+    /// bits per second.
+    pub(super) fn video_share(&self, now: Instant) -> u64 {
+        let path = self.outgoing.bandwidth().target_bps();
+        path.saturating_sub(self.audio_sent.bits_per_second(now)) / self.video_sources.max(1) as u64
+    }
+
     /// When something of this member is due that no datagram asks for.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = [self.reno.poll_timeout(), self.arrivals.poll_timeout(), self.outgoing.poll_timeout()];
@@ -272,6 +291,9 @@ impl Member {
             group.push(length);
         }
         let transmit = group.finish(to)?;
+        if kind == StreamKind::Audio {
+            self.audio_sent.add(now, transmit.bytes + transmit.datagrams() * IP_UDP_HEADER_BYTES);
+        }
         self.reno.note_media(now);
         Some(transmit)
     }
