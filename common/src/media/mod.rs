@@ -9,6 +9,7 @@ pub mod ladder;
 pub mod mixer;
 pub mod pacer;
 pub mod pcm;
+mod pitch;
 pub mod playout;
 
 /// Where the virtual time of a test begins; the rest of it is arithmetic.
