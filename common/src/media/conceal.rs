@@ -1,8 +1,9 @@
 //! Makes up sound where blocks are missing. The last pitch period goes on and fades, as in ITU-T G.711 appendix I, over
 //! blocks of 10 ms and without its delay; where what stands behind the hole is known already, its first period leads
-//! back into the hole, and the one side passes into the other.
+//! back into the hole, and the one side passes into the other. What fades passes into the sound of the room.
 
 use crate::limits::AUDIO_BLOCK_SAMPLES;
+use crate::media::comfort::ComfortNoise;
 use crate::media::pcm::Block;
 use crate::media::pitch::{LAG_MAX, LAG_MIN, NEWEST_SAMPLES, newest_period};
 
@@ -14,6 +15,8 @@ pub struct Concealer {
     begin: usize,
     /// What is behind the hole, if it is known.
     bridge: Option<Bridge>,
+    /// What is heard where both have faded.
+    noise: ComfortNoise,
     /// Samples made up since the last good block.
     made_up: usize,
 }
@@ -58,12 +61,12 @@ const STEP_SAMPLES: usize = 48;
 const RETURN_SAMPLES: usize = 240;
 /// The first 10 ms are as loud as what was before (as G.711 appendix I).
 const FADE_BEGINS: usize = AUDIO_BLOCK_SAMPLES;
-/// From here on there is silence: 60 ms (as G.711 appendix I); a longer vowel would be an invention.
+/// From here on the voice is silent: 60 ms (as G.711 appendix I); a longer vowel would be an invention.
 const FADE_ENDS: usize = CONCEALED_BLOCKS_MAX * AUDIO_BLOCK_SAMPLES;
 
 impl Default for Concealer {
     fn default() -> Self {
-        Self { before: Cycle::SILENT, begin: 0, bridge: None, made_up: 0 }
+        Self { before: Cycle::SILENT, begin: 0, bridge: None, noise: ComfortNoise::default(), made_up: 0 }
     }
 }
 
@@ -71,6 +74,7 @@ impl Concealer {
     /// Takes a block that is there. The first one behind a hole is changed at its front, so that the made-up sound
     /// passes into it; not where the hole was filled from both sides.
     pub fn good(&mut self, block: &mut Block) {
+        self.noise.learn(block);
         let joined = self.bridge.as_ref().is_some_and(|bridge| bridge.end == self.made_up);
         if self.made_up > 0 && !joined {
             for (i, sample) in block[..RETURN_SAMPLES].iter_mut().enumerate() {
@@ -84,9 +88,10 @@ impl Concealer {
     }
 
     /// Writes made-up sound behind `past`, whose newest samples are at its end; [`PAST_SAMPLES`] of it are looked at.
-    /// After [`CONCEALED_BLOCKS_MAX`] there is silence, until the far side is that near.
+    /// After [`CONCEALED_BLOCKS_MAX`] there is the sound of the room, until the far side is that near.
     pub fn conceal(&mut self, past: &[i16], far_side: Option<FarSide<'_>>, made_up: &mut [i16]) {
         if self.made_up == 0 {
+            self.noise.begin();
             self.go_on(past);
         }
         self.build_bridge(past, far_side);
@@ -96,6 +101,11 @@ impl Concealer {
     /// Whether the last sample was made up.
     pub fn concealing(&self) -> bool {
         self.made_up > 0
+    }
+
+    /// Whether nothing is left of the voice, so that silence or the sound of the room is made up.
+    pub fn faded(&self) -> bool {
+        self.made_up >= FADE_ENDS && self.bridge.is_none()
     }
 
     fn go_on(&mut self, past: &[i16]) {
@@ -120,12 +130,18 @@ impl Concealer {
     }
 
     fn next_sample(&mut self) -> f32 {
-        let mut sample = gain(self.made_up) * self.before.at(self.made_up - self.begin);
+        let mut gain = fade(self.made_up);
+        let mut sample = if gain > 0.0 { gain * self.before.at(self.made_up - self.begin) } else { 0.0 };
         if let Some(bridge) = self.bridge.as_ref().filter(|bridge| self.made_up < bridge.end) {
             let left = bridge.end - 1 - self.made_up;
-            sample += bridge.share(self.made_up) * (gain(left) * bridge.behind.at(left) - sample);
+            let share = bridge.share(self.made_up);
+            sample += share * (fade(left) * bridge.behind.at(left) - sample);
+            gain += share * (fade(left) - gain);
         }
         self.made_up = self.made_up.saturating_add(1);
+        if gain < 1.0 {
+            sample += (1.0 - gain) * self.noise.next_sample();
+        }
         sample.clamp(f32::from(i16::MIN), f32::from(i16::MAX))
     }
 }
@@ -177,7 +193,8 @@ impl Bridge {
     }
 }
 
-fn gain(made_up: usize) -> f32 {
+/// How loud a voice is that goes on for so many samples, 0.0..=1.0.
+fn fade(made_up: usize) -> f32 {
     let left = FADE_ENDS.saturating_sub(made_up) as f32;
     (left / (FADE_ENDS - FADE_BEGINS) as f32).min(1.0)
 }
@@ -295,6 +312,27 @@ mod tests {
         }
         concealer.conceal(&past, None, &mut block);
         assert_eq!(block, SILENT_BLOCK);
+    }
+
+    #[test]
+    fn a_long_hole_sounds_like_the_room() {
+        let mut concealer = Concealer::default();
+        let mut random = 1_u32;
+        let mut room = || -> Block {
+            std::array::from_fn(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 24) as i16 - 128
+            })
+        };
+        (0..40).for_each(|_| concealer.good(&mut room()));
+        let mut past: Vec<i16> = (0..4).flat_map(|_| room()).collect();
+        let mut made_up = SILENT_BLOCK;
+        for _ in 0..50 {
+            concealer.conceal(&past, None, &mut made_up);
+            past.extend_from_slice(&made_up);
+        }
+        let (there, here) = (pcm::level(&room()), pcm::level(&made_up));
+        assert!(there.abs_diff(here) <= 3, "room -{there}, made up -{here}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod blocks;
+mod comfort;
 pub mod conceal;
 pub mod jitter;
 pub mod jpeg;

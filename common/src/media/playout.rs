@@ -367,12 +367,14 @@ impl PlayoutBuffer {
             known += AUDIO_BLOCK_SAMPLES;
         }
         let far_side = FarSide { blocks_missing: blocks_missing as usize, samples: &far_side[..known] };
+        let silent = self.concealer.faded();
         let mut block = SILENT_BLOCK;
         self.concealer.conceal(self.tape.newest(), only_lost.then_some(far_side), &mut block);
         self.tape.push(&block);
         self.next += 1;
         self.hole.number += 1;
         self.statistics.concealed_samples += AUDIO_BLOCK_SAMPLES as u64;
+        self.statistics.silent_concealed_samples += if silent { AUDIO_BLOCK_SAMPLES as u64 } else { 0 };
         self.statistics.concealment_events += u64::from(!self.hole.open);
         self.hole.open = true;
         Pulled::Concealed
