@@ -94,11 +94,11 @@ fn networks(seed: u64) -> Vec<Network> {
         concealed_percent: Some(percent),
         spread_ms: None,
     };
-    let drift = |name: &'static str, drift_ppm: i64| Network {
+    let drift = |name: &'static str, drift_ppm: i64, path: Path| Network {
         time: minutes(10),
         drift_ppm,
         goal: Goal { spread_ms: Some(20.0), ..goal(30.0, 0.0) },
-        ..network(name, even(), &[], Goal::default())
+        ..network(name, path, &[], Goal::default())
     };
     vec![
         network("clean", even(), &[], goal(30.0, 0.0)),
@@ -112,8 +112,10 @@ fn networks(seed: u64) -> Vec<Network> {
         network("loss-5-copies-1", loss(0.05, seed), &[1], goal(50.0, 0.5)),
         network("loss-5-copies-1-3", loss(0.05, seed), &[1, 3], goal(60.0, 0.5)),
         network("loss-10-copies-1-3", loss(0.1, seed), &[1, 3], goal(60.0, 1.0)),
-        drift("drift-slow-200ppm", 200),
-        drift("drift-fast-200ppm", -200),
+        drift("drift-slow", 200, even()),
+        drift("drift-fast", -200, even()),
+        drift("drift-slow-rfc8868", 200, jitter(5_000.0, seed)),
+        drift("drift-fast-rfc8868", -200, jitter(5_000.0, seed)),
     ]
 }
 

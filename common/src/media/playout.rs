@@ -67,8 +67,8 @@ pub struct PlayoutBuffer {
 const LATE_MAX: u32 = 5;
 /// Arrivals this far from where the last ones put them are another beginning: a clock that was set, a stream resumed.
 const RESTART_MICROS: i64 = 1_000_000;
-/// Slack and its target may differ by this much before it is corrected, so that it does not swing.
-const TOLERANCE_MICROS: i64 = 1_000;
+/// What the slack keeps above its target when it is shortened, so that it does not swing.
+const TOLERANCE_MICROS: i64 = 2_000;
 /// Samples on the tape that are worth being left out although no block comes earlier for it: 5 ms.
 const WAITING_TOO_MUCH: i64 = 240;
 const BLOCK_MICROS: i64 = AUDIO_BLOCK.as_micros() as i64;
@@ -234,7 +234,7 @@ impl PlayoutBuffer {
             return;
         }
         let target = self.estimator.target_micros();
-        if self.pace.shortest() < Some(target - TOLERANCE_MICROS) {
+        if self.pace.shortest() < Some(target) {
             self.prefetch(now, CUT_SAMPLES);
             let cut = self.tape.cut_to_lengthen();
             self.statistics.inserted_samples_for_deceleration += self.cut(cut);
