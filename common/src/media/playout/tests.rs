@@ -198,7 +198,8 @@ fn clocks_that_run_apart_neither_build_up_delay_nor_run_dry() {
 #[test]
 fn what_a_stall_held_up_is_played_after_it_and_not_dropped() {
     // For 150 ms nothing comes through, then all of it at once.
-    let path = |block: u32| Some(20_000 + if (200..215).contains(&block) { u64::from(215 - block) * 10_000 } else { 0 });
+    let path =
+        |block: u32| Some(20_000 + if (200..215).contains(&block) { u64::from(215 - block) * 10_000 } else { 0 });
     let heard = hear_on(&CARD, &arrivals(1_000, |_| true, path), 1_000, counting);
     let statistics = heard.buffer.statistics();
     assert_eq!((statistics.packets_discarded, statistics.concealment_events), (0, 1));
