@@ -17,7 +17,7 @@ const GOLDEN: &str = include_str!("golden/playout_delay.txt");
 const VOICE: &[u8] = include_bytes!("../assets/voice_a_48k.wav");
 /// Before this, the buffer still learns what the network is like.
 const LEARNING: Duration = Duration::from_secs(10);
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 10;
 const BLOCK_MICROS: u64 = 10_000;
 const BLOCK_SAMPLES: usize = SILENT_BLOCK.len();
 

@@ -6,8 +6,8 @@ use std::ops::{Range, RangeInclusive};
 pub(super) const LAG_MIN: usize = 120;
 /// Longest period looked for: 15 ms, a man's voice at 66 Hz (as G.711 appendix I).
 pub(super) const LAG_MAX: usize = 720;
-/// Samples that are compared to find the newest period: 15 ms, the longest one; 20 ms (as G.711 appendix I) and 10 ms
-/// conceal real speech a little worse.
+/// Samples that are compared to find the newest period: 15 ms, as long as the longest one. On two real voices 20 ms (as
+/// G.711 appendix I) made hardly a difference; 10 ms did one of them good and the other harm.
 const WINDOW: usize = 720;
 /// Samples that [`newest_period`] can make use of.
 pub(super) const NEWEST_SAMPLES: usize = WINDOW + LAG_MAX;
