@@ -57,7 +57,7 @@ pub enum InboundMedia {
         blocks_played: u64,
         /// Blocks made up because theirs was missing (webrtc-stats `concealedSamples` / 480).
         blocks_concealed: u64,
-        /// Blocks that came too late or too often to be played (webrtc-stats `packetsDiscarded`).
+        /// Blocks that came too late or too early to be played (webrtc-stats `packetsDiscarded`).
         packets_discarded: u64,
         /// How long a block waits between arriving and being played (webrtc-stats `jitterBufferDelay`).
         playout_delay: Duration,

@@ -171,8 +171,8 @@ impl Receiving {
         let audio = self.audio.iter().map(|(member, stream)| {
             let playout = stream.playout.statistics();
             let media = InboundMedia::Audio {
-                blocks_played: playout.blocks_played,
-                blocks_concealed: playout.blocks_concealed + playout.blocks_inserted,
+                blocks_played: playout.jitter_buffer_emitted_count / AUDIO_BLOCK_SAMPLES as u64,
+                blocks_concealed: playout.concealed_samples / AUDIO_BLOCK_SAMPLES as u64,
                 packets_discarded: playout.packets_discarded,
                 playout_delay: stream.playout.playout_delay(),
             };

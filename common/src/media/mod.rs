@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod blocks;
+mod comfort;
 pub mod conceal;
 pub mod jitter;
 pub mod jpeg;
@@ -10,6 +11,7 @@ pub mod meter;
 pub mod mixer;
 pub mod pacer;
 pub mod pcm;
+mod pitch;
 pub mod playout;
 
 /// Where the virtual time of a test begins; the rest of it is arithmetic.

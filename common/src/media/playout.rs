@@ -1,47 +1,47 @@
 //! Holds the blocks of one speaker just long enough that they come out evenly: the jitter buffer.
 //!
-//! Each block has a place on a line of 10 ms steps, by its media timestamp. The speaker's clock takes one step at a
-//! time. How far behind the fastest packets it stays, the *delay*, follows what the network does: a block is made up
-//! and put in between when the delay is too short, one is merged into the next when it is too long. A silent speaker
-//! is moved without anyone hearing it. The same corrections absorb clocks that run apart.
+//! Each block has a place on a line of 10 ms steps, by its media timestamp. The speaker's clock counts samples: a *tape*
+//! takes block after block, and each step plays 480 samples of it. How far behind the fastest packets a block is
+//! taken, its *slack*, follows what the network does: a period of the voice is played twice when there is too little
+//! of it, and left out when there is too much. A silent speaker is moved without anyone hearing it. The same corrections
+//! absorb clocks that run apart.
+//!
+//! A block that is missing while a later one is there was lost, and is made up of both sides. Where nothing is there,
+//! time stands still for the speaker: what comes late is played, and the slack has grown by the wait.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, PLAYOUT_MAX_BLOCKS};
-use crate::media::conceal::Concealer;
-use crate::media::pcm::{self, Block, SILENT_BLOCK};
+use crate::media::conceal::{CONCEALED_BLOCKS_MAX, Concealer, FAR_SIDE_BLOCKS, FarSide};
+use crate::media::pcm::{Block, SILENT_BLOCK};
 use crate::sequence::{MediaTime, SequenceNumber};
 
 mod delay;
+mod hole;
+mod pace;
 mod slots;
+mod statistics;
+mod tape;
+mod timeline;
 
 use delay::{DELAY_MAX_MICROS, DelayEstimator};
+use hole::Hole;
+use pace::Pace;
 use slots::{Key, Slots};
+use tape::{CUT_SAMPLES, CUT_WAITING, Cut, Tape};
+use timeline::{Position, Timeline};
+
+pub use statistics::PlayoutStatistics;
 
 /// What a step of the speaker's clock gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulled {
-    /// A made-up block: the one that belongs there is missing, or the delay is being lengthened.
+    /// Made-up sound stands at its end: the block that belongs there is missing.
     Concealed,
-    /// A block that arrived.
+    /// Blocks that arrived.
     Played,
-    /// Nobody speaks. What was written is the fading end of what was said before, or nothing at all.
+    /// Nobody speaks. What was written is the fading end of what was said before, or the sound of the room.
     Silence,
-}
-
-/// What became of a speaker's blocks since the stream began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlayoutStatistics {
-    /// Blocks that were played as they came.
-    pub blocks_played: u64,
-    /// Blocks made up because theirs was missing when its time had come.
-    pub blocks_concealed: u64,
-    /// Blocks made up to lengthen the delay.
-    pub blocks_inserted: u64,
-    /// Blocks merged into the next to shorten the delay.
-    pub blocks_merged: u64,
-    /// Blocks that came too late or too often to be played.
-    pub packets_discarded: u64,
 }
 
 /// The jitter buffer of one speaker.
@@ -51,73 +51,28 @@ pub struct PlayoutBuffer {
     slots: Slots,
     estimator: DelayEstimator,
     concealer: Concealer,
-    /// The place the next step takes, as long as the speaker is not silent.
+    tape: Tape,
+    /// The place that goes on the tape next, as long as the speaker is not silent.
     next: i64,
     /// Nothing is being played: the next talk spurt begins with a fresh delay.
     silent: bool,
     hole: Hole,
-    corrections: Corrections,
+    pace: Pace,
     /// Smoothed time between arriving and being played, microseconds.
     waited_micros: f64,
     statistics: PlayoutStatistics,
 }
 
-/// Where media time, sequence numbers and arrivals meet.
-#[derive(Clone, Copy, Debug)]
-struct Timeline {
-    /// Arrival of the first block, at place 0.
-    epoch: Instant,
-    /// The newest block: its media time and place, its sequence number and that number counted on.
-    timestamp: MediaTime,
-    /// In samples from the first block on.
-    samples: i64,
-    sequence: SequenceNumber,
-    number: i64,
-}
-
-/// What is known of the places that were passed without a block.
-#[derive(Clone, Copy, Debug, Default)]
-struct Hole {
-    /// Number of the last packet that has been accounted for.
-    number: i64,
-    /// Steps that found the buffer empty: lost, late, or never sent. The next packet tells.
-    unexplained: u64,
-    /// Made-up blocks in a row.
-    concealed: usize,
-    /// Blocks in a row that came too late.
-    late: u32,
-}
-
-/// When the delay was corrected, so that corrections stay apart.
-#[derive(Clone, Copy, Debug, Default)]
-struct Corrections {
-    /// The last step put a block in.
-    inserted: bool,
-    /// Steps since a block was merged.
-    since_merge: u32,
-    /// Shortest delay of the window before and of the running one, microseconds; a device that takes several blocks
-    /// at once must find the last of them as well.
-    shortest: [Option<i64>; 2],
-    steps: u32,
-}
-
-/// Made-up blocks in a row after which a speaker counts as silent.
-const HOLE_MAX_BLOCKS: usize = crate::media::conceal::CONCEALED_BLOCKS_MAX;
 /// Late blocks in a row that prove a longer path rather than a straggler: 50 ms of speech.
 const LATE_MAX: u32 = 5;
 /// Arrivals this far from where the last ones put them are another beginning: a clock that was set, a stream resumed.
 const RESTART_MICROS: i64 = 1_000_000;
-/// The delay may exceed its target by one block that cannot be divided, and by half of one so that it does not swing.
-const EXCESS_MICROS: i64 = BLOCK_MICROS + BLOCK_MICROS / 2;
-/// Steps between two merges in speech: 500 ms, 2 % faster than real time, which goes unnoticed.
-const MERGE_INTERVAL: u32 = 50;
-/// Steps between two merges where it is quiet.
-const MERGE_INTERVAL_QUIET: u32 = 2;
-/// A block below this level, in -dBov, is quiet.
-const QUIET_LEVEL: u8 = 50;
-/// Steps of a window of `Corrections::shortest`.
-const SHORTEST_STEPS: u32 = 25;
+/// What the slack keeps above its target when it is shortened, so that it does not swing.
+const TOLERANCE_MICROS: i64 = 2_000;
+/// Samples on the tape that are worth being left out although no block comes earlier for it: 5 ms.
+const WAITING_TOO_MUCH: i64 = 240;
 const BLOCK_MICROS: i64 = AUDIO_BLOCK.as_micros() as i64;
+const BLOCK_SAMPLES: i64 = AUDIO_BLOCK_SAMPLES as i64;
 
 impl Default for PlayoutBuffer {
     fn default() -> Self {
@@ -133,20 +88,29 @@ impl PlayoutBuffer {
             slots: Slots::new(),
             estimator: DelayEstimator::new(),
             concealer: Concealer::default(),
+            tape: Tape::default(),
             next: 0,
             silent: true,
             hole: Hole::default(),
-            corrections: Corrections::default(),
+            pace: Pace::default(),
             waited_micros: 0.0,
             statistics: PlayoutStatistics::default(),
         }
     }
 
-    /// Takes a block as it arrives.
+    /// Takes a block as it arrives, or as a copy of it arrives; only the first of them counts. A copy may fill a hole
+    /// until its time has come, and how late it comes counts among the delays.
     pub fn handle_block(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime, block: &Block) {
-        let (place, number) = self.locate(now, sequence, timestamp);
+        let Some(Position { place, number, .. }) = self.locate(now, sequence, timestamp) else {
+            return;
+        };
         if place < self.next {
-            self.discard_late(number);
+            if number < 1 {
+                // A copy of what was sent before we listened.
+                return;
+            }
+            self.statistics.packets_discarded += 1;
+            self.hole.late += 1;
             if self.hole.late < LATE_MAX {
                 return;
             }
@@ -168,28 +132,16 @@ impl PlayoutBuffer {
             *block = SILENT_BLOCK;
             return Pulled::Silence;
         };
-        let elapsed = micros(timeline.epoch, now);
-        if self.silent && !self.begin_spurt(elapsed) {
-            return self.stay_silent(block);
+        let elapsed = timeline.elapsed(now);
+        if !self.silent {
+            self.correct(now, elapsed);
         }
-        let delay = self.estimator.delay_of(elapsed, self.next * BLOCK_MICROS);
-        self.corrections.step(delay);
-        if self.corrections.shortest() > DELAY_MAX_MICROS + BLOCK_MICROS {
-            // The card stood still for a while: begin again, which leaves out what is too old.
-            self.silent = true;
+        let mut pulled = Pulled::Played;
+        if self.tape.waiting() < AUDIO_BLOCK_SAMPLES {
+            pulled = self.advance(now, elapsed);
         }
-        let here = self.slots.holds(self.next);
-        let later = self.slots.first();
-        if (here || later.is_none()) && self.may_insert(delay) {
-            return self.insert(block);
-        }
-        self.corrections.inserted = false;
-        match later {
-            _ if here => self.play(now, block),
-            Some(later) if later.number == self.hole.number + 1 => self.pass_unsent(block),
-            Some(_) => self.conceal_lost(block),
-            None => self.conceal_unexplained(block),
-        }
+        self.tape.play(block);
+        pulled
     }
 
     /// What became of the blocks so far.
@@ -202,30 +154,33 @@ impl PlayoutBuffer {
         Duration::from_micros(self.waited_micros as u64)
     }
 
-    /// How far behind the fastest packets the speaker should stay, 20..=200 ms.
+    /// How far behind the fastest packets the speaker should stay, 10..=200 ms.
     pub fn target_delay(&self) -> Duration {
         Duration::from_micros(self.estimator.target_micros() as u64)
     }
 
-    /// The place and the number of a block; begins anew when they make no sense.
-    fn locate(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) -> (i64, i64) {
-        let known = self.timeline.map(|line| line.locate(sequence, timestamp));
-        if let (Some(line), Some((samples, number))) = (self.timeline, known) {
-            let transit = micros(line.epoch, now) - samples_to_micros(samples);
+    /// Where a block belongs, unless it was there before; begins anew when that makes no sense.
+    fn locate(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) -> Option<Position> {
+        if let Some(line) = &mut self.timeline {
+            let position = line.locate(sequence, timestamp);
+            let transit = line.transit(now, position);
             if self.estimator.continues(transit, RESTART_MICROS) {
-                self.timeline = Some(line.advanced(sequence, timestamp, samples, number));
+                if !line.first_for(position.place) {
+                    return None;
+                }
+                line.note(sequence, timestamp, position);
                 self.estimator.handle_arrival(now, transit);
-                let place = place(samples);
-                self.explain(place, number);
-                return (place, number);
+                self.explain(position);
+                return Some(position);
             }
         }
-        self.begin_timeline(now, sequence, timestamp);
-        (0, 1)
+        let line = Timeline::new(now, sequence, timestamp);
+        self.begin_timeline(now, line);
+        Some(line.locate(sequence, timestamp))
     }
 
-    fn begin_timeline(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) {
-        self.timeline = Some(Timeline { epoch: now, timestamp, samples: 0, sequence, number: 1 });
+    fn begin_timeline(&mut self, now: Instant, line: Timeline) {
+        self.timeline = Some(line);
         self.statistics.packets_discarded += self.slots.clear_below(i64::MAX);
         self.estimator.restart(now);
         self.next = 0;
@@ -233,27 +188,16 @@ impl PlayoutBuffer {
         self.hole = Hole::default();
     }
 
-    /// The first packet behind a hole tells how many of its steps were losses; the rest was never sent.
-    fn explain(&mut self, place: i64, number: i64) {
-        let behind_the_hole = place >= self.next && number > self.hole.number;
+    /// The first packet behind a hole tells how much of it was lost or late; the rest was never sent.
+    fn explain(&mut self, position: Position) {
+        let behind_the_hole = position.place >= self.next && position.number > self.hole.number;
         if !behind_the_hole || self.slots.first().is_some() {
             return;
         }
-        let missing = (number - self.hole.number - 1) as u64;
-        let lost = self.hole.unexplained.min(missing);
-        self.statistics.blocks_concealed += lost;
-        self.hole.number += lost as i64;
-        self.hole.unexplained = 0;
-    }
-
-    fn discard_late(&mut self, number: i64) {
-        self.statistics.packets_discarded += 1;
-        self.hole.late += 1;
-        if self.hole.unexplained > 0 && number > self.hole.number {
-            self.hole.unexplained -= 1;
-            self.hole.number += 1;
-            self.statistics.blocks_concealed += 1;
-        }
+        let explained = self.hole.explain(position.place - self.next, position.number);
+        self.statistics.concealed_samples += explained.concealed;
+        self.statistics.silent_concealed_samples += explained.silent;
+        self.statistics.concealment_events += u64::from(explained.concealed > 0);
     }
 
     /// At most [`PLAYOUT_MAX_BLOCKS`] places from the next one on: a later block pushes out the oldest.
@@ -269,177 +213,182 @@ impl PlayoutBuffer {
         }
     }
 
+    /// The place of the block whose samples this step needs last.
+    fn needed_place(&self) -> i64 {
+        (self.cursor() + BLOCK_SAMPLES - 1).div_euclid(BLOCK_SAMPLES)
+    }
+
+    /// Where the next sample to be played is on the line.
+    fn cursor(&self) -> i64 {
+        self.next * BLOCK_SAMPLES - self.tape.waiting() as i64
+    }
+
+    /// Brings the slack nearer to its target, if the sound allows it.
+    fn correct(&mut self, now: Instant, elapsed: i64) {
+        self.pace.step(self.estimator.delay_of(elapsed, self.needed_place() * BLOCK_MICROS));
+        if self.pace.shortest_for_sure() > Some(DELAY_MAX_MICROS + 2 * BLOCK_MICROS) {
+            // The card stood still for a while: begin again, which leaves out what is too old.
+            self.silent = true;
+        }
+        if self.silent || !self.pace.allows() || self.concealer.concealing() {
+            return;
+        }
+        let target = self.estimator.target_micros();
+        if self.pace.shortest() < Some(target) {
+            self.prefetch(now, CUT_SAMPLES);
+            let cut = self.tape.cut_to_lengthen();
+            self.statistics.inserted_samples_for_deceleration += self.cut(cut);
+        } else if let Some(most) = self.excess(target) {
+            self.prefetch(now, CUT_WAITING);
+            let cut = self.tape.cut_to_shorten(most);
+            self.statistics.removed_samples_for_acceleration += self.cut(cut);
+        }
+    }
+
+    /// Samples that may be left out so that the slack stays above its target.
+    fn excess(&self, target: i64) -> Option<usize> {
+        let slack = self.pace.shortest_for_sure()?;
+        let blocks = (slack - target - TOLERANCE_MICROS).div_euclid(BLOCK_MICROS);
+        let waiting = self.needed_place() * BLOCK_SAMPLES - self.cursor();
+        (blocks > 0 || blocks == 0 && waiting >= WAITING_TOO_MUCH)
+            .then(|| (waiting + blocks * BLOCK_SAMPLES).max(0) as usize)
+    }
+
+    /// Puts blocks on the tape that are there, as far as they are needed to cut.
+    fn prefetch(&mut self, now: Instant, samples: usize) {
+        while self.tape.waiting() < samples && self.slots.holds(self.next) {
+            self.play(now);
+        }
+    }
+
+    /// Answers how many samples were put in or left out.
+    fn cut(&mut self, cut: Option<Cut>) -> u64 {
+        let Some(cut) = cut.filter(|cut| self.pace.accepts(cut.likeness())) else {
+            return 0;
+        };
+        let before = self.needed_place();
+        let samples = self.tape.apply(cut);
+        self.pace.corrected(samples, cut.quiet());
+        self.pace.moved((before - self.needed_place()) * BLOCK_MICROS);
+        samples as u64
+    }
+
+    /// Puts the next block on the tape, whatever it is.
+    fn advance(&mut self, now: Instant, elapsed: i64) -> Pulled {
+        if self.silent && !self.begin_spurt(elapsed) {
+            return self.stay_silent();
+        }
+        let Some(first) = self.slots.first() else {
+            return self.conceal_unexplained();
+        };
+        self.pass_made_up(first);
+        match first {
+            _ if first.place == self.next => self.play(now),
+            _ if first.number == self.hole.number + 1 => self.pass_unsent(),
+            _ => self.conceal_lost(first),
+        }
+    }
+
     /// Whether the first block there is has waited long enough; what has waited far too long is left out.
     fn begin_spurt(&mut self, elapsed: i64) -> bool {
         while let Some(first) = self.slots.first() {
-            let delay = self.estimator.delay_of(elapsed, first.place * BLOCK_MICROS);
-            if delay > DELAY_MAX_MICROS + BLOCK_MICROS {
+            let slack = self.estimator.delay_of(elapsed, first.place * BLOCK_MICROS);
+            if slack > DELAY_MAX_MICROS + BLOCK_MICROS {
                 self.statistics.packets_discarded += self.slots.clear_below(first.place + 1);
                 continue;
             }
-            if delay < self.estimator.target_micros() {
+            if slack < self.estimator.target_micros() {
                 return false;
             }
             self.next = first.place;
             self.silent = false;
-            self.hole.concealed = 0;
-            self.corrections = Corrections::default();
+            self.hole.made_up = 0;
+            self.pace = Pace::default();
             return true;
         }
         false
     }
 
-    fn stay_silent(&mut self, block: &mut Block) -> Pulled {
+    /// Only as much silence as this step needs: the next spurt begins at the beginning of its block.
+    fn stay_silent(&mut self) -> Pulled {
+        let samples = AUDIO_BLOCK_SAMPLES - self.tape.waiting();
         if self.slots.first().is_none() {
-            self.hole.note_unexplained();
+            self.hole.note_unexplained(samples, true);
         }
-        self.concealer.conceal(block);
+        let mut block = SILENT_BLOCK;
+        self.concealer.conceal(self.tape.newest(), None, &mut block[..samples]);
+        self.tape.push(&block[..samples]);
         Pulled::Silence
     }
 
-    fn may_insert(&self, delay: i64) -> bool {
-        delay < self.estimator.target_micros() && !self.corrections.inserted
-    }
-
-    fn insert(&mut self, block: &mut Block) -> Pulled {
-        self.corrections.inserted = true;
-        self.corrections.moved(BLOCK_MICROS);
-        self.statistics.blocks_inserted += 1;
-        self.concealer.conceal(block);
-        self.count_hole();
-        Pulled::Concealed
-    }
-
-    fn play(&mut self, now: Instant, block: &mut Block) -> Pulled {
-        self.take(now, block);
-        if self.may_merge(block) {
-            let mut following = SILENT_BLOCK;
-            self.take(now, &mut following);
-            merge(block, &following);
-            self.corrections.since_merge = 0;
-            self.corrections.moved(-BLOCK_MICROS);
-            self.statistics.blocks_merged += 1;
+    fn play(&mut self, now: Instant) -> Pulled {
+        let mut block = SILENT_BLOCK;
+        if let Some(key) = self.slots.take(self.next, &mut block) {
+            self.hole = self.hole.closed(key.number);
+            self.count_played(now.saturating_duration_since(key.arrival));
         }
-        self.statistics.blocks_played += 1;
-        self.concealer.good(block);
+        self.next += 1;
+        self.concealer.good(&mut block);
+        self.tape.push(&block);
         Pulled::Played
     }
 
-    /// Takes the block that is at the next place.
-    fn take(&mut self, now: Instant, block: &mut Block) {
-        if let Some(key) = self.slots.take(self.next, block) {
-            self.hole = Hole { number: key.number, ..Hole::default() };
-            let waited = now.saturating_duration_since(key.arrival).as_micros() as f64;
-            self.waited_micros += (waited - self.waited_micros) / 16.0;
-        }
-        self.next += 1;
-    }
-
-    /// The delay is too long, and this block and the next one are there to be made one.
-    fn may_merge(&self, block: &Block) -> bool {
-        let interval = if pcm::level(block) > QUIET_LEVEL { MERGE_INTERVAL_QUIET } else { MERGE_INTERVAL };
-        self.corrections.since_merge >= interval
-            && self.corrections.shortest() >= self.estimator.target_micros() + EXCESS_MICROS
-            && self.slots.holds(self.next)
+    fn count_played(&mut self, in_slot: Duration) {
+        let on_tape = AUDIO_BLOCK * self.tape.waiting() as u32 / AUDIO_BLOCK_SAMPLES as u32;
+        let waited = in_slot + on_tape;
+        self.waited_micros += (waited.as_micros() as f64 - self.waited_micros) / 16.0;
+        self.statistics.jitter_buffer_emitted_count += AUDIO_BLOCK_SAMPLES as u64;
+        self.statistics.jitter_buffer_delay += waited * AUDIO_BLOCK_SAMPLES as u32;
+        self.statistics.jitter_buffer_target_delay += self.target_delay() * AUDIO_BLOCK_SAMPLES as u32;
     }
 
     /// The sender left a pause here: what follows is a talk spurt of its own.
-    fn pass_unsent(&mut self, block: &mut Block) -> Pulled {
+    fn pass_unsent(&mut self) -> Pulled {
         self.next += 1;
         self.silent = true;
-        self.concealer.conceal(block);
-        Pulled::Silence
+        self.stay_silent()
     }
 
-    fn conceal_lost(&mut self, block: &mut Block) -> Pulled {
+    /// Time stood still for blocks that turn out to be lost: it goes on behind what was made up for them.
+    fn pass_made_up(&mut self, first: Key) {
+        let passed = self.hole.pass_made_up(first.place - self.next, first.number);
+        self.next += passed;
+        self.pace.moved(-passed * BLOCK_MICROS);
+    }
+
+    fn conceal_lost(&mut self, first: Key) -> Pulled {
+        let blocks_missing = first.place - self.next;
+        // Where the sender paused as well, nobody knows on which side of the hole.
+        let only_lost = blocks_missing == first.number - self.hole.number - 1;
+        let mut far_side = [0; FAR_SIDE_BLOCKS * AUDIO_BLOCK_SAMPLES];
+        let mut known = 0;
+        for (place, block) in far_side.chunks_exact_mut(AUDIO_BLOCK_SAMPLES).zip(self.slots.from(first.place)) {
+            place.copy_from_slice(block);
+            known += AUDIO_BLOCK_SAMPLES;
+        }
+        let far_side = FarSide { blocks_missing: blocks_missing as usize, samples: &far_side[..known] };
+        let silent = self.concealer.faded();
+        let mut block = SILENT_BLOCK;
+        self.concealer.conceal(self.tape.newest(), only_lost.then_some(far_side), &mut block);
+        self.tape.push(&block);
         self.next += 1;
         self.hole.number += 1;
-        self.statistics.blocks_concealed += 1;
-        self.concealer.conceal(block);
+        self.statistics.concealed_samples += AUDIO_BLOCK_SAMPLES as u64;
+        self.statistics.silent_concealed_samples += if silent { AUDIO_BLOCK_SAMPLES as u64 } else { 0 };
+        self.statistics.concealment_events += u64::from(!self.hole.open);
+        self.hole.open = true;
         Pulled::Concealed
     }
 
-    fn conceal_unexplained(&mut self, block: &mut Block) -> Pulled {
-        self.next += 1;
-        self.hole.note_unexplained();
-        self.concealer.conceal(block);
-        self.count_hole();
+    fn conceal_unexplained(&mut self) -> Pulled {
+        let mut block = SILENT_BLOCK;
+        self.concealer.conceal(self.tape.newest(), None, &mut block);
+        self.tape.push(&block);
+        self.hole.note_unexplained(AUDIO_BLOCK_SAMPLES, false);
+        self.hole.made_up += 1;
+        self.silent = self.hole.made_up >= CONCEALED_BLOCKS_MAX as i64;
+        self.pace.moved(BLOCK_MICROS);
         Pulled::Concealed
-    }
-
-    fn count_hole(&mut self) {
-        self.hole.concealed += 1;
-        self.silent = self.hole.concealed >= HOLE_MAX_BLOCKS;
-    }
-}
-
-impl Hole {
-    /// A second of steps at most: longer is an absence, not a loss.
-    fn note_unexplained(&mut self) {
-        self.unexplained = (self.unexplained + 1).min(PLAYOUT_MAX_BLOCKS as u64);
-    }
-}
-
-impl Corrections {
-    fn step(&mut self, delay: i64) {
-        self.since_merge = self.since_merge.saturating_add(1);
-        self.steps += 1;
-        if self.steps >= SHORTEST_STEPS {
-            self.steps = 0;
-            self.shortest = [self.shortest[1], None];
-        }
-        let running = &mut self.shortest[1];
-        *running = Some(running.map_or(delay, |shortest| shortest.min(delay)));
-    }
-
-    /// The shortest delay of at least one whole window; nothing to merge for before there was one.
-    fn shortest(&self) -> i64 {
-        let [before, running] = self.shortest;
-        before.map_or(i64::MIN, |before| before.min(running.unwrap_or(before)))
-    }
-
-    fn moved(&mut self, micros: i64) {
-        self.shortest = self.shortest.map(|shortest| shortest.map(|shortest| shortest + micros));
-    }
-}
-
-impl Timeline {
-    /// Samples from the first block on, and the number counted on.
-    fn locate(self, sequence: SequenceNumber, timestamp: MediaTime) -> (i64, i64) {
-        let samples = self.samples + i64::from(timestamp.distance(self.timestamp));
-        let number = self.number + i64::from(sequence.distance(self.sequence));
-        (samples, number)
-    }
-
-    /// By media time, not by number: a relay may leave out more packets than half the numbers there are.
-    fn advanced(self, sequence: SequenceNumber, timestamp: MediaTime, samples: i64, number: i64) -> Self {
-        if samples <= self.samples {
-            return self;
-        }
-        Self { timestamp, samples, sequence, number, ..self }
-    }
-}
-
-/// The nearest place of a block that begins at this sample.
-fn place(samples: i64) -> i64 {
-    let block = AUDIO_BLOCK_SAMPLES as i64;
-    (samples + block / 2).div_euclid(block)
-}
-
-fn samples_to_micros(samples: i64) -> i64 {
-    samples * BLOCK_MICROS / AUDIO_BLOCK_SAMPLES as i64
-}
-
-fn micros(epoch: Instant, now: Instant) -> i64 {
-    now.saturating_duration_since(epoch).as_micros() as i64
-}
-
-/// Passes from the beginning of one block to the end of the next.
-fn merge(block: &mut Block, following: &Block) {
-    for (i, (sample, other)) in block.iter_mut().zip(following).enumerate() {
-        let share = (i + 1) as i32;
-        let whole = AUDIO_BLOCK_SAMPLES as i32;
-        *sample = ((i32::from(*sample) * (whole - share) + i32::from(*other) * share) / whole) as i16;
     }
 }
 

@@ -40,6 +40,11 @@ impl Slots {
         self.keys[index(place)].is_some_and(|key| key.place == place)
     }
 
+    /// The blocks from this place on, as far as they stand without a gap.
+    pub(super) fn from(&self, place: i64) -> impl Iterator<Item = &Block> {
+        (place..).take_while(|place| self.holds(*place)).map(|place| &self.blocks[index(place)])
+    }
+
     pub(super) fn take(&mut self, place: i64, block: &mut Block) -> Option<Key> {
         let key = self.keys[index(place)].take_if(|key| key.place == place)?;
         *block = self.blocks[index(place)];
