@@ -6,6 +6,8 @@
 mod channel;
 mod receiving;
 mod sending;
+mod speaker;
+mod voice;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPO
 use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
+use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
@@ -266,6 +269,11 @@ impl Endpoint {
     /// the speaker plays.
     pub fn pull_audio(&mut self, now: Instant, block: &mut Block) {
         self.receiving.pull_audio(now, block);
+    }
+
+    /// From the next block on, sends our voice in this detail; bit by bit at first.
+    pub fn set_audio_detail(&mut self, detail: AudioDetail) {
+        self.sending.set_audio_detail(detail);
     }
 
     /// Sends a frame of the camera that was captured just now; what is left of the one before is dropped.

@@ -8,8 +8,10 @@ pub mod jpeg;
 pub mod ladder;
 pub mod mixer;
 pub mod pacer;
+pub mod pack;
 pub mod pcm;
 pub mod playout;
+pub mod redundancy;
 
 /// Where the virtual time of a test begins; the rest of it is arithmetic.
 #[cfg(test)]

@@ -1,0 +1,161 @@
+//! One other member's voice: how it arrives, and what its packets bring into the playout buffer.
+
+use std::time::Instant;
+
+use crate::ids::Ssrc;
+use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_COPY_OFFSET_MAX};
+use crate::media::jitter::ReceptionStatistics;
+use crate::media::pack;
+use crate::media::pcm::SILENT_BLOCK;
+use crate::media::playout::PlayoutBuffer;
+use crate::sequence::{MediaTime, SequenceNumber};
+use crate::wire::Malformed;
+use crate::wire::audio::{AudioCopy, AudioPacket};
+
+#[derive(Debug)]
+pub(super) struct Speaker {
+    pub(super) reception: ReceptionStatistics,
+    pub(super) playout: PlayoutBuffer,
+    arrived: Arrived,
+}
+
+impl Speaker {
+    pub(super) fn new(ssrc: Ssrc) -> Self {
+        Self { reception: ReceptionStatistics::new(ssrc), playout: PlayoutBuffer::new(), arrived: Arrived::default() }
+    }
+
+    /// A packet came, in a datagram that weighed `bytes`. A copy that makes no sense takes nothing from the rest of it.
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: &AudioPacket<'_>,
+        bytes: usize,
+    ) -> Result<(), Malformed> {
+        let mut block = SILENT_BLOCK;
+        pack::unpack(packet.sound, &mut block)?;
+        let media = packet.media;
+        self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        // The oldest first, as they were said.
+        let place = Place { sequence: media.sequence, timestamp: media.timestamp };
+        let copies = packet.copies.iter().rev().flatten();
+        let copies = copies.fold(Ok(()), |sound, copy| self.handle_copy(now, place, copy).and(sound));
+        self.arrived.note(place);
+        self.playout.handle_block(now, media.sequence, media.timestamp, &block);
+        copies
+    }
+
+    /// An earlier block comes again, with a packet that is at `place`.
+    fn handle_copy(&mut self, now: Instant, place: Place, copy: &AudioCopy<'_>) -> Result<(), Malformed> {
+        let earlier = place.blocks_before(copy.offset);
+        if !self.arrived.lacks(earlier) {
+            return Ok(());
+        }
+        let mut block = SILENT_BLOCK;
+        pack::unpack_base(copy.base, &mut block)?;
+        self.arrived.note(earlier);
+        self.playout.handle_block(now, earlier.sequence, earlier.timestamp, &block);
+        Ok(())
+    }
+}
+
+/// Where a block belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    sequence: SequenceNumber,
+    timestamp: MediaTime,
+}
+
+impl Place {
+    fn blocks_before(self, blocks: u8) -> Self {
+        let samples = u32::from(blocks) * AUDIO_BLOCK_SAMPLES as u32;
+        Self {
+            sequence: self.sequence.minus(blocks.into()),
+            timestamp: MediaTime(self.timestamp.0.wrapping_sub(samples)),
+        }
+    }
+
+    /// Whether both can be blocks of one stream: with each packet the media time goes on by a block at least.
+    fn agrees_with(self, other: Self) -> bool {
+        let packets = i32::from(self.sequence.distance(other.sequence));
+        let samples = self.timestamp.distance(other.timestamp);
+        let least = packets.abs().saturating_mul(AUDIO_BLOCK_SAMPLES as i32);
+        match packets {
+            0 => samples == 0,
+            1.. => samples >= least,
+            _ => samples <= -least,
+        }
+    }
+}
+
+/// The places of the last blocks that arrived, themselves or as a copy.
+#[derive(Debug, Default)]
+struct Arrived {
+    places: [Option<Place>; ARRIVED_BLOCKS],
+}
+
+/// Whatever a copy may be of is remembered.
+const ARRIVED_BLOCKS: usize = AUDIO_COPY_OFFSET_MAX + 1;
+
+impl Arrived {
+    fn note(&mut self, place: Place) {
+        self.places[usize::from(place.sequence.0) % ARRIVED_BLOCKS] = Some(place);
+    }
+
+    /// Whether this block did not arrive. A relay that left out packets numbers on without them, so a copy of one of
+    /// those may bear the number of another block: it is none that is missing.
+    fn lacks(&self, place: Place) -> bool {
+        self.places.iter().flatten().all(|other| *other != place && place.agrees_with(*other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(sequence: u16, blocks: u32) -> Place {
+        let timestamp = MediaTime(blocks.wrapping_mul(AUDIO_BLOCK_SAMPLES as u32));
+        Place { sequence: SequenceNumber(sequence), timestamp }
+    }
+
+    fn arrived(places: &[Place]) -> Arrived {
+        let mut arrived = Arrived::default();
+        places.iter().for_each(|place| arrived.note(*place));
+        arrived
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_lacking() {
+        let hole = arrived(&[place(1, 1), place(2, 2), place(4, 4)]);
+        assert!(hole.lacks(place(3, 3)) && hole.lacks(place(5, 5)));
+        assert!(!hole.lacks(place(2, 2)) && !hole.lacks(place(4, 4)));
+        assert!(arrived(&[]).lacks(place(u16::MAX, 7)));
+    }
+
+    #[test]
+    fn the_numbers_wrap() {
+        let hole = arrived(&[place(u16::MAX, 10), place(1, 12)]);
+        assert!(hole.lacks(place(0, 11)));
+    }
+
+    #[test]
+    fn a_block_behind_a_pause_may_be_lacking() {
+        assert!(arrived(&[place(9, 9), place(11, 70)]).lacks(place(10, 69)));
+    }
+
+    #[test]
+    fn a_copy_of_what_the_relay_left_out_is_not() {
+        // The relay forwarded the blocks 1 to 9, left out 10 to 49, and numbers block 50 as 10.
+        let before: Vec<_> = (1..10).filter(|number| *number != 8).map(|number| place(number, number.into())).collect();
+        let arrived = arrived(&before);
+        assert!(!arrived.lacks(place(9, 49)), "its number is taken");
+        assert!(!arrived.lacks(place(8, 48)), "its number is free, but 9 came before it was said");
+        assert!(arrived.lacks(place(8, 8)));
+    }
+
+    #[test]
+    fn what_is_long_gone_is_not_compared() {
+        let mut arrived = Arrived::default();
+        (0..100).for_each(|number| arrived.note(place(number, number.into())));
+        assert!(!arrived.lacks(place(99, 99)) && !arrived.lacks(place(84, 84)));
+    }
+}
