@@ -9,6 +9,7 @@ use crate::limits::{
     AUDIO_QUEUE_DATAGRAMS, DATAGRAM_BASE_BYTES, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS, VIDEO_BYTES_BURST,
     VIDEO_QUEUE_DATAGRAMS,
 };
+use crate::media::pack::AudioDetail;
 use crate::seal::{Opener, Sealer, Secret};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use crate::wire::audio::{AudioPacket, Sound};
@@ -151,6 +152,19 @@ fn a_buffer_of_one_datagram_gets_one_datagram() {
         lengths.push((transmit.bytes, transmit.datagrams()));
     }
     assert_eq!(lengths, [(300, 1); 3]);
+}
+
+#[test]
+fn whoever_has_no_room_for_more_gets_audio_without_its_enhancement() {
+    let mut room = Room::new(3);
+    room.relay.roster.named(ConnectionId(2)).unwrap().audio_detail = AudioDetail::Base;
+    for _ in 0..3 {
+        room.send_audio(0, 20);
+    }
+    let lengths: Vec<Vec<usize>> =
+        room.receive_all().iter().map(|got| got.iter().map(|got| got.plaintext_bytes).collect()).collect();
+    let (whole, base) = (1 + AudioPacket::HEADER_BYTES + 270, 1 + AudioPacket::HEADER_BYTES + 70);
+    assert_eq!(lengths, [vec![], vec![whole; 3], vec![base; 3]]);
 }
 
 #[test]
