@@ -31,11 +31,12 @@ use std::time::Instant;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
-use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
+use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
+use crate::wire::feedback::Feedback;
 use crate::wire::media::{Report, ReportBlock};
 
 use files::Files;
@@ -134,7 +135,7 @@ pub struct Relay {
     senders: Vec<MemberKey>,
     /// Members whose messages wait for an allowance.
     throttled: Vec<MemberKey>,
-    /// When the reliable channel of a member asked to be woken.
+    /// When something of a member asked to be woken.
     alarms: BTreeSet<(Instant, MemberKey)>,
     next_report: Instant,
     statistics: RelayStatistics,
@@ -212,19 +213,28 @@ impl Relay {
             member.address = Some(from);
         }
         let (kind, body) = Kind::split(plaintext)?;
-        match kind {
+        let feedback_due = member.arrivals.note(now, header.packet_number, kind);
+        let handled = match kind {
             Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Segment if member.allowances.segments.take(now, 1) => {
                 self.handle_segment(now, header.connection_id, body)
             }
+            Kind::Feedback if member.allowances.signals.take(now, 1) => {
+                member.outgoing.handle_feedback(now, Feedback::parse(body)?, |_, _| {});
+                Ok(())
+            }
             Kind::Report | Kind::Ping if member.allowances.signals.take(now, 1) => self.handle_signal(key, kind, body),
             Kind::Pong => Ok(()),
-            Kind::Segment | Kind::Report | Kind::Ping => {
+            Kind::Segment | Kind::Report | Kind::Ping | Kind::Feedback => {
                 self.statistics.datagrams_throttled += 1;
                 Ok(())
             }
+        };
+        if feedback_due {
+            self.set_alarm(key);
         }
+        handled
     }
 
     fn handle_signal(&mut self, key: MemberKey, kind: Kind, body: &[u8]) -> Result<(), Malformed> {
@@ -330,10 +340,10 @@ impl Relay {
         }
     }
 
-    /// Wakes a member's reliable channel when it asks for it, and at no other time.
+    /// Wakes what belongs to a member when it asks for it, and at no other time.
     fn set_alarm(&mut self, key: MemberKey) {
         let Some(member) = self.roster.member(key) else { return };
-        let wanted = member.reno.poll_timeout();
+        let wanted = member.poll_timeout();
         if wanted == member.alarm {
             return;
         }
@@ -350,7 +360,7 @@ impl Relay {
             self.alarms.pop_first();
             if let Some(member) = self.roster.member(key) {
                 member.alarm = None;
-                self.handle_channel_timeout(now, key);
+                self.handle_member_timeout(now, key);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
 use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
-use common::media::bandwidth::IP_UDP_HEADER_BYTES;
+use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::media::jitter::ReceptionStatistics;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;

@@ -8,16 +8,18 @@ use crate::endpoint::voice::Voice;
 use crate::ids::{MemberId, Ssrc, StreamKind};
 use crate::limits::{AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
-use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::media::bandwidth::Bandwidth;
 use crate::media::blocks::{CodedFrame, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
-use crate::media::pacer::Pacer;
+use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
 use crate::media::redundancy::Losses;
 use crate::sequence::SendTime;
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
+use crate::wire::feedback::VIDEO_UNLIMITED;
 use crate::wire::media::{Report, ReportBlock};
 
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Sending {
     packetizer: Packetizer,
     pacer: Pacer,
     ladder: Ladder,
+    /// A queue on the path drains, and no video leaves before.
+    video_waits_until: Instant,
     remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
 }
 
@@ -54,7 +58,8 @@ impl Sending {
             video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
-            ladder: Ladder::new(now),
+            ladder: Ladder::new(),
+            video_waits_until: now,
             remote: BTreeMap::new(),
         }
     }
@@ -76,8 +81,13 @@ impl Sending {
     }
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
+        let bytes = frame.parts.iter().map(|part| part.scan.len() + PART_OVERHEAD_BYTES).sum();
+        self.ladder.handle_frame(frame.rung, frame.quality, bytes);
         let rate = self.ladder.target().frames_per_second.max(1);
         self.pacer.push(now, frame, Duration::from_secs(1) / u32::from(rate));
+        if self.video_waits_until > now {
+            self.pacer.clear();
+        }
     }
 
     pub(super) fn poll_video(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
@@ -106,12 +116,21 @@ impl Sending {
         self.ladder.limit(largest);
     }
 
-    pub(super) fn handle_round_trip(&mut self, now: Instant, round_trip: Duration) {
-        self.ladder.handle_round_trip(now, round_trip);
+    /// The path carries so much: voice first, the rest is for the picture, as far as somebody wants it.
+    pub(super) fn handle_bandwidth(&mut self, now: Instant, bandwidth: &Bandwidth, video_wanted: u16) {
+        let wanted = if video_wanted == VIDEO_UNLIMITED { f64::INFINITY } else { f64::from(video_wanted) * 1e3 };
+        let voice = self.audio.meter.bits_per_second(now);
+        let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
+        self.ladder.handle_budget(now, budget.min(wanted));
+        self.pacer.set_rate((PACE_FACTOR * bandwidth.target_bps() as f64) as u64);
+        if let Some(until) = bandwidth.video_waits_until(now) {
+            self.video_waits_until = until;
+            self.pacer.clear();
+        }
     }
 
     /// A receiver, or the server, tells how our streams arrive.
-    pub(super) fn handle_report(&mut self, now: Instant, report: Report<'_>) {
+    pub(super) fn handle_report(&mut self, report: Report<'_>) {
         for block in report.blocks().filter(|block| block.ssrc.member() == self.you) {
             let key = (block.ssrc, report.reporter);
             if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
@@ -123,29 +142,7 @@ impl Sending {
                 self.voice.handle_losses(report.reporter, losses);
             }
             self.remote.insert(key, remote);
-            if block.ssrc.kind() == StreamKind::Video && report.reporter == MemberId::SERVER {
-                self.ladder.handle_report(now, self.video_loss());
-            }
         }
-    }
-
-    /// What the ladder goes by: the loss of the first hop, or of the middle one of the receivers if that is worse. So
-    /// two who call each other follow the whole path, and among more one bad downlink, or one who lies, does not take
-    /// the picture from all.
-    fn video_loss(&self) -> f32 {
-        let video = ssrc(self.you, StreamKind::Video);
-        let of_video = self.remote.iter().filter(|((id, _), _)| *id == video);
-        let (mut first_hop, mut receivers) = (0.0, Vec::with_capacity(ROOM_MEMBERS_MAX));
-        for ((_, reporter), remote) in of_video {
-            if *reporter == MemberId::SERVER {
-                first_hop = remote.fraction_lost;
-            } else {
-                receivers.push(remote.fraction_lost);
-            }
-        }
-        receivers.sort_unstable_by(f32::total_cmp);
-        let middle = receivers.get(receivers.len().saturating_sub(1) / 2);
-        middle.map_or(first_hop, |middle| middle.max(first_hop))
     }
 
     pub(super) fn remove_receiver(&mut self, member: MemberId) {

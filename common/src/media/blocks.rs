@@ -10,9 +10,9 @@ use crate::ids::Ssrc;
 use crate::limits::{
     BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX, FRAMES_ASSEMBLED_MAX, PLAINTEXT_BASE_BYTES,
 };
-use crate::media::bandwidth::LastSecond;
 use crate::media::jpeg;
 use crate::media::ladder::Rung;
+use crate::media::meter::LastSecond;
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use crate::wire::media::{BlockRun, BlockRuns, MediaHeader, VideoHeader};
 

@@ -48,11 +48,14 @@ pub struct PacerStatistics {
 }
 
 /// What a datagram weighs beyond its scan: IP, UDP, our headers, a run and the tag, near enough for pacing.
-const PART_OVERHEAD_BYTES: usize = 85;
+pub const PART_OVERHEAD_BYTES: usize = 85;
 /// What a path is taken to carry as long as nobody says better.
 const RATE_START_BPS: u64 = 8_000_000;
-/// A slower pace would let every frame be overtaken by the next: 100 kbit/s is below the lowest step of the ladder.
-const RATE_MIN_BPS: u64 = 100_000;
+/// At a slower pace the packets of a frame would not be recognised as one train ([`crate::path::TRAIN_GAP`]).
+pub const RATE_MIN_BPS: u64 = 1_000_000;
+/// A frame leaves at so many times the rate of the path, so that the narrow place spreads it and shows its rate. More would
+/// only make the queue longer that a frame is to those that follow it.
+pub const PACE_FACTOR: f64 = 2.2;
 /// A frame leaves within this part of its interval at the latest, so that the next one finds the line free.
 const INTERVAL_SHARE: u32 = 2;
 

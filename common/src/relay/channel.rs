@@ -25,9 +25,10 @@ impl Relay {
         Ok(())
     }
 
-    /// The reliable channel of a member asked to be woken now.
-    pub(super) fn handle_channel_timeout(&mut self, now: Instant, key: MemberKey) {
+    /// Something of a member asked to be woken now.
+    pub(super) fn handle_member_timeout(&mut self, now: Instant, key: MemberKey) {
         let Some(member) = self.roster.member(key) else { return };
+        member.outgoing.handle_timeout(now);
         member.reno.handle_timeout(now);
         let connection = member.connection;
         self.handle_channel_events(now, connection);

@@ -149,6 +149,9 @@ impl Relay {
             waiting.ready = !waiting.queue.is_empty();
             let more = waiting.ready;
             lane.ready.extend(more.then_some(key));
+            if member.alarm.is_none() {
+                self.set_alarm(key);
+            }
             self.count_shed(now, shed, kind);
             // Nothing although something waits: the buffer is too small for it.
             if transmit.is_some() || more {

@@ -11,8 +11,10 @@ use crate::limits::{
     AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, SEGMENTS_BURST,
     SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
+use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::pack::AudioDetail;
+use crate::path::{Arrivals, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
 use crate::relay::roster::MemberKey;
@@ -24,6 +26,7 @@ use crate::sequence::{SendTime, SequenceNumber};
 use crate::wire::Malformed;
 use crate::wire::audio::AudioPacket;
 use crate::wire::datagram::Kind;
+use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::MediaHeader;
 use crate::wire::message::MessageFramer;
 
@@ -62,7 +65,16 @@ pub(super) struct Member {
     audio_uplink: Option<ReceptionStatistics>,
     video_uplink: Option<ReceptionStatistics>,
     plaintexts: VecDeque<ShortPlaintext>,
+    /// What came from this member, and what was sent there.
+    pub(super) arrivals: Arrivals,
+    pub(super) outgoing: Outgoing,
+    /// As [`Feedback`] has it.
+    pub(super) video_wanted: u16,
 }
+
+/// What is asked of the path to a member: anything, until it shows that it carries less; at least a voice and the smallest
+/// picture.
+const DOWNLINK: Range = Range { start: 1e9, min: 150e3, max: 1e9 };
 
 /// Media of one kind that waits for a member.
 #[derive(Debug, Default)]
@@ -162,6 +174,9 @@ impl Member {
             audio_uplink: None,
             video_uplink: None,
             plaintexts: VecDeque::new(),
+            arrivals: Arrivals::new(now),
+            outgoing: Outgoing::new(now, Bandwidth::new(now, DOWNLINK)),
+            video_wanted: VIDEO_UNLIMITED,
         }
     }
 
@@ -216,6 +231,12 @@ impl Member {
         Ok(())
     }
 
+    /// When something of this member is due that no datagram asks for.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [self.reno.poll_timeout(), self.arrivals.poll_timeout(), self.outgoing.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
     /// What waits for this member, of one kind.
     pub(super) fn waiting(&mut self, kind: StreamKind) -> &mut Waiting {
         match kind {
@@ -248,9 +269,14 @@ impl Member {
             let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
             place.copy_from_slice(packet);
             MediaHeader::stamp(&mut place[1..], send_time);
-            let length = self.sealer.seal(room, packet.len());
+            let bytes = packet.len();
             queue.pop(ring);
-            group.push(length.unwrap_or_default());
+            let kind = match kind {
+                StreamKind::Audio => Kind::Audio,
+                StreamKind::Video => Kind::Video,
+            };
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, kind, room, bytes);
+            group.push(length);
         }
         let transmit = group.finish(to)?;
         self.reno.note_media(now);
@@ -261,21 +287,37 @@ impl Member {
     pub(super) fn transmit_own(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         let to = self.address?;
         let mut group = Group::new(buffer);
-        self.fill_signals(&mut group);
+        self.fill_feedback(now, &mut group);
+        self.fill_signals(now, &mut group);
         if group.is_empty() {
             self.fill_segments(now, &mut group);
         }
         group.finish(to)
     }
 
-    fn fill_signals(&mut self, group: &mut Group<'_>) {
+    /// What arrived from this member, if it is time to tell.
+    fn fill_feedback(&mut self, now: Instant, group: &mut Group<'_>) {
+        let mut body = [0; Feedback::MAX_BYTES];
+        if let Some(bytes) = self.arrivals.poll_feedback(now, self.video_wanted, &mut body)
+            && let Some(room) = group.room(1 + bytes)
+        {
+            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..];
+            plaintext[0] = Kind::Feedback as u8;
+            plaintext[1..=bytes].copy_from_slice(&body[..bytes]);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Feedback, room, 1 + bytes);
+            group.push(length);
+        }
+    }
+
+    fn fill_signals(&mut self, now: Instant, group: &mut Group<'_>) {
         while let Some(short) = self.plaintexts.front()
             && let Some(room) = group.room(short.length)
         {
             short.write(&mut room[Sealer::PLAINTEXT_OFFSET..]);
-            let length = self.sealer.seal(room, short.length);
+            let bytes = short.length;
             self.plaintexts.pop_front();
-            group.push(length.unwrap_or_default());
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Report, room, bytes);
+            group.push(length);
         }
     }
 
@@ -286,8 +328,8 @@ impl Member {
             let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..plaintext_bytes];
             plaintext[0] = Kind::Segment as u8;
             let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
-            let length = self.sealer.seal(room, 1 + bytes);
-            group.push(length.unwrap_or_default());
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Segment, room, 1 + bytes);
+            group.push(length);
         }
     }
 
@@ -302,6 +344,24 @@ impl Member {
 fn without_enhancement(packet: &[u8]) -> &[u8] {
     let thinned = AudioPacket::parse(&packet[1..]).map(|audio| 1 + audio.thinned_bytes());
     &packet[..thinned.unwrap_or(packet.len())]
+}
+
+/// Seals a plaintext in its room and takes down that it leaves; answers the length of the datagram, 0 when it could not be
+/// sealed.
+fn seal(
+    sealer: &mut Sealer,
+    outgoing: &mut Outgoing,
+    now: Instant,
+    kind: Kind,
+    room: &mut [u8],
+    plaintext_bytes: usize,
+) -> usize {
+    let number = sealer.next_packet_number();
+    let length = sealer.seal(room, plaintext_bytes).unwrap_or_default();
+    if length > 0 {
+        outgoing.on_sent(now, number, kind, length, 0);
+    }
+    length
 }
 
 /// Bytes of a ping, chosen by who asks.

@@ -5,6 +5,7 @@
 pub mod audio;
 pub mod control;
 pub mod datagram;
+pub mod feedback;
 pub mod media;
 pub mod message;
 mod reader;
