@@ -20,7 +20,7 @@ use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
-use crate::path::{Arrivals, Outgoing};
+use crate::path::{Arrivals, Fate, Outgoing};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
@@ -169,7 +169,11 @@ impl Endpoint {
     }
 
     fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
-        self.outgoing.handle_feedback(now, feedback, |_, _| {});
+        self.outgoing.handle_feedback(now, feedback, |tag, fate| {
+            if fate == Fate::Lost {
+                self.sending.handle_lost(tag);
+            }
+        });
         self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
     }
 
@@ -216,7 +220,7 @@ impl Endpoint {
         let number = self.sealer.next_packet_number();
         let bytes = self.sealer.seal(buffer, length)?;
         debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
-        self.outgoing.on_sent(now, number, kind, bytes, 0);
+        self.outgoing.on_sent(now, number, kind, bytes, self.sending.tag(kind));
         self.sent.add(now, bytes + IP_UDP_HEADER_BYTES);
         Some(bytes)
     }

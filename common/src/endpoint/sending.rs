@@ -15,7 +15,6 @@ use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
-use crate::media::redundancy::Losses;
 use crate::sequence::SendTime;
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
@@ -74,6 +73,16 @@ impl Sending {
         plaintext[0] = Kind::Audio as u8;
         self.audio.count(now, length);
         Some(length)
+    }
+
+    /// By what the datagram written last is named when it is heard of again; 0 when nobody asks.
+    pub(super) fn tag(&self, kind: Kind) -> u32 {
+        if kind == Kind::Audio { self.voice.tag() } else { 0 }
+    }
+
+    /// The datagram of that tag did not arrive.
+    pub(super) fn handle_lost(&mut self, tag: u32) {
+        self.voice.handle_lost(tag);
     }
 
     pub(super) fn set_audio_detail(&mut self, detail: AudioDetail) {
@@ -138,8 +147,7 @@ impl Sending {
             }
             let remote = remote(report.reporter, block);
             if block.ssrc.kind() == StreamKind::Audio {
-                let losses = Losses { fraction: remote.fraction_lost, burst: None };
-                self.voice.handle_losses(report.reporter, losses);
+                self.voice.handle_losses(report.reporter, remote.fraction_lost);
             }
             self.remote.insert(key, remote);
         }

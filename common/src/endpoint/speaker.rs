@@ -111,6 +111,12 @@ impl Arrived {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{MemberId, StreamKind};
+    use crate::limits::AUDIO_BLOCK;
+    use crate::media::pack::{AudioDetail, Packer};
+    use crate::media::virtual_time;
+    use crate::sequence::SendTime;
+    use crate::wire::media::MediaHeader;
 
     fn place(sequence: u16, blocks: u32) -> Place {
         let timestamp = MediaTime(blocks.wrapping_mul(AUDIO_BLOCK_SAMPLES as u32));
@@ -157,5 +163,60 @@ mod tests {
         let mut arrived = Arrived::default();
         (0..100).for_each(|number| arrived.note(place(number, number.into())));
         assert!(!arrived.lacks(place(99, 99)) && !arrived.lacks(place(84, 84)));
+    }
+
+    /// A tone through a path that loses the packets `lost` says, with copies at these offsets; what playout concealed.
+    fn concealed(lost: impl Fn(usize) -> bool, offsets: [u8; 2]) -> u64 {
+        let ssrc = Ssrc::new(MemberId(3), StreamKind::Audio);
+        let (mut speaker, mut packer) = (Speaker::new(ssrc), Packer::default());
+        let (start, mut bases) = (virtual_time(), Vec::new());
+        for number in 0..300 {
+            let now = start + number as u32 * AUDIO_BLOCK;
+            packer.push(&std::array::from_fn(|i| {
+                ((i + number * AUDIO_BLOCK_SAMPLES) as f32 * 0.03).sin() as i16 * 5_000
+            }));
+            let packed = packer.pack(AudioDetail::Exact);
+            bases.push(packed.base().to_vec());
+            let copies = offsets.map(|offset| {
+                let base = bases.get(number.checked_sub(offset.into())?)?;
+                (offset > 0).then_some(AudioCopy { offset, base })
+            });
+            let timestamp = MediaTime((number * AUDIO_BLOCK_SAMPLES) as u32);
+            let media =
+                MediaHeader { ssrc, sequence: SequenceNumber(number as u16), send_time: SendTime(0), timestamp };
+            if !lost(number) {
+                let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+                speaker.handle_packet(now, &packet, 300).unwrap();
+            }
+            speaker.playout.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
+        }
+        speaker.playout.statistics().blocks_concealed
+    }
+
+    #[test]
+    fn copies_fill_what_was_lost_in_time() {
+        let single = |number: usize| number % 20 == 19;
+        let three = |number: usize| number % 30 > 26;
+        assert!(concealed(single, [0, 0]) >= 14);
+        assert_eq!(concealed(single, [1, 0]), 0);
+        assert_eq!(concealed(three, [1, 3]), 0);
+    }
+
+    #[test]
+    fn a_copy_that_makes_no_sense_takes_nothing_from_the_rest() {
+        let ssrc = Ssrc::new(MemberId(3), StreamKind::Audio);
+        let media = MediaHeader {
+            ssrc,
+            sequence: SequenceNumber(5),
+            send_time: SendTime(0),
+            timestamp: MediaTime(5 * AUDIO_BLOCK_SAMPLES as u32),
+        };
+        let packed = Packer::default().pack(AudioDetail::Exact);
+        let copies = [Some(AudioCopy { offset: 2, base: &[0xff; 9] }), None];
+        let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+        let mut speaker = Speaker::new(ssrc);
+        assert_eq!(speaker.handle_packet(virtual_time(), &packet, 300), Err(Malformed));
+        assert_eq!(speaker.reception.packets_received(), 1);
+        assert!(!speaker.arrived.lacks(place(5, 5)) && speaker.arrived.lacks(place(3, 3)));
     }
 }

@@ -7,7 +7,7 @@ use crate::ids::{MemberId, StreamKind};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX};
 use crate::media::pack::{AudioDetail, Packed, Packer};
 use crate::media::pcm::{self, Block, SilenceGate};
-use crate::media::redundancy::{Losses, Redundancy};
+use crate::media::redundancy::{Bursts, Losses, Redundancy};
 use crate::sequence::{MediaTime, SendTime, SequenceNumber};
 use crate::wire::audio::{AudioCopy, AudioPacket};
 use crate::wire::media::MediaHeader;
@@ -22,6 +22,8 @@ pub(super) struct Voice {
     sequence: SequenceNumber,
     timestamp: MediaTime,
     redundancy: Redundancy,
+    /// On the way to the server.
+    bursts: Bursts,
     sent: SentBlocks,
 }
 
@@ -33,6 +35,8 @@ struct Waiting {
     packed: Packed,
 }
 
+/// What tells the tags of our packets from those of others.
+const TAG: u32 = 1 << 16;
 /// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
 const QUEUE_BLOCKS: usize = 8;
 
@@ -47,6 +51,7 @@ impl Voice {
             sequence: SequenceNumber::default(),
             timestamp: MediaTime::default(),
             redundancy: Redundancy::default(),
+            bursts: Bursts::default(),
             sent: SentBlocks::default(),
         }
     }
@@ -93,9 +98,22 @@ impl Voice {
         self.detail = detail;
     }
 
-    /// Somebody reports on our voice.
-    pub(super) fn handle_losses(&mut self, reporter: MemberId, losses: Losses) {
-        self.redundancy.handle_losses(reporter, losses);
+    /// The packet written last, as its hop shall name it; never 0.
+    pub(super) fn tag(&self) -> u32 {
+        TAG | u32::from(self.sequence.minus(1).0)
+    }
+
+    /// A datagram was lost on the way to the server; it may be one of ours.
+    pub(super) fn handle_lost(&mut self, tag: u32) {
+        if tag & TAG != 0 {
+            self.bursts.handle_loss(SequenceNumber(tag as u16));
+        }
+    }
+
+    /// Somebody reports on our voice that this share of it is lost.
+    pub(super) fn handle_losses(&mut self, reporter: MemberId, fraction: f32) {
+        let burst = if reporter == MemberId::SERVER { self.bursts.mean() } else { None };
+        self.redundancy.handle_losses(reporter, Losses { fraction, burst });
     }
 
     pub(super) fn remove_receiver(&mut self, member: MemberId) {
@@ -173,7 +191,7 @@ mod tests {
 
     fn lossy() -> Voice {
         let mut voice = Voice::new(MemberId(1));
-        (0..20).for_each(|_| voice.handle_losses(MemberId(2), Losses { fraction: 0.1, burst: None }));
+        (0..20).for_each(|_| voice.handle_losses(MemberId(2), 0.1));
         voice
     }
 

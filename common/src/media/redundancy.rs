@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::MemberId;
 use crate::limits::ROOM_MEMBERS_MAX;
+use crate::sequence::SequenceNumber;
 
 /// Follows the losses of one sender's audio, as each receiver and the server report them.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,37 @@ pub struct Losses {
     /// Mean number of packets lost in a row, at least 1.0; or `None` where the report does not tell.
     pub burst: Option<f32>,
 }
+
+/// Follows how losses come: one by one or in bursts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bursts {
+    lost: f32,
+    bursts: f32,
+    newest: Option<SequenceNumber>,
+}
+
+impl Bursts {
+    /// A packet was lost; told in the order of their numbers.
+    pub fn handle_loss(&mut self, sequence: SequenceNumber) {
+        let goes_on = self.newest.is_some_and(|newest| newest.next() == sequence);
+        self.lost += 1.0;
+        self.bursts += f32::from(u8::from(!goes_on));
+        self.newest = Some(sequence);
+        if self.lost >= LOSSES_REMEMBERED {
+            (self.lost, self.bursts) = (self.lost / 2.0, self.bursts / 2.0);
+        }
+    }
+
+    /// Mean number of packets lost in a row, at least 1.0; `None` before there were enough losses to tell.
+    pub fn mean(&self) -> Option<f32> {
+        (self.lost >= LOSSES_TOLD).then(|| self.lost / self.bursts.max(1.0))
+    }
+}
+
+/// Losses over which the mean of bursts is, at most; then half of them are forgotten.
+const LOSSES_REMEMBERED: f32 = 64.0;
+/// Fewer say nothing.
+const LOSSES_TOLD: f32 = 12.0;
 
 /// In the order of what they cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +197,18 @@ mod tests {
         assert_eq!(settled(&mut redundancy, MemberId(2), losses(0.0)), &[1, 3]);
         redundancy.remove(MemberId(1));
         assert_eq!(redundancy.offsets(), &[] as &[u8]);
+    }
+
+    #[test]
+    fn bursts_are_told_from_losses_by_chance() {
+        let mean = |lost: &dyn Fn(u16) -> bool| {
+            let mut bursts = Bursts::default();
+            (0..3_000).filter(|number| lost(*number)).for_each(|number| bursts.handle_loss(SequenceNumber(number)));
+            bursts.mean()
+        };
+        assert_eq!(mean(&|number| number == 7), None);
+        assert_eq!(mean(&|number| number % 20 == 0), Some(1.0));
+        assert!(mean(&|number| number % 40 < 3).is_some_and(|burst| (2.8..3.2).contains(&burst)));
     }
 
     #[test]
