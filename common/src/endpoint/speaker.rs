@@ -37,11 +37,13 @@ impl Speaker {
         self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
         // The oldest first, as they were said.
         let place = Place { sequence: media.sequence, timestamp: media.timestamp };
-        let copies = packet.copies.iter().rev().flatten();
-        let copies = copies.fold(Ok(()), |sound, copy| self.handle_copy(now, place, copy).and(sound));
+        let mut outcome = Ok(());
+        for copy in packet.copies.iter().rev().flatten() {
+            outcome = self.handle_copy(now, place, copy).and(outcome);
+        }
         self.arrived.note(place);
         self.playout.handle_block(now, media.sequence, media.timestamp, &block);
-        copies
+        outcome
     }
 
     /// An earlier block comes again, with a packet that is at `place`.
