@@ -173,7 +173,7 @@ impl Member {
                     tally.round_trip(round_trip);
                 }
             }
-            Kind::Ping | Kind::Report | Kind::Segment => {}
+            Kind::Feedback | Kind::Ping | Kind::Report | Kind::Segment => {}
         }
         Ok(())
     }
