@@ -23,9 +23,9 @@ use common::relay::{Relay, SpoolEffect, SpoolFact};
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};
 use common::sequence::{SendTime, SequenceNumber};
+use common::wire::audio::{AudioPacket, Sound};
 use common::wire::control::{self, CipherSuite, ClientMessage, Framer, ServerMessage};
 use common::wire::datagram::{DatagramHeader, Kind};
-use common::wire::audio::{AudioPacket, Sound};
 use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{self, Delivery, Message, MessageFramer};
 

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
 use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
-use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::media::jitter::ReceptionStatistics;
+use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;
 use common::wire::Malformed;
+use common::wire::audio::{AudioPacket, Sound};
 use common::wire::control::Admission;
 use common::wire::datagram::{DatagramHeader, Kind};
-use common::wire::audio::{AudioPacket, Sound};
 use common::wire::media::{MediaHeader, Report, ReportBlock, VideoHeader};
 
 use super::source::{AudioSource, Clock, VideoSource};

@@ -12,8 +12,8 @@ use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, VIDEO_CLOCK_RATE_HZ};
 use common::media::blocks::CodedFrame;
 use common::media::pcm::BLOCK_BYTES;
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
-use common::wire::datagram::Kind;
 use common::wire::audio::{AudioPacket, Sound};
+use common::wire::datagram::Kind;
 use common::wire::media::{MediaHeader, VideoHeader};
 
 use super::clip::Clip;
