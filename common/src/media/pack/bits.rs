@@ -23,6 +23,7 @@ impl<'a> BitWriter<'a> {
     }
 
     /// Puts the low `count` bits of `value`, which has no others; 1 to [`PUT_BITS`].
+    #[inline(always)]
     pub(super) fn put(&mut self, value: u64, count: u32) {
         self.pending = self.pending << count | value;
         self.pending_bits += count;
@@ -57,6 +58,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next bits, the first on top; at least [`PEEK_BITS`] of them are true.
+    #[inline(always)]
     pub(super) fn peek(&self) -> u64 {
         let rest = self.bytes.get(self.position / 8..).unwrap_or_default();
         let word = match rest.first_chunk() {
