@@ -6,15 +6,17 @@
 
 use common::ids::{ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId};
 use common::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES};
+use common::media::pcm::BLOCK_BYTES;
 use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use common::wire::audio::{AudioCopy, AudioPacket, Sound};
 use common::wire::control::{
     self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice, Refusal, ServerMessage,
     Snapshot, View,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
-use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
+use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
 };
@@ -125,13 +127,28 @@ fn plaintext(kind: Kind, write: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
 }
 
 fn media_vectors() -> Vec<Vector> {
-    let audio = AudioHeader { media: media(StreamKind::Audio), format: AudioFormat::L16, level: 30 };
     vec![
-        ("audio_header", plaintext(Kind::Audio, |buffer| audio.write(buffer))),
+        ("audio_of_samples", audio_of_samples()),
+        ("audio_packed_with_two_copies", plaintext(Kind::Audio, write_packed_audio)),
         ("video_header_two_runs", plaintext(Kind::Video, write_video_header)),
         ("report_one_block", plaintext(Kind::Report, |buffer| Report::write(MemberId(5), &[report_block()], buffer))),
         ("feedback_of_three", plaintext(Kind::Feedback, write_feedback)),
     ]
+}
+
+/// Up to the samples.
+fn audio_of_samples() -> Vec<u8> {
+    let sound = Sound::L16(&[0; BLOCK_BYTES]);
+    let packet = AudioPacket { media: media(StreamKind::Audio), level: 30, sound, copies: [None; 2] };
+    let mut bytes = plaintext(Kind::Audio, |buffer| packet.write(buffer));
+    bytes.truncate(1 + AudioPacket::HEADER_BYTES);
+    bytes
+}
+
+fn write_packed_audio(buffer: &mut [u8]) -> usize {
+    let sound = Sound::Packed { base: b"base", enhancement: b"enhancement" };
+    let copies = [(1, &b"one"[..]), (3, b"three")].map(|(offset, base)| Some(AudioCopy { offset, base }));
+    AudioPacket { media: media(StreamKind::Audio), level: 30, sound, copies }.write(buffer)
 }
 
 fn write_video_header(buffer: &mut [u8]) -> usize {

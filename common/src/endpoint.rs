@@ -6,6 +6,8 @@
 mod channel;
 mod receiving;
 mod sending;
+mod speaker;
+mod voice;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,8 +18,9 @@ use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::blocks::{CodedFrame, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
-use crate::path::{Arrivals, Outgoing};
+use crate::path::{Arrivals, Fate, Outgoing};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
@@ -166,7 +169,11 @@ impl Endpoint {
     }
 
     fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
-        self.outgoing.handle_feedback(now, feedback, |_, _| {});
+        self.outgoing.handle_feedback(now, feedback, |tag, fate| {
+            if fate == Fate::Lost {
+                self.sending.handle_lost(tag);
+            }
+        });
         self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
     }
 
@@ -213,7 +220,7 @@ impl Endpoint {
         let number = self.sealer.next_packet_number();
         let bytes = self.sealer.seal(buffer, length)?;
         debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
-        self.outgoing.on_sent(now, number, kind, bytes, 0);
+        self.outgoing.on_sent(now, number, kind, bytes, self.sending.tag(kind));
         self.sent.add(now, bytes + IP_UDP_HEADER_BYTES);
         Some(bytes)
     }
@@ -296,6 +303,11 @@ impl Endpoint {
     /// the speaker plays.
     pub fn pull_audio(&mut self, now: Instant, block: &mut Block) {
         self.receiving.pull_audio(now, block);
+    }
+
+    /// From the next block on, sends our voice in this detail; bit by bit at first.
+    pub fn set_audio_detail(&mut self, detail: AudioDetail) {
+        self.sending.set_audio_detail(detail);
     }
 
     /// Sends a frame of the camera that was captured just now; what is left of the one before is dropped.

@@ -118,6 +118,13 @@ pub const AUDIO_CLOCK_RATE_HZ: u32 = 48_000;
 pub const AUDIO_BLOCK_SAMPLES: usize = 480;
 /// The time one block of audio takes.
 pub const AUDIO_BLOCK: Duration = Duration::from_millis(10);
+/// Bytes of the base layer of a block of audio: 128 kbit/s, for the loudest blocks of a voice whose mean is below 90.
+pub const AUDIO_BASE_MAX_BYTES: usize = 160;
+/// Earlier blocks an audio packet may bring again, as base layers: with two, four packets in a row may be lost before a
+/// block is.
+pub const AUDIO_COPIES_MAX: usize = 2;
+/// How many blocks earlier a copy may be: 150 ms, beyond which no receiver waits for it.
+pub const AUDIO_COPY_OFFSET_MAX: usize = 15;
 /// Units of video media time a second (RFC 3551 §5).
 pub const VIDEO_CLOCK_RATE_HZ: u32 = 90_000;
 /// Blocks of audio held for one speaker: one second; a later one pushes the oldest out.

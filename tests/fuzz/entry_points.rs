@@ -17,16 +17,17 @@ use common::limits::{
     AUDIO_BLOCK_SAMPLES, CHAT_MAX_BYTES, CONTROL_MESSAGE_MAX_BYTES, DATAGRAM_MAX_BYTES, FILE_NAME_MAX_BYTES,
     MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES, STREAM_RECEIVE_WINDOW_MIN_BYTES,
 };
-use common::media::jpeg;
+use common::media::{jpeg, pack};
 use common::names;
 use common::relay::{Relay, SpoolEffect, SpoolFact};
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};
 use common::sequence::{SendTime, SequenceNumber};
+use common::wire::audio::{AudioPacket, Sound};
 use common::wire::control::{self, CipherSuite, ClientMessage, Framer, ServerMessage};
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::feedback::Feedback;
-use common::wire::media::{AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
+use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{self, Delivery, Message, MessageFramer};
 
 /// What a stream was cut into, and whether it ended in an error.
@@ -127,9 +128,12 @@ fn cut_alike<M: PartialEq + Debug>(seed: u64, stream: &[u8], cut: impl Fn(&[u8],
 /// When it is not.
 pub fn media_header(bytes: &[u8]) {
     let mut written = vec![0; bytes.len().max(DATAGRAM_MAX_BYTES)];
-    if let Ok((header, samples)) = AudioHeader::parse(bytes) {
-        let length = header.write(&mut written);
-        assert_eq!([&written[..length], samples].concat(), bytes);
+    if let Ok(packet) = AudioPacket::parse(bytes) {
+        assert_eq!(packet.bytes(), bytes.len());
+        assert_eq!(packet.write(&mut written), bytes.len());
+        assert_eq!(&written[..bytes.len()], bytes);
+        let thinned = AudioPacket::parse(&bytes[..packet.thinned_bytes()]).expect("a packet can be cut there");
+        assert_eq!((thinned.media, thinned.copies), (packet.media, packet.copies));
     }
     if let Ok((header, runs, scan)) = VideoHeader::parse(bytes) {
         let runs: Vec<BlockRun> = runs.iter().collect();
@@ -492,6 +496,18 @@ pub fn names(bytes: &[u8]) {
     assert_eq!(names::safe_file_name(&file), file);
     let clean = names::clean_text(&text);
     assert_eq!(names::clean_text(&clean), clean);
+}
+
+/// The length of a base layer, the layer, and an enhancement: a block that comes of both comes of the first alone.
+///
+/// # Panics
+/// When it does not.
+pub fn audio_layers(bytes: &[u8]) {
+    let Some((base_bytes, layers)) = bytes.split_first() else { return };
+    let (base, enhancement) = layers.split_at(layers.len().min(usize::from(*base_bytes)));
+    let (mut exact, mut near) = ([0; AUDIO_BLOCK_SAMPLES], [0; AUDIO_BLOCK_SAMPLES]);
+    let both = pack::unpack(Sound::Packed { base, enhancement }, &mut exact);
+    assert!(both.is_err() || pack::unpack_base(base, &mut near).is_ok());
 }
 
 /// A picture of an encoder, or any bytes instead: a scan that is found can be put together again.

@@ -9,17 +9,17 @@ use common::ids::{
 };
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use common::media::jpeg;
+use common::media::pack::{AudioDetail, Packed, Packer};
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use common::wire::audio::{AudioCopy, AudioPacket, Sound};
 use common::wire::control::{
     self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice,
     PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,
 };
 use common::wire::datagram::Kind;
 use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
-use common::wire::media::{
-    AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader,
-};
+use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients,
 };
@@ -29,6 +29,7 @@ use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let targets = [
+        ("audio_layers", layers()),
         ("control_frame", control_frames()),
         ("control_plane", control_planes()),
         ("datagram", datagrams()),
@@ -241,15 +242,51 @@ fn media_header(kind: StreamKind) -> MediaHeader {
     }
 }
 
-fn audio() -> Vec<u8> {
-    let header = AudioHeader {
-        media: media_header(StreamKind::Audio),
-        format: AudioFormat::L16,
+fn audio(sound: Sound<'_>, copies: [Option<AudioCopy<'_>>; 2]) -> Vec<u8> {
+    let media = media_header(StreamKind::Audio);
+    let packet = AudioPacket {
+        media,
         level: 30,
+        sound,
+        copies,
     };
-    let mut body = vec![3; AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
-    header.write(&mut body);
+    let mut body = vec![0; packet.bytes()];
+    packet.write(&mut body);
     body
+}
+
+fn samples() -> Vec<u8> {
+    audio(Sound::L16(&[3; 2 * AUDIO_BLOCK_SAMPLES]), [None; 2])
+}
+
+fn packed() -> Packed {
+    let mut packer = Packer::default();
+    for shift in [0, 1] {
+        packer.push(&std::array::from_fn(|i| (i as i16 % 100 - 50) << shift));
+    }
+    packer.pack(AudioDetail::Exact)
+}
+
+/// With copies of the blocks before it.
+fn packed_audio() -> Vec<u8> {
+    let packed = packed();
+    let copy = |offset| {
+        Some(AudioCopy {
+            offset,
+            base: packed.base(),
+        })
+    };
+    audio(packed.sound(), [copy(1), copy(3)])
+}
+
+/// The length of the base layer, the base layer, the enhancement.
+fn layers() -> Inputs {
+    let packed = packed();
+    let Sound::Packed { base, enhancement } = packed.sound() else {
+        panic!("it packs well");
+    };
+    let input = |enhancement: &[u8]| [&[base.len() as u8][..], base, enhancement].concat();
+    vec![("both", input(enhancement)), ("base", input(&[]))]
 }
 
 fn video(part: u8, parts: u8) -> Vec<u8> {
@@ -300,7 +337,8 @@ fn feedback() -> Vec<u8> {
 fn media() -> Inputs {
     vec![
         ("feedback", feedback()),
-        ("audio", audio()),
+        ("audio", samples()),
+        ("audio_packed", packed_audio()),
         ("video", video(0, 9)),
         ("report", report()),
     ]
@@ -413,7 +451,7 @@ fn datagrams() -> Inputs {
             "member_media",
             [
                 vec![0],
-                say(Kind::Audio, &audio()),
+                say(Kind::Audio, &packed_audio()),
                 say(Kind::Video, &video(0, 2)),
                 say(Kind::Video, &video(1, 2)),
                 vec![3, 2, 1, 100],
@@ -438,7 +476,7 @@ fn datagrams() -> Inputs {
             "server_media",
             [
                 vec![1],
-                say(Kind::Audio, &audio()),
+                say(Kind::Audio, &packed_audio()),
                 vec![3, 5],
                 say(Kind::Video, &video(0, 2)),
                 say(Kind::Video, &video(1, 2)),

@@ -10,9 +10,10 @@ use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;
 use common::wire::Malformed;
+use common::wire::audio::{AudioPacket, Sound};
 use common::wire::control::Admission;
 use common::wire::datagram::{DatagramHeader, Kind};
-use common::wire::media::{AudioHeader, MediaHeader, Report, ReportBlock, VideoHeader};
+use common::wire::media::{MediaHeader, Report, ReportBlock, VideoHeader};
 
 use super::source::{AudioSource, Clock, VideoSource};
 use super::tally::Tally;
@@ -157,8 +158,10 @@ impl Member {
         let (kind, body) = Kind::split(plaintext)?;
         match kind {
             Kind::Audio => {
-                let (header, samples) = AudioHeader::parse(body)?;
-                self.count(now, clock, header.media, bytes, samples, tally);
+                let packet = AudioPacket::parse(body)?;
+                // A stranger's packed voice says nothing of when it was sent.
+                let (Sound::L16(payload) | Sound::Packed { base: payload, .. }) = packet.sound;
+                self.count(now, clock, packet.media, bytes, payload, tally);
             }
             Kind::Video => {
                 let (header, _, scan) = VideoHeader::parse(body)?;

@@ -12,8 +12,9 @@ use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, VIDEO_CLOCK_RATE_HZ};
 use common::media::blocks::CodedFrame;
 use common::media::pcm::BLOCK_BYTES;
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use common::wire::audio::{AudioPacket, Sound};
 use common::wire::datagram::Kind;
-use common::wire::media::{AudioFormat, AudioHeader, MediaHeader, VideoHeader};
+use common::wire::media::{MediaHeader, VideoHeader};
 
 use super::clip::Clip;
 
@@ -99,15 +100,15 @@ impl AudioSource {
             timestamp: self.timestamp,
         };
         plaintext[0] = Kind::Audio as u8;
-        let header = AudioHeader { media, format: AudioFormat::L16, level: self.level };
-        let front = 1 + header.write(&mut plaintext[1..]);
-        let samples = &mut plaintext[front..front + BLOCK_BYTES];
+        let mut samples = [0; BLOCK_BYTES];
         // A square wave of 1 kHz.
         samples.chunks_mut(48).enumerate().for_each(|(half, wave)| wave.fill(8 * (half % 2) as u8));
         samples[..4].copy_from_slice(&micros.to_be_bytes());
+        let packet = AudioPacket { media, level: self.level, sound: Sound::L16(&samples), copies: [None; 2] };
+        let bytes = packet.write(&mut plaintext[1..]);
         self.sequence = self.sequence.next();
         self.timestamp = self.timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
-        (front + BLOCK_BYTES, skipped)
+        (1 + bytes, skipped)
     }
 }
 
@@ -289,8 +290,9 @@ mod tests {
         let mut plaintext = [0; PLAINTEXT_BASE_BYTES];
         let sent_at = start + Duration::from_micros(1_234);
         let (length, skipped) = source.write(sent_at, clock, &mut plaintext);
-        let (header, samples) = AudioHeader::parse(&plaintext[1..length]).unwrap();
-        assert_eq!((header.level, skipped, source.due), (23, 0, start + AUDIO_BLOCK));
+        let packet = AudioPacket::parse(&plaintext[1..length]).unwrap();
+        let Sound::L16(samples) = packet.sound else { panic!("load is not packed") };
+        assert_eq!((packet.level, skipped, source.due), (23, 0, start + AUDIO_BLOCK));
         let now = sent_at + Duration::from_millis(5);
         assert_eq!(clock.latency(StreamKind::Audio, samples, now), Some(Duration::from_millis(5)));
         assert_eq!(clock.latency(StreamKind::Audio, &[0x80; 4], now), None, "of another run");

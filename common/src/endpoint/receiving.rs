@@ -3,22 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::speaker::Speaker;
 use crate::endpoint::{Event, ssrc};
 use crate::ids::{MemberId, Ssrc, StreamKind};
 use crate::limits::{AUDIO_BLOCK_SAMPLES, STREAMS_MAX};
 use crate::media::blocks::FrameAssembler;
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::mixer::Mixer;
-use crate::media::pcm::{self, Block};
-use crate::media::playout::PlayoutBuffer;
+use crate::media::pcm::Block;
 use crate::stats::{InboundMedia, InboundStream};
 use crate::wire::Malformed;
-use crate::wire::media::{AudioHeader, ReportBlock, VideoHeader};
+use crate::wire::audio::AudioPacket;
+use crate::wire::media::{ReportBlock, VideoHeader};
 
 #[derive(Debug)]
 pub(super) struct Receiving {
     you: MemberId,
-    audio: BTreeMap<MemberId, AudioStream>,
+    audio: BTreeMap<MemberId, Speaker>,
     video: BTreeMap<MemberId, VideoStream>,
     /// Those whose video was asked for; everybody's before anything was.
     watched: Option<BTreeSet<MemberId>>,
@@ -27,12 +28,6 @@ pub(super) struct Receiving {
     levels: BTreeMap<MemberId, (u8, Instant)>,
     speaking: Vec<MemberId>,
     events: VecDeque<Event>,
-}
-
-#[derive(Debug)]
-struct AudioStream {
-    reception: ReceptionStatistics,
-    playout: PlayoutBuffer,
 }
 
 #[derive(Debug)]
@@ -71,18 +66,12 @@ impl Receiving {
     }
 
     pub(super) fn handle_audio(&mut self, now: Instant, body: &[u8], bytes: usize) -> Result<(), Malformed> {
-        let (header, samples) = AudioHeader::parse(body)?;
-        let member = self.sender(header.media.ssrc, StreamKind::Audio)?;
-        let stream = self.audio.entry(member).or_insert_with(|| AudioStream {
-            reception: ReceptionStatistics::new(header.media.ssrc),
-            playout: PlayoutBuffer::new(),
-        });
-        let media = header.media;
-        stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
-        let mut block = [0; AUDIO_BLOCK_SAMPLES];
-        pcm::decode(samples, &mut block);
-        stream.playout.handle_block(now, media.sequence, media.timestamp, &block);
-        self.hear(now, member, header.level);
+        let packet = AudioPacket::parse(body)?;
+        let ssrc = packet.media.ssrc;
+        let member = self.sender(ssrc, StreamKind::Audio)?;
+        let speaker = self.audio.entry(member).or_insert_with(|| Speaker::new(ssrc));
+        speaker.handle_packet(now, &packet, bytes)?;
+        self.hear(now, member, packet.level);
         Ok(())
     }
 

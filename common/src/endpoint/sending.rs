@@ -1,32 +1,31 @@
 //! Our own streams: audio at once, video paced, and what their receivers say of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::ssrc;
+use crate::endpoint::voice::Voice;
 use crate::ids::{MemberId, Ssrc, StreamKind};
-use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
+use crate::limits::{AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
 use crate::media::bandwidth::Bandwidth;
 use crate::media::blocks::{CodedFrame, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
-use crate::media::pcm::{self, Block, SilenceGate};
-use crate::sequence::{MediaTime, SendTime, SequenceNumber};
+use crate::media::pack::AudioDetail;
+use crate::media::pcm::Block;
+use crate::sequence::SendTime;
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::VIDEO_UNLIMITED;
-use crate::wire::media::{AudioFormat, AudioHeader, MediaHeader, Report, ReportBlock};
+use crate::wire::media::{Report, ReportBlock};
 
 #[derive(Debug)]
 pub(super) struct Sending {
     you: MemberId,
-    gate: SilenceGate,
+    voice: Voice,
     audio: Counters,
-    audio_queue: VecDeque<AudioBlock>,
-    sequence: SequenceNumber,
-    timestamp: MediaTime,
     video: Counters,
     packetizer: Packetizer,
     pacer: Pacer,
@@ -49,25 +48,12 @@ impl Counters {
     }
 }
 
-#[derive(Debug)]
-struct AudioBlock {
-    timestamp: MediaTime,
-    level: u8,
-    samples: Block,
-}
-
-/// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
-const AUDIO_QUEUE_BLOCKS: usize = 8;
-
 impl Sending {
     pub(super) fn new(now: Instant, you: MemberId) -> Self {
         Self {
             you,
-            gate: SilenceGate::default(),
+            voice: Voice::new(you),
             audio: Counters::default(),
-            audio_queue: VecDeque::with_capacity(AUDIO_QUEUE_BLOCKS),
-            sequence: SequenceNumber::default(),
-            timestamp: MediaTime::default(),
             video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
@@ -79,35 +65,28 @@ impl Sending {
 
     /// Takes a block of the microphone; answers its level if it is to be sent.
     pub(super) fn push_audio(&mut self, block: &Block) -> Option<u8> {
-        let timestamp = self.timestamp;
-        self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
-        if !self.gate.speaks(block) {
-            return None;
-        }
-        if self.audio_queue.len() >= AUDIO_QUEUE_BLOCKS {
-            self.audio_queue.pop_front();
-        }
-        let level = pcm::level(block);
-        self.audio_queue.push_back(AudioBlock { timestamp, level, samples: *block });
-        Some(level)
+        self.voice.push(block)
     }
 
     pub(super) fn poll_audio(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
-        let block = self.audio_queue.pop_front()?;
-        let media = MediaHeader {
-            ssrc: ssrc(self.you, StreamKind::Audio),
-            sequence: self.sequence,
-            send_time,
-            timestamp: block.timestamp,
-        };
-        self.sequence = self.sequence.next();
+        let length = 1 + self.voice.poll(send_time, &mut plaintext[1..])?;
         plaintext[0] = Kind::Audio as u8;
-        let header = AudioHeader { media, format: AudioFormat::L16, level: block.level };
-        let samples = 1 + header.write(&mut plaintext[1..]);
-        pcm::encode(&block.samples, &mut plaintext[samples..]);
-        let length = samples + 2 * AUDIO_BLOCK_SAMPLES;
         self.audio.count(now, length);
         Some(length)
+    }
+
+    /// By what the datagram written last is named when it is heard of again; 0 when nobody asks.
+    pub(super) fn tag(&self, kind: Kind) -> u32 {
+        if kind == Kind::Audio { self.voice.tag() } else { 0 }
+    }
+
+    /// The datagram of that tag did not arrive.
+    pub(super) fn handle_lost(&mut self, tag: u32) {
+        self.voice.handle_lost(tag);
+    }
+
+    pub(super) fn set_audio_detail(&mut self, detail: AudioDetail) {
+        self.voice.set_detail(detail);
     }
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
@@ -166,12 +145,17 @@ impl Sending {
             if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
                 continue;
             }
-            self.remote.insert(key, remote(report.reporter, block));
+            let remote = remote(report.reporter, block);
+            if block.ssrc.kind() == StreamKind::Audio {
+                self.voice.handle_losses(report.reporter, remote.fraction_lost);
+            }
+            self.remote.insert(key, remote);
         }
     }
 
     pub(super) fn remove_receiver(&mut self, member: MemberId) {
         self.remote.retain(|(_, reporter), _| *reporter != member);
+        self.voice.remove_receiver(member);
     }
 
     pub(super) fn statistics(&self, now: Instant) -> Vec<OutboundStream> {

@@ -10,13 +10,15 @@ pub mod ladder;
 pub mod meter;
 pub mod mixer;
 pub mod pacer;
+pub mod pack;
 pub mod pcm;
 mod pitch;
 pub mod playout;
+pub mod redundancy;
 
 /// Where the virtual time of a test begins; the rest of it is arithmetic.
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from nothing")]
-fn virtual_time() -> std::time::Instant {
+pub(crate) fn virtual_time() -> std::time::Instant {
     std::time::Instant::now()
 }

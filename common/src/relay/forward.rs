@@ -13,7 +13,8 @@ use crate::relay::roster::MemberKey;
 use crate::relay::{Relay, RelayStatistics};
 use crate::sequence::SendTime;
 use crate::wire::Malformed;
-use crate::wire::media::{AudioHeader, MediaHeader, VideoHeader};
+use crate::wire::audio::AudioPacket;
+use crate::wire::media::{MediaHeader, VideoHeader};
 
 /// What waits to be forwarded, of all rooms.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ const KIND_BYTES: usize = 1;
 impl Relay {
     /// Queues a block of audio for everybody else in the room, if its sender is among those who are heard.
     pub(super) fn forward_audio(&mut self, now: Instant, from: MemberKey, packet: Packet<'_>) -> Result<(), Malformed> {
-        let (header, _) = AudioHeader::parse(&packet.plaintext[KIND_BYTES..])?;
+        let AudioPacket { media, level, .. } = AudioPacket::parse(&packet.plaintext[KIND_BYTES..])?;
         let room = self.roster.member(from).ok_or(Malformed)?.room;
         let (room, mut members) = self.roster.room(room).ok_or(Malformed)?;
         let sender = members.member(from).ok_or(Malformed)?;
@@ -82,11 +83,10 @@ impl Relay {
             self.statistics.datagrams_throttled += 1;
             return Ok(());
         }
-        let media = header.media;
         note_sender(&mut self.senders, from, sender);
         let uplink = sender.uplink(StreamKind::Audio);
         uplink.handle_packet(now, media.sequence, media.timestamp, packet.bytes_on_wire);
-        if !room.speakers.hears(now, sender.member, &mut sender.loudness, header.level) {
+        if !room.speakers.hears(now, sender.member, &mut sender.loudness, level) {
             sender.numbering.leave_out();
             self.statistics.audio_unheard += 1;
             return Ok(());

@@ -6,13 +6,15 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{ControlId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_BLOCK_SAMPLES, AUDIO_QUEUE_DATAGRAMS, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS, VIDEO_BYTES_BURST,
+    AUDIO_QUEUE_DATAGRAMS, DATAGRAM_BASE_BYTES, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS, VIDEO_BYTES_BURST,
     VIDEO_QUEUE_DATAGRAMS,
 };
+use crate::media::pack::AudioDetail;
 use crate::seal::{Opener, Sealer, Secret};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use crate::wire::audio::{AudioPacket, Sound};
 use crate::wire::control::CipherSuite;
-use crate::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, VideoHeader};
+use crate::wire::media::{BlockRun, MediaHeader, VideoHeader};
 
 const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
 
@@ -30,6 +32,7 @@ struct Got {
     kind: Kind,
     ssrc: Ssrc,
     sequence: SequenceNumber,
+    plaintext_bytes: usize,
 }
 
 fn address(index: usize) -> SocketAddr {
@@ -85,10 +88,11 @@ impl Room {
     }
 
     fn send_audio(&mut self, from: usize, level: u8) {
-        let header = AudioHeader { media: self.media(StreamKind::Audio), format: AudioFormat::L16, level };
-        let mut plaintext = vec![0; 1 + AudioHeader::BYTES + 2 * AUDIO_BLOCK_SAMPLES];
+        let sound = Sound::Packed { base: &[1; 70], enhancement: &[2; 200] };
+        let packet = AudioPacket { media: self.media(StreamKind::Audio), level, sound, copies: [None; 2] };
+        let mut plaintext = vec![0; 1 + packet.bytes()];
         plaintext[0] = Kind::Audio as u8;
-        header.write(&mut plaintext[1..]);
+        packet.write(&mut plaintext[1..]);
         self.send(from, &plaintext);
     }
 
@@ -101,13 +105,14 @@ impl Room {
         let got = datagrams.map(|datagram| {
             let header = DatagramHeader::parse(datagram).unwrap();
             let (plaintext, _) = self.members[to].1.open(header, datagram).unwrap();
+            let plaintext_bytes = plaintext.len();
             let (kind, body) = Kind::split(plaintext).unwrap();
             let media = MediaHeader::parse(body).ok();
             let (ssrc, sequence) = media
                 .map_or((Ssrc::new(MemberId(0), StreamKind::Audio), SequenceNumber(0)), |media| {
                     (media.ssrc, media.sequence)
                 });
-            Got { kind, ssrc, sequence }
+            Got { kind, ssrc, sequence, plaintext_bytes }
         });
         Some((to, got.collect()))
     }
@@ -147,6 +152,28 @@ fn a_buffer_of_one_datagram_gets_one_datagram() {
         lengths.push((transmit.bytes, transmit.datagrams()));
     }
     assert_eq!(lengths, [(300, 1); 3]);
+}
+
+#[test]
+fn whoever_has_no_room_for_more_gets_audio_without_its_enhancement() {
+    let mut room = Room::new(3);
+    room.relay.roster.named(ConnectionId(2)).unwrap().audio_detail = AudioDetail::Base;
+    for _ in 0..3 {
+        room.send_audio(0, 20);
+    }
+    let lengths: Vec<Vec<usize>> =
+        room.receive_all().iter().map(|got| got.iter().map(|got| got.plaintext_bytes).collect()).collect();
+    let (whole, base) = (1 + AudioPacket::HEADER_BYTES + 270, 1 + AudioPacket::HEADER_BYTES + 70);
+    assert_eq!(lengths, [vec![], vec![whole; 3], vec![base; 3]]);
+}
+
+#[test]
+fn media_that_no_slot_of_the_relay_holds_is_malformed() {
+    let mut room = Room::new(2);
+    room.send_video(0, DATAGRAM_BASE_BYTES);
+    room.send_video(0, DATAGRAM_BASE_BYTES + 1);
+    room.send_video(0, DATAGRAM_MAX_BYTES);
+    assert_eq!((room.counts(), room.relay.statistics().datagrams_discarded), (vec![0, 1], 2));
 }
 
 #[test]

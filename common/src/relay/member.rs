@@ -14,6 +14,7 @@ use crate::limits::{
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::media::pack::AudioDetail;
 use crate::path::{Arrivals, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
@@ -24,6 +25,7 @@ use crate::reno::connection::Connection;
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::{SendTime, SequenceNumber};
 use crate::wire::Malformed;
+use crate::wire::audio::AudioPacket;
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::MediaHeader;
@@ -42,6 +44,8 @@ pub(super) struct Member {
     /// Audio and video of others that wait to be sent to this member.
     audio: Waiting,
     video: Waiting,
+    /// How much of the others' audio this member's link has room for.
+    pub(super) audio_detail: AudioDetail,
     /// Stands in the relay's list of members with something else to send.
     pub(super) ready: bool,
     /// Those who get this member's video.
@@ -160,6 +164,7 @@ impl Member {
             address: None,
             audio: Waiting::default(),
             video: Waiting::default(),
+            audio_detail: AudioDetail::default(),
             ready: false,
             watchers: Vec::new(),
             watched: None,
@@ -274,8 +279,10 @@ impl Member {
             StreamKind::Audio => &mut self.audio.queue,
             StreamKind::Video => &mut self.video.queue,
         };
+        let thin = kind == StreamKind::Audio && self.audio_detail == AudioDetail::Base;
         let mut group = Group::new(buffer);
         while let Some(packet) = queue.front(ring, shed)
+            && let packet = if thin { without_enhancement(packet) } else { packet }
             && let Some(room) = group.room(packet.len())
         {
             let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
@@ -353,6 +360,12 @@ impl Member {
         self.audio.queue.clear(audio);
         self.video.queue.clear(video);
     }
+}
+
+/// A packet of audio, kind and all, as far as those need it whose link has no room for more.
+fn without_enhancement(packet: &[u8]) -> &[u8] {
+    let thinned = AudioPacket::parse(&packet[1..]).map(|audio| 1 + audio.thinned_bytes());
+    &packet[..thinned.unwrap_or(packet.len())]
 }
 
 /// Seals a plaintext in its room and takes down that it leaves; answers the length of the datagram, 0 when it could not be

@@ -70,7 +70,7 @@ const EPOCH_MASK: u8 = 0b11 << EPOCH_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// One block of audio ([`super::media::AudioHeader`]).
+    /// One block of audio ([`super::audio::AudioPacket`]).
     Audio = 1,
     /// Part of a video frame ([`super::media::VideoHeader`]).
     Video = 2,

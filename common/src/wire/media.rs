@@ -14,14 +14,14 @@
 //! |                               |
 //! +-------------------------------+
 //! ```
-//! then audio: `format (8) | level (8) | PCM`, and video:
+//! then audio what [`super::audio`] draws, and video:
 //! `frame id (16) | part (8) | parts (8) | rung (8) | quality (8) | runs (8)`, then for each run
 //! `row (8) | column (8) | blocks (8)`, then the scan of a JPEG without its headers.
 
 use super::Malformed;
 use super::reader::{Reader, Writer};
 use crate::ids::{MemberId, Ssrc};
-use crate::limits::{AUDIO_BLOCK_SAMPLES, BLOCKS_PER_PART_MAX, STREAMS_MAX};
+use crate::limits::{BLOCKS_PER_PART_MAX, PLAINTEXT_BASE_BYTES, STREAMS_MAX};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 
 /// What audio and video packets have in common.
@@ -61,7 +61,7 @@ impl MediaHeader {
         body[6..10].copy_from_slice(&send_time.0.to_be_bytes());
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             ssrc: Ssrc::from_wire(reader.u32()?).ok_or(Malformed)?,
             sequence: SequenceNumber(reader.u16()?),
@@ -70,64 +70,11 @@ impl MediaHeader {
         })
     }
 
-    fn write(self, writer: &mut Writer<'_>) {
+    pub(super) fn write(self, writer: &mut Writer<'_>) {
         writer.u32(self.ssrc.to_wire());
         writer.u16(self.sequence.0);
         writer.u32(self.send_time.0);
         writer.u32(self.timestamp.0);
-    }
-}
-
-/// How samples are written in an audio packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum AudioFormat {
-    /// 480 samples, 48 kHz, mono, signed 16 bit, big-endian (L16, RFC 3551 §4.5.11).
-    L16 = 1,
-}
-
-/// One block of audio, 10 ms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudioHeader {
-    /// Stream, sequence and times; the timestamp counts samples at 48 kHz.
-    pub media: MediaHeader,
-    /// How the samples are written.
-    pub format: AudioFormat,
-    /// Loudness in -dBov, 0 (loudest) to 127 (silence), as in RFC 6464.
-    pub level: u8,
-}
-
-impl AudioHeader {
-    /// Bytes in front of the samples.
-    pub const BYTES: usize = MEDIA_HEADER_BYTES + 2;
-
-    /// Splits an audio packet into its header and [`AUDIO_BLOCK_SAMPLES`] samples of two bytes.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the length or the format is not what this version sends.
-    pub fn parse(body: &[u8]) -> Result<(Self, &[u8]), Malformed> {
-        let mut reader = Reader::new(body);
-        let media = MediaHeader::read(&mut reader)?;
-        let format = if reader.u8()? == AudioFormat::L16 as u8 {
-            AudioFormat::L16
-        } else {
-            return Err(Malformed);
-        };
-        let level = reader.u8()?;
-        let samples = reader.rest();
-        if level > 127 || samples.len() != 2 * AUDIO_BLOCK_SAMPLES {
-            return Err(Malformed);
-        }
-        Ok((Self { media, format, level }, samples))
-    }
-
-    /// Writes the header to the front of `buffer`, at least [`AudioHeader::BYTES`] long; answers its length.
-    pub fn write(&self, buffer: &mut [u8]) -> usize {
-        let mut writer = Writer::new(buffer);
-        self.media.write(&mut writer);
-        writer.u8(self.format as u8);
-        writer.u8(self.level);
-        writer.length()
     }
 }
 
@@ -185,8 +132,8 @@ impl VideoHeader {
     /// Splits a video packet into its header, the places of its blocks, and the scan of its JPEG.
     ///
     /// # Errors
-    /// [`Malformed`] when a field is out of its range. That the runs lie inside the picture is for the receiver
-    /// of the picture to check, who knows the rung's size.
+    /// [`Malformed`] when a field is out of its range, or the packet is longer than what every path carries. That the
+    /// runs lie inside the picture is for the receiver of the picture to check, who knows the rung's size.
     pub fn parse(body: &[u8]) -> Result<(Self, BlockRuns<'_>, &[u8]), Malformed> {
         let mut reader = Reader::new(body);
         let header = Self {
@@ -200,7 +147,8 @@ impl VideoHeader {
         let count = usize::from(reader.u8()?);
         let runs = BlockRuns(reader.bytes(count * RUN_BYTES)?);
         let scan = reader.rest();
-        let fits = header.part < header.parts
+        let fits = body.len() < PLAINTEXT_BASE_BYTES
+            && header.part < header.parts
             && (1..=100).contains(&header.quality)
             && runs.iter().all(|run| run.blocks > 0)
             && (1..=BLOCKS_PER_PART_MAX).contains(&runs.blocks())
@@ -223,7 +171,7 @@ impl VideoHeader {
 
     /// Bytes that are left for the scan of a part with this many runs in one datagram.
     pub const fn scan_max_bytes(runs: usize) -> usize {
-        crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
+        PLAINTEXT_BASE_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
     }
 }
 
@@ -258,7 +206,7 @@ impl<'a> Report<'a> {
     /// Bytes before the first block.
     pub const HEADER_BYTES: usize = 2;
     /// Blocks that fit one datagram.
-    pub const BLOCKS_MAX: usize = (crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
+    pub const BLOCKS_MAX: usize = (PLAINTEXT_BASE_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
 
     /// Reads a report.
     ///
@@ -327,21 +275,6 @@ mod tests {
 
     fn video() -> VideoHeader {
         VideoHeader { media: media(StreamKind::Video), frame: FrameId(9), part: 1, parts: 2, rung: 3, quality: 60 }
-    }
-
-    #[test]
-    fn an_audio_header_reads_as_it_was_written() {
-        let header = AudioHeader { media: media(StreamKind::Audio), format: AudioFormat::L16, level: 30 };
-        let mut body = [0; AudioHeader::BYTES + 960];
-        assert_eq!(header.write(&mut body), AudioHeader::BYTES);
-        assert_eq!(
-            body[..AudioHeader::BYTES],
-            [0, 0, 3, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 1, 30]
-        );
-        assert_eq!(AudioHeader::parse(&body), Ok((header, &body[AudioHeader::BYTES..])));
-        for length in 0..body.len() {
-            assert_eq!(AudioHeader::parse(&body[..length]), Err(Malformed));
-        }
     }
 
     #[test]

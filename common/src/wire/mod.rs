@@ -2,6 +2,7 @@
 //!
 //! `docs/PROTOCOL.md` draws every one of them.
 
+pub mod audio;
 pub mod control;
 pub mod datagram;
 pub mod feedback;

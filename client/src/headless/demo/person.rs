@@ -21,6 +21,8 @@ pub(super) struct Person {
     commands: mpsc::Sender<Command>,
     seen: Arc<Mutex<Seen>>,
     thread: JoinHandle<()>,
+    /// Ends when all that the engine told was seen.
+    listening: tokio::task::JoinHandle<()>,
 }
 
 /// What an engine told.
@@ -78,8 +80,8 @@ impl Person {
             start(config, Arc::new(|| {})).map_err(|error| format!("The engine of {name} cannot start: {error}."))?;
         let EngineHandle { commands, events, frames, thread } = engine;
         let seen = Arc::<Mutex<Seen>>::default();
-        tokio::spawn(listen(events, frames, Arc::clone(&seen)));
-        Ok(Self { name, commands, seen, thread })
+        let listening = tokio::spawn(listen(events, frames, Arc::clone(&seen)));
+        Ok(Self { name, commands, seen, thread, listening })
     }
 
     pub(super) async fn tell(&self, command: Command) {
@@ -110,15 +112,19 @@ impl Person {
         }
     }
 
-    /// Drops the engine and waits for its thread.
+    /// Drops the engine and waits for its thread, and until its last events were seen.
     pub(super) async fn stop(self) -> Seen {
         drop(self.commands);
         let thread = self.thread;
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, self.listening).await;
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.clone()
     }
 }
+
+/// An engine that has ended has said all it had to say, and reading it takes no time.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How often a condition is looked at. Times that are reported are those of the events, not of the looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -1,0 +1,271 @@
+//! Our own voice: silence left out, the rest packed, and earlier blocks brought again where packets are lost.
+
+use std::collections::VecDeque;
+
+use crate::endpoint::ssrc;
+use crate::ids::{MemberId, StreamKind};
+use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX};
+use crate::media::pack::{AudioDetail, Packed, Packer};
+use crate::media::pcm::{self, Block, SilenceGate};
+use crate::media::redundancy::{Bursts, Losses, Redundancy};
+use crate::sequence::{MediaTime, SendTime, SequenceNumber};
+use crate::wire::audio::{AudioCopy, AudioPacket};
+use crate::wire::media::MediaHeader;
+
+#[derive(Debug)]
+pub(super) struct Voice {
+    you: MemberId,
+    gate: SilenceGate,
+    packer: Packer,
+    detail: AudioDetail,
+    queue: VecDeque<Waiting>,
+    sequence: SequenceNumber,
+    timestamp: MediaTime,
+    redundancy: Redundancy,
+    /// On the way to the server.
+    bursts: Bursts,
+    sent: SentBlocks,
+}
+
+/// A block that waits for the socket.
+#[derive(Debug)]
+struct Waiting {
+    timestamp: MediaTime,
+    level: u8,
+    packed: Packed,
+}
+
+/// What tells the tags of our packets from those of others.
+const TAG: u32 = 1 << 16;
+/// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
+const QUEUE_BLOCKS: usize = 8;
+
+impl Voice {
+    pub(super) fn new(you: MemberId) -> Self {
+        Self {
+            you,
+            gate: SilenceGate::default(),
+            packer: Packer::default(),
+            detail: AudioDetail::default(),
+            queue: VecDeque::with_capacity(QUEUE_BLOCKS),
+            sequence: SequenceNumber::default(),
+            timestamp: MediaTime::default(),
+            redundancy: Redundancy::default(),
+            bursts: Bursts::default(),
+            sent: SentBlocks::default(),
+        }
+    }
+
+    /// Takes a block of the microphone; answers its level if it is to be sent.
+    pub(super) fn push(&mut self, block: &Block) -> Option<u8> {
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
+        self.packer.push(block);
+        if !self.gate.speaks(block) {
+            return None;
+        }
+        if self.queue.len() >= QUEUE_BLOCKS {
+            self.queue.pop_front();
+        }
+        let level = pcm::level(self.packer.block());
+        self.queue.push_back(Waiting { timestamp, level, packed: self.packer.pack(self.detail) });
+        Some(level)
+    }
+
+    /// Writes the packet that is next, if there is one; answers its length.
+    pub(super) fn poll(&mut self, send_time: SendTime, body: &mut [u8]) -> Option<usize> {
+        let block = self.queue.pop_front()?;
+        let media = MediaHeader {
+            ssrc: ssrc(self.you, StreamKind::Audio),
+            sequence: self.sequence,
+            send_time,
+            timestamp: block.timestamp,
+        };
+        let copies = self.sent.copies(media, self.redundancy.offsets());
+        let mut packet = AudioPacket { media, level: block.level, sound: block.packed.sound(), copies };
+        while packet.bytes() > AudioPacket::MAX_BYTES
+            && let Some(last) = packet.copies.iter_mut().rev().find(|copy| copy.is_some())
+        {
+            *last = None;
+        }
+        let length = packet.write(body);
+        self.sent.push(media, block.packed.base());
+        self.sequence = self.sequence.next();
+        Some(length)
+    }
+
+    pub(super) fn set_detail(&mut self, detail: AudioDetail) {
+        self.detail = detail;
+    }
+
+    /// The packet written last, as its hop shall name it; never 0.
+    pub(super) fn tag(&self) -> u32 {
+        TAG | u32::from(self.sequence.minus(1).0)
+    }
+
+    /// A datagram was lost on the way to the server; it may be one of ours.
+    pub(super) fn handle_lost(&mut self, tag: u32) {
+        if tag & TAG != 0 {
+            self.bursts.handle_loss(SequenceNumber(tag as u16));
+        }
+    }
+
+    /// Somebody reports on our voice that this share of it is lost.
+    pub(super) fn handle_losses(&mut self, reporter: MemberId, fraction: f32) {
+        let burst = if reporter == MemberId::SERVER { self.bursts.mean() } else { None };
+        self.redundancy.handle_losses(reporter, Losses { fraction, burst });
+    }
+
+    pub(super) fn remove_receiver(&mut self, member: MemberId) {
+        self.redundancy.remove(member);
+    }
+}
+
+/// The base layers that were sent last, to be brought again.
+#[derive(Debug, Default)]
+struct SentBlocks {
+    blocks: [SentBlock; SENT_BLOCKS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SentBlock {
+    sequence: SequenceNumber,
+    timestamp: MediaTime,
+    base: [u8; AUDIO_BASE_MAX_BYTES],
+    /// 0 before anything was sent here.
+    base_bytes: usize,
+}
+
+const SENT_BLOCKS: usize = AUDIO_COPY_OFFSET_MAX + 1;
+
+impl Default for SentBlock {
+    fn default() -> Self {
+        Self {
+            sequence: SequenceNumber::default(),
+            timestamp: MediaTime::default(),
+            base: [0; AUDIO_BASE_MAX_BYTES],
+            base_bytes: 0,
+        }
+    }
+}
+
+impl SentBlocks {
+    fn push(&mut self, media: MediaHeader, base: &[u8]) {
+        let block = &mut self.blocks[usize::from(media.sequence.0) % SENT_BLOCKS];
+        (block.sequence, block.timestamp, block.base_bytes) = (media.sequence, media.timestamp, base.len());
+        block.base[..base.len()].copy_from_slice(base);
+    }
+
+    fn copies(&self, media: MediaHeader, offsets: &[u8]) -> [Option<AudioCopy<'_>>; AUDIO_COPIES_MAX] {
+        let mut found = offsets.iter().filter_map(|offset| self.copy(media, *offset));
+        std::array::from_fn(|_| found.next())
+    }
+
+    /// The block so many before this one, unless a pause was between them.
+    fn copy(&self, media: MediaHeader, offset: u8) -> Option<AudioCopy<'_>> {
+        let sequence = media.sequence.minus(offset.into());
+        let block = &self.blocks[usize::from(sequence.0) % SENT_BLOCKS];
+        let samples = i32::from(offset) * AUDIO_BLOCK_SAMPLES as i32;
+        let unbroken = block.sequence == sequence && media.timestamp.distance(block.timestamp) == samples;
+        (unbroken && block.base_bytes > 0).then(|| AudioCopy { offset, base: &block.base[..block.base_bytes] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::pcm::SILENT_BLOCK;
+    use crate::wire::audio::Sound;
+
+    fn block(number: usize) -> Block {
+        let sample = |i: usize| ((i + number * AUDIO_BLOCK_SAMPLES) as f32 * 0.03).sin();
+        std::array::from_fn(|i| (8_000.0 * sample(i)) as i16)
+    }
+
+    fn sent(voice: &mut Voice) -> Vec<u8> {
+        let mut body = vec![0; AudioPacket::MAX_BYTES];
+        let length = voice.poll(SendTime(0), &mut body).unwrap();
+        body.truncate(length);
+        body
+    }
+
+    fn lossy() -> Voice {
+        let mut voice = Voice::new(MemberId(1));
+        (0..20).for_each(|_| voice.handle_losses(MemberId(2), 0.1));
+        voice
+    }
+
+    /// The base layer of a packet, and the offsets and base layers of its copies.
+    fn layers(body: &[u8]) -> (Vec<u8>, Vec<(u8, Vec<u8>)>) {
+        let packet = AudioPacket::parse(body).unwrap();
+        let Sound::Packed { base, .. } = packet.sound else { panic!("a tone packs well") };
+        let copies = packet.copies.iter().flatten().map(|copy| (copy.offset, copy.base.to_vec()));
+        (base.to_vec(), copies.collect())
+    }
+
+    #[test]
+    fn a_packet_brings_the_blocks_before_it_again() {
+        let mut voice = lossy();
+        let mut bases = Vec::new();
+        for number in 0..5 {
+            voice.push(&block(number));
+            let (base, copies) = layers(&sent(&mut voice));
+            let earlier = |offset: usize| Some((offset as u8, bases.get(number.checked_sub(offset)?).cloned()?));
+            assert_eq!(copies, [1, 3].into_iter().filter_map(earlier).collect::<Vec<_>>());
+            bases.push(base);
+        }
+    }
+
+    #[test]
+    fn nothing_is_brought_again_while_nothing_is_lost() {
+        let mut voice = Voice::new(MemberId(1));
+        for number in 0..5 {
+            voice.push(&block(number));
+            assert!(layers(&sent(&mut voice)).1.is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_is_brought_again_across_a_pause() {
+        let mut voice = lossy();
+        (0..3).for_each(|number| {
+            voice.push(&block(number));
+            sent(&mut voice);
+        });
+        // Until the gate closes.
+        while voice.push(&SILENT_BLOCK).is_some() {
+            sent(&mut voice);
+        }
+        for (number, copies) in [(3, 0), (4, 1), (5, 1), (6, 2)] {
+            voice.push(&block(number));
+            assert_eq!(layers(&sent(&mut voice)).1.len(), copies);
+        }
+    }
+
+    #[test]
+    fn copies_that_do_not_fit_stay_out() {
+        let mut voice = lossy();
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as i16
+        };
+        for _ in 0..6 {
+            voice.push(&std::array::from_fn(|_| noise()));
+            assert!(AudioPacket::parse(&sent(&mut voice)).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_base_layer_alone_is_sent_where_no_more_is_wanted() {
+        let mut voice = Voice::new(MemberId(1));
+        voice.set_detail(AudioDetail::Base);
+        voice.push(&block(0));
+        voice.push(&block(1));
+        sent(&mut voice);
+        let body = sent(&mut voice);
+        let packet = AudioPacket::parse(&body).unwrap();
+        assert_eq!(packet.thinned_bytes(), body.len());
+        assert!(body.len() < 200);
+    }
+}
