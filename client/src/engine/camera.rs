@@ -105,8 +105,9 @@ fn run(
         if !stop.load(Ordering::Relaxed) && pace.due(now, target.frames_per_second) {
             // The meeting is behind: coding this one would only heat the room.
             if let Ok(room) = coded.try_reserve() {
-                let frame = encoder.encode(&picture, &target, media_time(sink.origin, now))?;
-                room.send(FromCamera::Frame(frame));
+                if let Some(frame) = encoder.encode(&picture, &target, media_time(sink.origin, now))? {
+                    room.send(FromCamera::Frame(frame));
+                }
             }
         }
         picture = show(sink, picture);

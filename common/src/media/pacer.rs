@@ -161,8 +161,8 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     fn frame(parts: usize) -> CodedFrame {
-        let part = CodedPart { runs: Vec::new(), scan: vec![1; 915] };
-        CodedFrame { rung: Rung::ALL[2], quality: 50, timestamp: MediaTime(0), parts: vec![part; parts] }
+        let part = CodedPart { quality: 50, runs: Vec::new(), scan: vec![1; 915] };
+        CodedFrame { rung: Rung::ALL[2], timestamp: MediaTime(0), parts: vec![part; parts] }
     }
 
     /// When each part leaves if the pacer is woken exactly when it asks for it.
