@@ -14,6 +14,8 @@ use crate::limits::{
 use crate::media::jitter::ReceptionStatistics;
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
+use crate::relay::pictures::{PictureId, Pictures, Serial};
+use crate::relay::repairs::Repairs;
 use crate::relay::roster::MemberKey;
 use crate::relay::speakers::Loudness;
 use crate::relay::{RelayLimits, report_plaintext};
@@ -22,7 +24,7 @@ use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::{SendTime, SequenceNumber};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
-use crate::wire::media::MediaHeader;
+use crate::wire::media::{MediaHeader, VideoHeader};
 use crate::wire::message::MessageFramer;
 
 /// Keys, address, queues and channel of one member.
@@ -44,6 +46,10 @@ pub(super) struct Member {
     pub(super) watchers: Vec<MemberKey>,
     /// Whose video this member wants, in order; `None` before it said so, which means everybody's.
     watched: Option<Vec<MemberId>>,
+    /// What this member shows, once it sent some of it.
+    pub(super) picture: Option<PictureId>,
+    /// What this member lacks of the pictures it watches.
+    pub(super) repairs: Repairs,
     /// Sent media since it came.
     pub(super) sends: bool,
     pub(super) loudness: Loudness,
@@ -146,6 +152,8 @@ impl Member {
             ready: false,
             watchers: Vec::new(),
             watched: None,
+            picture: None,
+            repairs: Repairs::default(),
             sends: false,
             loudness: Loudness::default(),
             numbering: Numbering::default(),
@@ -160,10 +168,11 @@ impl Member {
         }
     }
 
-    /// From here on this member gets the video of these, and of nobody else.
-    pub(super) fn watch(&mut self, mut members: Vec<MemberId>) {
+    /// From here on this member gets the video of these, and of nobody else. Answers whose it got before, in order;
+    /// `None` for everybody's.
+    pub(super) fn watch(&mut self, mut members: Vec<MemberId>) -> Option<Vec<MemberId>> {
         members.sort_unstable();
-        self.watched = Some(members);
+        self.watched.replace(members)
     }
 
     pub(super) fn watches(&self, member: MemberId) -> bool {
@@ -211,6 +220,12 @@ impl Member {
         Ok(())
     }
 
+    /// When something of this member is due that no datagram asks for.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [self.reno.poll_timeout(), self.repairs.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
     /// What waits for this member, of one kind.
     pub(super) fn waiting(&mut self, kind: StreamKind) -> &mut Waiting {
         match kind {
@@ -219,23 +234,46 @@ impl Member {
         }
     }
 
+    /// The part with this tag did not reach this member. If nothing of it is new any more, what is newer was sent already.
+    pub(super) fn miss(&mut self, now: Instant, tag: u32, pictures: &Pictures) {
+        if let Some(part) = pictures.find(now, Serial(tag)) {
+            self.repairs.add(now, part, pictures);
+        }
+    }
+
     /// Media of others, as much as one group takes.
     pub(super) fn transmit_media(
         &mut self,
         now: Instant,
         kind: StreamKind,
-        ring: &mut Ring,
-        send_time: SendTime,
+        source: Source<'_>,
         buffer: &mut [u8],
         shed: &mut u64,
     ) -> Option<Transmit> {
         let to = self.address?;
+        let mut group = Group::new(buffer);
+        self.fill_media(kind, source.ring, source.send_time, &mut group, shed);
+        if kind == StreamKind::Video && self.video.queue.is_empty() {
+            self.fill_repairs(now, source.pictures, source.send_time, &mut group);
+        }
+        let transmit = group.finish(to)?;
+        self.reno.note_media(now);
+        Some(transmit)
+    }
+
+    fn fill_media(
+        &mut self,
+        kind: StreamKind,
+        ring: &mut Ring,
+        send_time: SendTime,
+        group: &mut Group<'_>,
+        shed: &mut u64,
+    ) {
         let queue = match kind {
             StreamKind::Audio => &mut self.audio.queue,
             StreamKind::Video => &mut self.video.queue,
         };
-        let mut group = Group::new(buffer);
-        while let Some(packet) = queue.front(ring, shed)
+        while let Some((packet, _)) = queue.front(ring, shed)
             && let Some(room) = group.room(packet.len())
         {
             let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
@@ -245,9 +283,22 @@ impl Member {
             queue.pop(ring);
             group.push(length.unwrap_or_default());
         }
-        let transmit = group.finish(to)?;
-        self.reno.note_media(now);
-        Some(transmit)
+    }
+
+    /// What this member lacks of pictures, as it is by now, as far as its path carries that.
+    fn fill_repairs(&mut self, now: Instant, pictures: &Pictures, send_time: SendTime, group: &mut Group<'_>) {
+        while let Some(part) = self.repairs.next(now, pictures)
+            && let Some(packet) = pictures.packet(now, part)
+            && let Some(room) = group.room(packet.len())
+        {
+            let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
+            place.copy_from_slice(packet);
+            VideoHeader::mark_again(&mut place[1..]);
+            MediaHeader::stamp(&mut place[1..], send_time);
+            let length = self.sealer.seal(room, packet.len()).unwrap_or_default();
+            self.repairs.sent(now, part, length);
+            group.push(length);
+        }
     }
 
     /// The next reports and answers to this member, or else segments.
@@ -289,6 +340,13 @@ impl Member {
         self.audio.queue.clear(audio);
         self.video.queue.clear(video);
     }
+}
+
+/// Where the media comes from that a member is sent.
+pub(super) struct Source<'a> {
+    pub(super) ring: &'a mut Ring,
+    pub(super) pictures: &'a Pictures,
+    pub(super) send_time: SendTime,
 }
 
 /// Bytes of a ping, chosen by who asks.

@@ -412,8 +412,8 @@ fn copy(memory: Option<CodedPart>, header: &VideoHeader, runs: BlockRuns<'_>, sc
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{frame, packets, ssrc};
     use super::super::Packetizer;
+    use super::super::testing::{frame, packets, ssrc};
     use super::*;
     use crate::media::virtual_time;
     use crate::sequence::{SendTime, SequenceNumber};
