@@ -4,6 +4,7 @@
 //! other members' streams, each into a buffer of its own (`receiving`), and messages and files (`channel`).
 
 mod channel;
+mod parts;
 mod receiving;
 mod sending;
 
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
 use crate::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX};
-use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
-use crate::media::blocks::{CodedFrame, ReceivedFrame};
+use crate::media::bandwidth::{Bandwidth, Range};
+use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
+use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pcm::Block;
+use crate::path::{Arrivals, Outgoing};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
@@ -23,6 +26,7 @@ use crate::stats::NetworkSnapshot;
 use crate::wire::Malformed;
 use crate::wire::control::CipherSuite;
 use crate::wire::datagram::{DatagramHeader, Kind};
+use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::{Report, ReportBlock};
 use crate::wire::message::{Delivery, Message};
 
@@ -37,6 +41,8 @@ pub use crate::reno::connection::Read;
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Blocks of our picture did not reach the server: they are to be coded again with the next frame.
+    BlocksLost(LostBlocks),
     /// The reliable channel is dead: no progress for [`crate::limits::CHANNEL_STALL_TIMEOUT`], or the server broke
     /// the protocol.
     ChannelFailed,
@@ -80,6 +86,9 @@ pub struct Endpoint {
     sending: Sending,
     receiving: Receiving,
     path: Path,
+    /// What we sent to the server, and what came from it.
+    outgoing: Outgoing,
+    arrivals: Arrivals,
     /// Blocks of the report being sent, and how many of them were.
     report: Vec<ReportBlock>,
     next_report: Instant,
@@ -110,6 +119,8 @@ impl Endpoint {
             sending: Sending::new(now, you),
             receiving: Receiving::new(you),
             path: Path { next_ping: now, ping_due: false, last_ping: 0, round_trip_time: None },
+            outgoing: Outgoing::new(now, Bandwidth::new(now, Range::default())),
+            arrivals: Arrivals::new(now),
             report: Vec::with_capacity(STREAMS_MAX),
             next_report: now + REPORT_INTERVAL,
             events: VecDeque::new(),
@@ -143,16 +154,24 @@ impl Endpoint {
         let header = DatagramHeader::parse(datagram)?;
         let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
+        self.arrivals.note(now, header.packet_number, kind);
         match kind {
+            Kind::Feedback => self.handle_feedback(now, Feedback::parse(body)?),
             Kind::Audio => self.receiving.handle_audio(now, body, bytes)?,
             Kind::Video => self.receiving.handle_video(now, body, bytes)?,
             Kind::Segment => self.channel.handle_segment(now, body)?,
-            Kind::Report => self.sending.handle_report(now, Report::parse(body)?),
+            Kind::Report => self.sending.handle_report(Report::parse(body)?),
             Kind::Pong => self.handle_pong(now, body)?,
             Kind::Ping => {}
         }
         self.collect_events(now);
         Ok(())
+    }
+
+    fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
+        let sending = &mut self.sending;
+        self.outgoing.handle_feedback(now, feedback, |tag, fate| sending.settle(tag, fate));
+        self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
     }
 
     fn handle_pong(&mut self, now: Instant, body: &[u8]) -> Result<(), Malformed> {
@@ -163,7 +182,6 @@ impl Endpoint {
         let sent = self.began + Duration::from_micros(sent_micros);
         let round_trip = now.saturating_duration_since(sent);
         self.path.round_trip_time = Some(round_trip);
-        self.sending.handle_round_trip(now, round_trip);
         Ok(())
     }
 
@@ -178,7 +196,8 @@ impl Endpoint {
 
     /// The next thing that happened, or `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let lost = || self.sending.poll_lost().map(Event::BlocksLost);
+        self.events.pop_front().or_else(lost)
     }
 
     /// Writes the next datagram to send to the front of `buffer`, [`DATAGRAM_MAX_BYTES`] long, and answers its length.
@@ -188,14 +207,19 @@ impl Endpoint {
         let send_time = SendTime(now.saturating_duration_since(self.began).as_micros() as u32);
         let length = self
             .poll_media(now, plaintext, |sending, plaintext| sending.poll_audio(now, send_time, plaintext))
+            .or_else(|| self.poll_feedback(now, plaintext))
             .or_else(|| self.poll_ping(now, plaintext))
             .or_else(|| self.poll_report(plaintext))
             .or_else(|| {
                 self.poll_media(now, plaintext, |sending, plaintext| sending.poll_video(now, send_time, plaintext))
             })
             .or_else(|| self.channel.poll_transmit(now, plaintext))?;
+        let (kind, _) = Kind::split(&plaintext[..length]).ok()?;
+        let number = self.sealer.next_packet_number();
         let bytes = self.sealer.seal(buffer, length)?;
         debug_assert!(bytes <= DATAGRAM_MAX_BYTES);
+        let tag = if kind == Kind::Video { self.sending.video_tag() } else { 0 };
+        self.outgoing.on_sent(now, number, kind, bytes, tag);
         self.sent.add(now, bytes + IP_UDP_HEADER_BYTES);
         Some(bytes)
     }
@@ -210,6 +234,12 @@ impl Endpoint {
         let length = poll(&mut self.sending, plaintext)?;
         self.channel.reno().note_media(now);
         Some(length)
+    }
+
+    fn poll_feedback(&mut self, now: Instant, plaintext: &mut [u8]) -> Option<usize> {
+        let bytes = self.arrivals.poll_feedback(now, VIDEO_UNLIMITED, &mut plaintext[1..])?;
+        plaintext[0] = Kind::Feedback as u8;
+        Some(1 + bytes)
     }
 
     fn poll_ping(&mut self, now: Instant, plaintext: &mut [u8]) -> Option<usize> {
@@ -236,9 +266,11 @@ impl Endpoint {
 
     /// When to call [`Endpoint::handle_timeout`], or, when that has nothing to do, [`Endpoint::poll_transmit`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.channel.poll_timeout(), self.sending.poll_timeout(), self.receiving.poll_timeout()];
+        let media = [self.sending.poll_timeout(), self.receiving.poll_timeout()];
+        let path = [self.arrivals.poll_timeout(), self.outgoing.poll_timeout()];
+        let timers = [self.channel.poll_timeout()].into_iter().chain(media).chain(path);
         let first = self.next_report.min(self.path.next_ping);
-        Some(timers.into_iter().flatten().fold(first, Instant::min))
+        Some(timers.flatten().fold(first, Instant::min))
     }
 
     /// Does what is due: pings, reports, retransmissions, frames that waited long enough.
@@ -250,6 +282,10 @@ impl Endpoint {
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
             self.receiving.report(now, &mut self.report);
+        }
+        if self.outgoing.poll_timeout().is_some_and(|due| due <= now) {
+            self.outgoing.handle_timeout(now);
+            self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), VIDEO_UNLIMITED);
         }
         self.channel.handle_timeout(now);
         self.collect_events(now);

@@ -13,7 +13,7 @@
 //! meeting runs in one thread over a simulated network, and the same seed gives the same meeting.
 //!
 //! Inside the crate the arrows run one way:
-//! `ids, limits, sequence` ← `wire` ← `reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
+//! `ids, limits, sequence` ← `wire` ← `path, reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
 
 pub mod allowance;
 pub mod door;
@@ -24,6 +24,7 @@ pub mod limits;
 pub mod link;
 pub mod media;
 pub mod names;
+pub mod path;
 pub mod relay;
 pub mod reno;
 pub mod room;

@@ -162,9 +162,10 @@ pub const VIDEO_BYTES_BURST: u32 = 384 * 1024;
 pub const SEGMENTS_PER_SEC: u32 = 150_000;
 /// Segments a member may send at once: the largest congestion window.
 pub const SEGMENTS_BURST: u32 = 15_000;
-/// Reports and pings a member may send per second: a report on every stream of a full room every 25 ms needs 120.
+/// Reports, feedbacks and pings a member may send per second: a feedback every 25 ms and a report on every stream of a
+/// full room need 60.
 pub const SIGNALS_PER_SEC: u32 = 250;
-/// Reports and pings a member may send at once.
+/// Reports, feedbacks and pings a member may send at once.
 pub const SIGNALS_BURST: u32 = 100;
 /// Datagrams a relay hands to the socket in one system call: fewer than the kernel takes (`UDP_MAX_SEGMENTS` of Linux is
 /// 64 before 6.9).
@@ -175,6 +176,15 @@ pub const GROUP_MAX_BYTES: usize = 65_507;
 pub const OVERLOAD_HOLD: Duration = Duration::from_secs(2);
 /// How often a receiver reports on the streams it gets, and the relay on those it is sent.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a hop's receiver tells what arrived when, while video comes: a frame at 30 a second is told of before the
+/// next one is coded.
+pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(25);
+/// The same while only audio or files come.
+pub const FEEDBACK_INTERVAL_QUIET: Duration = Duration::from_millis(100);
+/// Packet numbers that one feedback is about: what arrives in 100 ms at 60 Mbit/s, and a plaintext holds.
+pub const FEEDBACK_PACKETS_MAX: usize = 512;
+/// Datagrams whose fate a hop's sender waits for: a second at 10 Mbit/s.
+pub const DEPARTURES_MAX: usize = 1_024;
 /// How often a client measures the round trip to the server.
 pub const PING_INTERVAL: Duration = Duration::from_millis(500);
 

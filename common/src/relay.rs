@@ -33,11 +33,12 @@ use std::time::Instant;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
-use crate::media::bandwidth::IP_UDP_HEADER_BYTES;
+use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
 use crate::wire::datagram::{DatagramHeader, Kind};
+use crate::wire::feedback::Feedback;
 use crate::wire::media::{Report, ReportBlock};
 
 use files::Files;
@@ -248,19 +249,30 @@ impl Relay {
         }
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
-        match kind {
+        let feedback_due = member.arrivals.note(now, header.packet_number, kind);
+        let handled = match kind {
             Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Segment if member.allowances.segments.take(now, 1) => {
                 self.handle_segment(now, header.connection_id, body)
             }
+            Kind::Feedback if member.allowances.signals.take(now, 1) => {
+                if member.handle_feedback(now, Feedback::parse(body)?, &self.pictures) {
+                    self.forwards.video.wake(key, member, StreamKind::Video);
+                }
+                Ok(())
+            }
             Kind::Report | Kind::Ping if member.allowances.signals.take(now, 1) => self.handle_signal(key, kind, body),
             Kind::Pong => Ok(()),
-            Kind::Segment | Kind::Report | Kind::Ping => {
+            Kind::Segment | Kind::Report | Kind::Ping | Kind::Feedback => {
                 self.statistics.datagrams_throttled += 1;
                 Ok(())
             }
+        };
+        if feedback_due {
+            self.set_alarm(key);
         }
+        handled
     }
 
     fn handle_signal(&mut self, key: MemberKey, kind: Kind, body: &[u8]) -> Result<(), Malformed> {

@@ -118,6 +118,11 @@ impl Sealer {
         Self { key: DirectionKey::new(suite, secret), connection, next_packet_number: 0 }
     }
 
+    /// The number that the next datagram will have.
+    pub fn next_packet_number(&self) -> u64 {
+        self.next_packet_number
+    }
+
     /// Where the plaintext of a datagram has to stand in its buffer.
     pub const PLAINTEXT_OFFSET: usize = DATAGRAM_HEADER_BYTES;
 

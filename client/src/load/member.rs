@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
 use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
-use common::media::bandwidth::IP_UDP_HEADER_BYTES;
 use common::media::jitter::ReceptionStatistics;
+use common::media::meter::IP_UDP_HEADER_BYTES;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;
 use common::wire::Malformed;
@@ -162,15 +162,18 @@ impl Member {
             }
             Kind::Video => {
                 let (header, _, scan) = VideoHeader::parse(body)?;
-                self.count(now, clock, header.media, bytes, scan, tally);
-                self.note_picture(now, &header);
+                // What is sent again says nothing about the way of the first time.
+                if !header.again() {
+                    self.count(now, clock, header.media, bytes, scan, tally);
+                    self.note_picture(now, &header);
+                }
             }
             Kind::Pong => {
                 if let Some(round_trip) = clock.round_trip(body, now) {
                     tally.round_trip(round_trip);
                 }
             }
-            Kind::Ping | Kind::Report | Kind::Segment => {}
+            Kind::Feedback | Kind::Ping | Kind::Report | Kind::Segment => {}
         }
         Ok(())
     }

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::parts::SentParts;
 use crate::endpoint::ssrc;
 use crate::ids::{MemberId, Ssrc, StreamKind};
 use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
-use crate::media::bandwidth::{BitrateMeter, IP_UDP_HEADER_BYTES};
-use crate::media::blocks::{CodedFrame, Packetizer};
+use crate::media::bandwidth::Bandwidth;
+use crate::media::blocks::{CodedFrame, LostBlocks, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
-use crate::media::pacer::Pacer;
+use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pcm::{self, Block, SilenceGate};
+use crate::path::Fate;
 use crate::sequence::{MediaTime, SendTime, SequenceNumber};
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
+use crate::wire::feedback::VIDEO_UNLIMITED;
 use crate::wire::media::{AudioFormat, AudioHeader, MediaHeader, Report, ReportBlock};
 
 #[derive(Debug)]
@@ -28,7 +32,14 @@ pub(super) struct Sending {
     video: Counters,
     packetizer: Packetizer,
     pacer: Pacer,
+    parts: SentParts,
+    /// Of the packet of video that was written last.
+    tag: u32,
+    /// What is to be coded again, at most [`LOST_MAX`].
+    lost: VecDeque<LostBlocks>,
     ladder: Ladder,
+    /// A queue on the path drains, and no video leaves before.
+    video_waits_until: Instant,
     remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
 }
 
@@ -54,6 +65,8 @@ struct AudioBlock {
 
 /// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
 const AUDIO_QUEUE_BLOCKS: usize = 8;
+/// Losses that wait to be taken: all packets of a second. What is beyond comes with the refresh.
+const LOST_MAX: usize = 1_024;
 
 impl Sending {
     pub(super) fn new(now: Instant, you: MemberId) -> Self {
@@ -67,7 +80,11 @@ impl Sending {
             video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
-            ladder: Ladder::new(now),
+            parts: SentParts::new(),
+            tag: 0,
+            lost: VecDeque::new(),
+            ladder: Ladder::new(),
+            video_waits_until: now,
             remote: BTreeMap::new(),
         }
     }
@@ -106,8 +123,45 @@ impl Sending {
     }
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
+        let bytes = frame.parts.iter().map(|part| part.scan.len() + PART_OVERHEAD_BYTES).sum();
+        // Blocks that stand still come better than the ladder asked for.
+        let quality = frame.parts.iter().map(|part| part.quality).min();
+        quality.into_iter().for_each(|quality| self.ladder.handle_frame(frame.rung, quality, bytes));
         let rate = self.ladder.target().frames_per_second.max(1);
         self.pacer.push(now, frame, Duration::from_secs(1) / u32::from(rate));
+        if self.video_waits_until > now {
+            self.pacer.clear();
+        }
+        self.collect_unsent();
+    }
+
+    /// What the pacer dropped is to be coded again.
+    fn collect_unsent(&mut self) {
+        while let Some(unsent) = self.pacer.poll_unsent() {
+            self.lose(unsent);
+        }
+    }
+
+    /// The next hop told what became of a packet of video.
+    pub(super) fn settle(&mut self, tag: u32, fate: Fate) {
+        self.parts.settle(tag, fate).into_iter().for_each(|lost| self.lose(lost));
+    }
+
+    fn lose(&mut self, lost: LostBlocks) {
+        if self.lost.len() >= LOST_MAX {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(lost);
+    }
+
+    /// Blocks to be coded again.
+    pub(super) fn poll_lost(&mut self) -> Option<LostBlocks> {
+        self.lost.pop_front()
+    }
+
+    /// The tag of the packet of video that was written last.
+    pub(super) fn video_tag(&self) -> u32 {
+        self.tag
     }
 
     pub(super) fn poll_video(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
@@ -118,6 +172,7 @@ impl Sending {
             // A part that fits no packet was counted; the next one may.
             if bytes > 0 {
                 plaintext[0] = Kind::Video as u8;
+                self.tag = self.parts.note(paced.frame, paced.index);
                 self.video.count(now, 1 + bytes);
                 return Some(1 + bytes);
             }
@@ -136,42 +191,29 @@ impl Sending {
         self.ladder.limit(largest);
     }
 
-    pub(super) fn handle_round_trip(&mut self, now: Instant, round_trip: Duration) {
-        self.ladder.handle_round_trip(now, round_trip);
+    /// The path carries so much: voice first, the rest is for the picture, as far as somebody wants it.
+    pub(super) fn handle_bandwidth(&mut self, now: Instant, bandwidth: &Bandwidth, video_wanted: u16) {
+        let wanted = if video_wanted == VIDEO_UNLIMITED { f64::INFINITY } else { f64::from(video_wanted) * 1e3 };
+        let voice = self.audio.meter.bits_per_second(now);
+        let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
+        self.ladder.handle_budget(now, budget.min(wanted));
+        self.pacer.set_rate((PACE_FACTOR * bandwidth.target_bps() as f64) as u64);
+        if let Some(until) = bandwidth.video_waits_until(now) {
+            self.video_waits_until = until;
+            self.pacer.clear();
+            self.collect_unsent();
+        }
     }
 
     /// A receiver, or the server, tells how our streams arrive.
-    pub(super) fn handle_report(&mut self, now: Instant, report: Report<'_>) {
+    pub(super) fn handle_report(&mut self, report: Report<'_>) {
         for block in report.blocks().filter(|block| block.ssrc.member() == self.you) {
             let key = (block.ssrc, report.reporter);
             if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
                 continue;
             }
-            let remote = remote(report.reporter, block);
-            self.remote.insert(key, remote);
-            if block.ssrc.kind() == StreamKind::Video && report.reporter == MemberId::SERVER {
-                self.ladder.handle_report(now, self.video_loss());
-            }
+            self.remote.insert(key, remote(report.reporter, block));
         }
-    }
-
-    /// What the ladder goes by: the loss of the first hop, or of the middle one of the receivers if that is worse. So
-    /// two who call each other follow the whole path, and among more one bad downlink, or one who lies, does not take
-    /// the picture from all.
-    fn video_loss(&self) -> f32 {
-        let video = ssrc(self.you, StreamKind::Video);
-        let of_video = self.remote.iter().filter(|((id, _), _)| *id == video);
-        let (mut first_hop, mut receivers) = (0.0, Vec::with_capacity(ROOM_MEMBERS_MAX));
-        for ((_, reporter), remote) in of_video {
-            if *reporter == MemberId::SERVER {
-                first_hop = remote.fraction_lost;
-            } else {
-                receivers.push(remote.fraction_lost);
-            }
-        }
-        receivers.sort_unstable_by(f32::total_cmp);
-        let middle = receivers.get(receivers.len().saturating_sub(1) / 2);
-        middle.map_or(first_hop, |middle| middle.max(first_hop))
     }
 
     pub(super) fn remove_receiver(&mut self, member: MemberId) {

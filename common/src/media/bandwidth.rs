@@ -1,122 +1,384 @@
-//! How much goes through a stream: sums over the last second.
+//! What a path carries right now, from what its receiver tells of our packets.
 //!
-//! The estimate of what a path can carry belongs here as well; until it is built, [`super::ladder`] follows loss and
-//! round trips alone.
+//! A frame of video leaves as a train of packets, faster than the path carries them in the long run. The narrow place
+//! spreads the train, and how far apart its packets arrive is how fast that place is ([`Trains`]). How much longer a packet
+//! took than the quickest of the last seconds is how long it waited; from that comes whether a queue stands, and for
+//! which part of the time the narrow place is at work ([`Delays`]).
+//!
+//! Below the capacity the target grows fast, up to most of what the trains show. Near it, it is the time at work that
+//! counts, which everybody on the path sees alike: a little is added while there is some left, and a share taken off when
+//! there is none, so that several come to the same share. With a standing queue the target falls below the capacity, and
+//! while a long one drains video pauses. Loss without a queue is a bad radio and no answer to how much we send.
+//!
+//! Where somebody else fills the queue, whatever we leave is taken: after some seconds at the bottom the target grows
+//! and halves as Reno's window does, until the queue is gone ([`Competition`]).
 
+mod competition;
+mod delays;
+mod trains;
+
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// IPv4 and UDP headers: what a datagram weighs on the wire beyond its own bytes.
-pub const IP_UDP_HEADER_BYTES: usize = 28;
+use competition::Competition;
+use delays::Delays;
+use trains::Trains;
 
-/// Bits per second over the last second.
-#[derive(Clone, Debug, Default)]
-pub struct BitrateMeter(LastSecond);
+/// A packet of ours that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// When it left, since the hop began.
+    pub sent: Duration,
+    /// When it arrived, by the receiver's clock, whose zero is of no importance.
+    pub arrived: Duration,
+    /// Its bytes, IP and UDP included.
+    pub bytes: u16,
+    /// The burst it left in; 0 for none.
+    pub train: u16,
+}
 
-impl BitrateMeter {
-    /// Counts a datagram of `bytes`, headers of IP and UDP included.
-    pub fn add(&mut self, now: Instant, bytes: usize) {
-        self.0.add(now, bytes as u64);
-    }
+/// What one feedback told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'a> {
+    /// What arrived, in the order in which it left.
+    pub arrived: &'a [Arrived],
+    /// How many packets it found lost.
+    pub lost: usize,
+    /// Bytes that are still on the way.
+    pub in_flight: usize,
+    /// From the newest packet's departure until now, without the time that the receiver held the feedback back.
+    pub round_trip: Option<Duration>,
+}
 
-    /// What was counted in the second before `now`; a meter younger than a second climbs to its rate.
-    pub fn bits_per_second(&self, now: Instant) -> u64 {
-        8 * self.0.sum(now)
+/// Finds out what a path carries.
+#[derive(Clone, Debug)]
+pub struct Bandwidth {
+    range: Range,
+    target: f64,
+    capacity: Option<f64>,
+    delays: Delays,
+    trains: Trains,
+    delivered: Delivered,
+    losses: Losses,
+    round_trip: Duration,
+    competition: Competition,
+    /// No growth before this.
+    hold_until: Instant,
+    /// No video before this: a queue drains.
+    drained_at: Instant,
+    /// When the last feedback came, or the last halving for want of one.
+    heard_at: Instant,
+    /// Since when something left of which nothing was told.
+    waiting_since: Option<Instant>,
+}
+
+/// What a path may be asked for, bits per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The first guess.
+    pub start: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Default for Range {
+    /// What one member sends: 360p from the first frame on, a slower path shows within the first frames; at least a voice
+    /// and the smallest picture; at most what the highest step of the ladder takes with a picture full of detail.
+    fn default() -> Self {
+        Self { start: 1_500_000.0, min: 100_000.0, max: 14_000_000.0 }
     }
 }
 
-/// A sum over a second that slides, in slots of 100 ms.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LastSecond {
-    /// When slot 0 began: the first addition.
-    epoch: Option<Instant>,
-    /// The newest slot that was added to.
-    newest: u64,
-    /// Slot `n` stands at `n % SLOTS`; those between `newest - SLOTS` and `newest` hold.
-    sums: [u64; SLOTS],
-}
+/// The share of the capacity that is used while no queue stands.
+const USE: f64 = 0.92;
+/// A standing queue that is nothing but jitter, seconds.
+const QUEUE_NONE: f64 = 0.010;
+/// With a queue this long, video waits until it is gone.
+const QUEUE_LONG: Duration = Duration::from_millis(60);
+/// A rate over less time than this is a guess.
+const QUEUE_SPAN_MIN: Duration = Duration::from_millis(20);
+/// The longest such wait.
+const DRAIN_MAX: Duration = Duration::from_millis(1_500);
+/// After the target fell, it stays for this long.
+const HOLD: Duration = Duration::from_millis(300);
+/// The target grows by this factor in a second, and by [`GROWTH_BPS`].
+const GROWTH: f64 = 3.2;
+/// The same in bits per second and second, so that small targets grow as well.
+const GROWTH_BPS: f64 = 100_000.0;
+/// Share of time at work from which on the narrow place is near its capacity, …
+const BUSY: f64 = 0.75;
+/// … and from which on it is there.
+const BUSY_FULL: f64 = 0.80;
+/// Near the capacity, a second adds this to the target, bits per second, …
+const ADDITION_BPS: f64 = 80_000.0;
+/// … and at the capacity, leaves this much of the target.
+const REDUCTION: f64 = 0.8;
+/// A single packet of a slower path shows nothing; this many trains do.
+const TRAINS_MIN: usize = 2;
+/// Loss beyond this is more than any radio: something is full that has no queue.
+const LOSS_EXTREME: f64 = 0.2;
+/// What is left of the target after a second of such loss.
+const LOSS_DECAY: f64 = 0.55;
+/// So long without a feedback while packets leave, and the target is halved.
+const SILENCE: Duration = Duration::from_millis(500);
 
-/// One more than a second has, so that the oldest can leave gradually.
-const SLOTS: usize = 11;
-const SLOT_MICROS: u64 = 100_000;
+impl Bandwidth {
+    /// A path of which nothing is known.
+    pub fn new(now: Instant, range: Range) -> Self {
+        Self {
+            range,
+            target: range.start,
+            capacity: None,
+            delays: Delays::default(),
+            trains: Trains::default(),
+            delivered: Delivered::default(),
+            losses: Losses::default(),
+            round_trip: Duration::ZERO,
+            competition: Competition::default(),
+            hold_until: now,
+            drained_at: now,
+            heard_at: now,
+            waiting_since: None,
+        }
+    }
 
-impl LastSecond {
-    pub(super) fn add(&mut self, now: Instant, amount: u64) {
-        let epoch = *self.epoch.get_or_insert(now);
-        let slot = (micros_between(epoch, now) / SLOT_MICROS).max(self.newest);
-        if slot - self.newest >= SLOTS as u64 {
-            self.sums = [0; SLOTS];
+    /// What all that goes over the path may take together, bits per second.
+    pub fn target_bps(&self) -> u64 {
+        self.target as u64
+    }
+
+    /// What the path carries as far as trains and deliveries tell, bits per second.
+    pub fn capacity_bps(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity as u64)
+    }
+
+    /// The queue that stands at the narrow place, smoothed.
+    pub fn queueing_delay(&self) -> Duration {
+        Duration::from_secs_f64(self.delays.standing())
+    }
+
+    /// Share of packets lost in the last second, 0.0..=1.0.
+    pub fn fraction_lost(&self) -> f64 {
+        self.losses.share()
+    }
+
+    /// The round trip of this hop, smoothed, zero before the first feedback.
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
+    /// Whether video has to wait until a queue is gone, and until when.
+    pub fn video_waits_until(&self, now: Instant) -> Option<Instant> {
+        Some(self.drained_at).filter(|drained| *drained > now)
+    }
+
+    /// Whether the target is fought for with a flow that fills the queue.
+    pub fn competes(&self) -> bool {
+        self.competition.is_on()
+    }
+
+    /// Something left that a feedback will be about.
+    pub fn on_sent(&mut self, now: Instant) {
+        self.waiting_since.get_or_insert(now);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting_since.map(|since| since.max(self.heard_at) + SILENCE)
+    }
+
+    /// Halves the target when feedback stays away: nobody knows what happens to our packets.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        self.heard_at = now;
+        self.fall_to(now, self.target / 2.0, HOLD);
+        self.clamp();
+    }
+
+    /// Takes what a feedback told.
+    pub fn handle_feedback(&mut self, now: Instant, told: &Told<'_>) {
+        let passed = now.saturating_duration_since(self.heard_at).min(SILENCE).as_secs_f64();
+        self.heard_at = now;
+        self.waiting_since = (told.in_flight > 0).then_some(now);
+        self.losses.note(now, told.arrived.len(), told.lost);
+        if let Some(round_trip) = told.round_trip {
+            let smoothed = if self.round_trip.is_zero() { round_trip } else { (self.round_trip * 7 + round_trip) / 8 };
+            self.round_trip = smoothed;
+        }
+        if told.arrived.is_empty() {
+            return;
+        }
+        for packet in told.arrived {
+            self.delays.note(packet);
+            self.delivered.note(packet);
+            self.trains.note(packet, self.capacity);
+        }
+        let standing = self.delays.end_of_feedback(told.arrived);
+        if let Some(target) = self.fight(now, told, standing) {
+            self.target = target;
+            self.trains.forget();
+            self.capacity = Some(target);
         } else {
-            for passed in self.newest + 1..=slot {
-                self.sums[index(passed)] = 0;
+            self.follow(now, passed, told, standing);
+        }
+        self.clamp();
+    }
+
+    fn fight(&mut self, now: Instant, told: &Told<'_>, standing: Standing) -> Option<f64> {
+        let at_bottom = self.target < 2.0 * self.range.min;
+        let window = self.competition.window(now, told, standing, at_bottom.then_some(self.target))?;
+        Some(window * 8.0 / self.round_trip.as_secs_f64().max(0.001))
+    }
+
+    fn clamp(&mut self) {
+        self.target = self.target.clamp(self.range.min, self.range.max);
+    }
+
+    fn follow(&mut self, now: Instant, passed: f64, told: &Told<'_>, standing: Standing) {
+        if standing.newest > QUEUE_LONG && now >= self.drained_at {
+            return self.drain(now, told, standing);
+        }
+        if let Some(sample) = self.capacity_sample() {
+            let capacity = match self.capacity {
+                Some(capacity) if sample > capacity => capacity + 0.3 * (sample - capacity),
+                Some(_) | None => sample,
+            };
+            self.capacity = Some(capacity);
+            let ceiling = capacity * self.share();
+            if self.delays.standing() > QUEUE_NONE {
+                if ceiling < self.target {
+                    self.fall_to(now, ceiling, HOLD);
+                }
+            } else if now >= self.hold_until {
+                self.target = self.grown(passed, ceiling);
             }
         }
-        self.newest = slot;
-        self.sums[index(slot)] += amount;
+        if self.losses.share() > LOSS_EXTREME {
+            self.target *= LOSS_DECAY.powf(passed);
+        }
     }
 
-    /// The slot that is only partly inside the second counts with its part.
-    pub(super) fn sum(&self, now: Instant) -> u64 {
-        let Some(epoch) = self.epoch else { return 0 };
-        let micros = micros_between(epoch, now).max(self.newest * SLOT_MICROS);
-        let (current, into) = (micros / SLOT_MICROS, micros % SLOT_MICROS);
-        let whole: u64 = (0..10).map(|age| self.slot(current, age)).sum();
-        whole + self.slot(current, 10) * (SLOT_MICROS - into) / SLOT_MICROS
+    /// The target after some seconds. Near the capacity everybody adds the same and takes off a share, so that those who have
+    /// more give to those who have less (Chiu and Jain, 1989).
+    fn grown(&self, seconds: f64, ceiling: f64) -> f64 {
+        let busy = self.delays.busy();
+        if busy < BUSY {
+            let grown = self.target * GROWTH.powf(seconds) + GROWTH_BPS * seconds;
+            self.target.max(grown.min(ceiling))
+        } else if busy < BUSY_FULL {
+            self.target + ADDITION_BPS * seconds
+        } else {
+            self.target * REDUCTION.powf(seconds)
+        }
     }
 
-    fn slot(&self, current: u64, age: u64) -> u64 {
-        let holds = |slot: &u64| *slot <= self.newest && slot + SLOTS as u64 > self.newest;
-        let slot = current.checked_sub(age).filter(holds);
-        slot.map_or(0, |slot| self.sums[index(slot)])
+    /// What the path carries, by the trains of late.
+    fn capacity_sample(&self) -> Option<f64> {
+        self.trains.upper_quartile().filter(|_| self.trains.len() >= TRAINS_MIN)
+    }
+
+    /// The share of the capacity that is ours: everybody on the path sees the same queue and the same capacity, and so
+    /// takes the same, and the queue is the longer the more there are (RFC 8698 §4.3 finds its balance in the same way).
+    fn share(&self) -> f64 {
+        USE * (QUEUE_NONE / self.delays.standing().max(QUEUE_NONE))
+    }
+
+    /// All that was sent since the newest packet that arrived waits in the queue as well, so video pauses until that is
+    /// gone, too.
+    fn drain(&mut self, now: Instant, told: &Told<'_>, standing: Standing) {
+        let Some(rate) = self.rate_of_queue(told.arrived).or_else(|| self.delivered.rate()) else { return };
+        self.capacity = Some(self.capacity.map_or(rate, |capacity| capacity.min(rate)));
+        self.trains.forget();
+        let behind = told.in_flight as f64 * 8.0 / rate.max(1.0);
+        let unqueued = self.round_trip.saturating_sub(standing.newest).as_secs_f64();
+        let wait = Duration::from_secs_f64((behind - unqueued).max(0.0)).min(DRAIN_MAX);
+        self.drained_at = now + wait;
+        self.fall_to(now, 0.85 * rate, wait + HOLD);
+    }
+
+    /// Bits per second of the newest packets that waited: the narrow place had no pause between them.
+    fn rate_of_queue(&self, arrived: &[Arrived]) -> Option<f64> {
+        let waited = arrived.iter().rev().take_while(|packet| self.delays.above_least(packet) > QUEUE_LONG / 2);
+        let (count, first) = waited.enumerate().last()?;
+        let span = arrived.last()?.arrived.saturating_sub(first.arrived);
+        let bytes: u64 = arrived[arrived.len() - count..].iter().map(|packet| u64::from(packet.bytes)).sum();
+        (span >= QUEUE_SPAN_MIN).then(|| bytes as f64 * 8.0 / span.as_secs_f64())
+    }
+
+    fn fall_to(&mut self, now: Instant, target: f64, hold: Duration) {
+        self.target = self.target.min(target);
+        self.hold_until = now + hold;
     }
 }
 
-fn index(slot: u64) -> usize {
-    (slot % SLOTS as u64) as usize
+/// The queue as one feedback shows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    /// The least that any of the last few packets waited.
+    newest: Duration,
+    /// The same of all packets, against the least of a whole minute.
+    of_minute: Duration,
 }
 
-fn micros_between(earlier: Instant, later: Instant) -> u64 {
-    let elapsed: Duration = later.saturating_duration_since(earlier);
-    elapsed.as_micros() as u64
+/// Bytes that arrived, over the last part of a second.
+#[derive(Clone, Debug, Default)]
+struct Delivered {
+    /// By the receiver's clock, with their bytes.
+    arrivals: VecDeque<(Duration, u16)>,
+    bytes: u64,
+}
+
+/// What [`Delivered::rate`] looks back on.
+const DELIVERED_WINDOW: Duration = Duration::from_millis(400);
+impl Delivered {
+    fn note(&mut self, packet: &Arrived) {
+        self.arrivals.push_back((packet.arrived, packet.bytes));
+        self.bytes += u64::from(packet.bytes);
+        let oldest = packet.arrived.saturating_sub(DELIVERED_WINDOW);
+        while self.arrivals.len() > crate::limits::DEPARTURES_MAX
+            || self.arrivals.front().is_some_and(|(at, _)| *at < oldest)
+        {
+            let gone = self.arrivals.pop_front().map_or(0, |(_, bytes)| bytes);
+            self.bytes -= u64::from(gone);
+        }
+    }
+
+    /// Bits per second.
+    fn rate(&self) -> Option<f64> {
+        let (first, last) = (self.arrivals.front()?.0, self.arrivals.back()?.0);
+        let span = if self.arrivals.len() > 50 { DELIVERED_WINDOW } else { last.saturating_sub(first) };
+        let known = self.arrivals.len() >= 4 && !span.is_zero();
+        known.then(|| self.bytes as f64 * 8.0 / span.max(last.saturating_sub(first)).as_secs_f64())
+    }
+}
+
+/// Packets lost and arrived in the last second.
+#[derive(Clone, Debug, Default)]
+struct Losses {
+    told: VecDeque<(Instant, usize, usize)>,
+}
+
+/// Feedbacks in a second at the shortest interval, and some.
+const LOSSES_MAX: usize = 64;
+
+impl Losses {
+    fn note(&mut self, now: Instant, arrived: usize, lost: usize) {
+        self.told.push_back((now, arrived, lost));
+        let old = |at: Instant| now.saturating_duration_since(at) > Duration::from_secs(1);
+        while self.told.len() > LOSSES_MAX || self.told.front().is_some_and(|(at, ..)| old(*at)) {
+            self.told.pop_front();
+        }
+    }
+
+    fn share(&self) -> f64 {
+        let (arrived, lost) = self.told.iter().fold((0, 0), |(a, l), (_, arrived, lost)| (a + arrived, l + lost));
+        lost as f64 / (arrived + lost).max(1) as f64
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::virtual_time;
-    use super::*;
-
-    const MILLI: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn a_steady_stream_shows_its_rate() {
-        let start = virtual_time();
-        let mut meter = BitrateMeter::default();
-        for i in 0..3_000 {
-            meter.add(start + i * MILLI, 125);
-            if i >= 1_100 {
-                let rate = meter.bits_per_second(start + i * MILLI);
-                assert!((995_000..=1_005_000).contains(&rate), "{rate} at {i} ms");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_older_than_a_second_is_forgotten() {
-        let start = virtual_time();
-        let mut meter = BitrateMeter::default();
-        assert_eq!(meter.bits_per_second(start), 0);
-        meter.add(start, 1_000);
-        assert_eq!(meter.bits_per_second(start + 900 * MILLI), 8_000);
-        assert_eq!(meter.bits_per_second(start + 1_100 * MILLI), 0);
-        meter.add(start + 3_600_000 * MILLI, 10);
-        assert_eq!(meter.bits_per_second(start + 3_600_050 * MILLI), 80);
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_does_no_harm() {
-        let start = virtual_time();
-        let mut meter = BitrateMeter::default();
-        meter.add(start + 500 * MILLI, 1);
-        meter.add(start, 1);
-        assert_eq!(meter.bits_per_second(start), 16);
-    }
-}
+mod simulation;

@@ -11,6 +11,8 @@ mod packetizer;
 pub use assembler::{AssemblerStatistics, FRAME_DEADLINE, FrameAssembler, REPAIR_DELAY};
 pub use packetizer::Packetizer;
 
+use std::ops::Range;
+
 use crate::ids::Ssrc;
 use crate::media::ladder::Rung;
 use crate::sequence::{FrameId, MediaTime};
@@ -62,6 +64,26 @@ pub struct Repair {
     pub frame: FrameId,
     /// Its blocks.
     pub part: CodedPart,
+}
+
+/// Blocks that were coded and did not arrive, or did not even leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostBlocks {
+    /// When their picture was captured.
+    pub timestamp: MediaTime,
+    /// Its size.
+    pub rung: Rung,
+    /// Where they are.
+    pub runs: Vec<BlockRun>,
+}
+
+impl LostBlocks {
+    /// The blocks of these parts of a frame, or of as many of them as it has.
+    pub fn of(frame: &CodedFrame, parts: Range<usize>) -> Self {
+        let parts = frame.parts.iter().take(parts.end).skip(parts.start);
+        let runs = parts.flat_map(|part| &part.runs).copied().collect();
+        Self { timestamp: frame.timestamp, rung: frame.rung, runs }
+    }
 }
 
 impl ReceivedFrame {

@@ -7,6 +7,7 @@ pub mod conceal;
 pub mod jitter;
 pub mod jpeg;
 pub mod ladder;
+pub mod meter;
 pub mod mixer;
 pub mod pacer;
 pub mod pcm;

@@ -31,6 +31,7 @@ impl Relay {
         if member.repairs.ready(now) {
             self.forwards.video.wake(key, member, StreamKind::Video);
         }
+        member.outgoing.handle_timeout(now);
         member.reno.handle_timeout(now);
         let connection = member.connection;
         self.handle_channel_events(now, connection);

@@ -190,7 +190,7 @@ impl Relay {
             waiting.ready = repairs || !waiting.queue.is_empty();
             let more = waiting.ready;
             lane.ready.extend(more.then_some(key));
-            let waits = kind == StreamKind::Video && !more && !member.repairs.is_empty();
+            let waits = member.alarm.is_none() || (kind == StreamKind::Video && !more && !member.repairs.is_empty());
             self.count_shed(now, shed, kind);
             if waits {
                 self.set_alarm(key);

@@ -11,7 +11,9 @@ use crate::limits::{
     AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, SEGMENTS_BURST,
     SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
+use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
+use crate::path::{Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
 use crate::relay::pictures::{PictureId, Pictures, Serial};
@@ -24,6 +26,7 @@ use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::{SendTime, SequenceNumber};
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
+use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::{MediaHeader, VideoHeader};
 use crate::wire::message::MessageFramer;
 
@@ -64,7 +67,16 @@ pub(super) struct Member {
     audio_uplink: Option<ReceptionStatistics>,
     video_uplink: Option<ReceptionStatistics>,
     plaintexts: VecDeque<ShortPlaintext>,
+    /// What came from this member, and what was sent there.
+    pub(super) arrivals: Arrivals,
+    pub(super) outgoing: Outgoing,
+    /// As [`Feedback`] has it.
+    pub(super) video_wanted: u16,
 }
+
+/// What is asked of the path to a member: anything, until it shows that it carries less; at least a voice and the smallest
+/// picture.
+const DOWNLINK: Range = Range { start: 1e9, min: 150e3, max: 1e9 };
 
 /// Media of one kind that waits for a member.
 #[derive(Debug, Default)]
@@ -165,6 +177,9 @@ impl Member {
             audio_uplink: None,
             video_uplink: None,
             plaintexts: VecDeque::new(),
+            arrivals: Arrivals::new(now),
+            outgoing: Outgoing::new(now, Bandwidth::new(now, DOWNLINK)),
+            video_wanted: VIDEO_UNLIMITED,
         }
     }
 
@@ -222,7 +237,12 @@ impl Member {
 
     /// When something of this member is due that no datagram asks for.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.reno.poll_timeout(), self.repairs.poll_timeout()];
+        let timers = [
+            self.reno.poll_timeout(),
+            self.repairs.poll_timeout(),
+            self.arrivals.poll_timeout(),
+            self.outgoing.poll_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -241,6 +261,17 @@ impl Member {
         }
     }
 
+    /// What became of what was sent to this member; answers whether something is to be sent again.
+    pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, pictures: &Pictures) -> bool {
+        let Self { outgoing, repairs, .. } = self;
+        outgoing.handle_feedback(now, feedback, |tag, fate| {
+            if fate == Fate::Lost {
+                pictures.find(now, Serial(tag)).into_iter().for_each(|part| repairs.add(now, part, pictures));
+            }
+        });
+        !repairs.is_empty()
+    }
+
     /// Media of others, as much as one group takes.
     pub(super) fn transmit_media(
         &mut self,
@@ -252,7 +283,7 @@ impl Member {
     ) -> Option<Transmit> {
         let to = self.address?;
         let mut group = Group::new(buffer);
-        self.fill_media(kind, source.ring, source.send_time, &mut group, shed);
+        self.fill_media(now, kind, source.ring, source.send_time, &mut group, shed);
         if kind == StreamKind::Video && self.video.queue.is_empty() {
             self.fill_repairs(now, source.pictures, source.send_time, &mut group);
         }
@@ -263,6 +294,7 @@ impl Member {
 
     fn fill_media(
         &mut self,
+        now: Instant,
         kind: StreamKind,
         ring: &mut Ring,
         send_time: SendTime,
@@ -273,15 +305,20 @@ impl Member {
             StreamKind::Audio => &mut self.audio.queue,
             StreamKind::Video => &mut self.video.queue,
         };
-        while let Some((packet, _)) = queue.front(ring, shed)
+        while let Some((packet, tag)) = queue.front(ring, shed)
             && let Some(room) = group.room(packet.len())
         {
             let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
             place.copy_from_slice(packet);
             MediaHeader::stamp(&mut place[1..], send_time);
-            let length = self.sealer.seal(room, packet.len());
+            let bytes = packet.len();
             queue.pop(ring);
-            group.push(length.unwrap_or_default());
+            let kind = match kind {
+                StreamKind::Audio => Kind::Audio,
+                StreamKind::Video => Kind::Video,
+            };
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, kind, room, bytes, tag);
+            group.push(length);
         }
     }
 
@@ -295,7 +332,8 @@ impl Member {
             place.copy_from_slice(packet);
             VideoHeader::mark_again(&mut place[1..]);
             MediaHeader::stamp(&mut place[1..], send_time);
-            let length = self.sealer.seal(room, packet.len()).unwrap_or_default();
+            let (bytes, tag) = (packet.len(), part.serial.0);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Video, room, bytes, tag);
             self.repairs.sent(now, part, length);
             group.push(length);
         }
@@ -305,21 +343,37 @@ impl Member {
     pub(super) fn transmit_own(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         let to = self.address?;
         let mut group = Group::new(buffer);
-        self.fill_signals(&mut group);
+        self.fill_feedback(now, &mut group);
+        self.fill_signals(now, &mut group);
         if group.is_empty() {
             self.fill_segments(now, &mut group);
         }
         group.finish(to)
     }
 
-    fn fill_signals(&mut self, group: &mut Group<'_>) {
+    /// What arrived from this member, if it is time to tell.
+    fn fill_feedback(&mut self, now: Instant, group: &mut Group<'_>) {
+        let mut body = [0; Feedback::MAX_BYTES];
+        if let Some(bytes) = self.arrivals.poll_feedback(now, self.video_wanted, &mut body)
+            && let Some(room) = group.room(1 + bytes)
+        {
+            let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..];
+            plaintext[0] = Kind::Feedback as u8;
+            plaintext[1..=bytes].copy_from_slice(&body[..bytes]);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Feedback, room, 1 + bytes, 0);
+            group.push(length);
+        }
+    }
+
+    fn fill_signals(&mut self, now: Instant, group: &mut Group<'_>) {
         while let Some(short) = self.plaintexts.front()
             && let Some(room) = group.room(short.length)
         {
             short.write(&mut room[Sealer::PLAINTEXT_OFFSET..]);
-            let length = self.sealer.seal(room, short.length);
+            let bytes = short.length;
             self.plaintexts.pop_front();
-            group.push(length.unwrap_or_default());
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Report, room, bytes, 0);
+            group.push(length);
         }
     }
 
@@ -330,8 +384,8 @@ impl Member {
             let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..plaintext_bytes];
             plaintext[0] = Kind::Segment as u8;
             let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
-            let length = self.sealer.seal(room, 1 + bytes);
-            group.push(length.unwrap_or_default());
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Segment, room, 1 + bytes, 0);
+            group.push(length);
         }
     }
 
@@ -347,6 +401,25 @@ pub(super) struct Source<'a> {
     pub(super) ring: &'a mut Ring,
     pub(super) pictures: &'a Pictures,
     pub(super) send_time: SendTime,
+}
+
+/// Seals a plaintext in its room and takes down that it leaves; answers the length of the datagram, 0 when it could not be
+/// sealed.
+fn seal(
+    sealer: &mut Sealer,
+    outgoing: &mut Outgoing,
+    now: Instant,
+    kind: Kind,
+    room: &mut [u8],
+    plaintext_bytes: usize,
+    tag: u32,
+) -> usize {
+    let number = sealer.next_packet_number();
+    let length = sealer.seal(room, plaintext_bytes).unwrap_or_default();
+    if length > 0 {
+        outgoing.on_sent(now, number, kind, length, tag);
+    }
+    length
 }
 
 /// Bytes of a ping, chosen by who asks.

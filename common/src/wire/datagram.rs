@@ -82,6 +82,8 @@ pub enum Kind {
     Ping = 5,
     /// Answers [`Kind::Ping`].
     Pong = 6,
+    /// Which datagrams of this hop arrived, and when ([`super::feedback::Feedback`]).
+    Feedback = 7,
 }
 
 impl Kind {
@@ -98,6 +100,7 @@ impl Kind {
             4 => Self::Report,
             5 => Self::Ping,
             6 => Self::Pong,
+            7 => Self::Feedback,
             _ => return Err(Malformed),
         };
         Ok((kind, body))
@@ -144,7 +147,7 @@ mod tests {
     fn an_unknown_kind_is_malformed() {
         assert_eq!(Kind::split(&[]), Err(Malformed));
         assert_eq!(Kind::split(&[0, 1]), Err(Malformed));
-        assert_eq!(Kind::split(&[7]), Err(Malformed));
+        assert_eq!(Kind::split(&[8]), Err(Malformed));
         assert_eq!(Kind::split(&[5, 9]), Ok((Kind::Ping, &[9][..])));
     }
 }

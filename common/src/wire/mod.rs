@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod datagram;
+pub mod feedback;
 pub mod media;
 pub mod message;
 mod reader;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
 use crate::limits::{FRAME_MAX_BYTES, FRAMES_ASSEMBLED_MAX};
-use crate::media::bandwidth::LastSecond;
 use crate::media::blocks::{CodedFrame, CodedPart, ReceivedFrame, Repair, inside};
 use crate::media::jpeg;
 use crate::media::ladder::Rung;
+use crate::media::meter::LastSecond;
 use crate::sequence::{FrameId, MediaTime};
 use crate::wire::media::{BlockRuns, VideoHeader};
 

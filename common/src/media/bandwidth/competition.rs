@@ -1,0 +1,95 @@
+//! What to do where somebody else keeps the queue full: whoever yields to a queue there gets nothing.
+
+use std::time::{Duration, Instant};
+
+use super::{Standing, Told};
+
+/// A window as Reno's (RFC 5681), in the form of a rate, while the queue stays full whatever we do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Competition {
+    /// Since when the queue has been long and the target near the bottom.
+    pressed_since: Option<Instant>,
+    window: Option<Window>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    bytes: f64,
+    /// A loss halves it once in a while, not for each packet.
+    halved_at: Instant,
+    /// Since when the queue has been short.
+    calm_since: Option<Instant>,
+    queue: f64,
+}
+
+/// A queue above the least of a minute that is not ours, if we send next to nothing.
+const PRESSING: Duration = Duration::from_millis(60);
+/// So long pressed, and the fight begins.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A queue that is gone, seconds.
+const CALM: f64 = 0.020;
+/// So long calm, and it is over.
+const PEACE: Duration = Duration::from_millis(700);
+/// A window begins with at least this.
+const WINDOW_START: f64 = 6_000.0;
+const WINDOW_MIN: f64 = 4_000.0;
+const SEGMENT: f64 = 1_200.0;
+const HALVING_INTERVAL: Duration = Duration::from_millis(300);
+
+impl Competition {
+    pub(super) fn is_on(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// Bytes that may be on the way, while there is a fight. `bottom` is the target, bits per second, when that is about
+    /// as low as it gets.
+    pub(super) fn window(
+        &mut self,
+        now: Instant,
+        told: &Told<'_>,
+        standing: Standing,
+        bottom: Option<f64>,
+    ) -> Option<f64> {
+        let Some(window) = &mut self.window else {
+            self.look_for_pressure(now, standing, bottom);
+            return None;
+        };
+        window.grow(now, told, standing);
+        if window.is_over(now) {
+            *self = Self::default();
+            return None;
+        }
+        Some(window.bytes)
+    }
+
+    fn look_for_pressure(&mut self, now: Instant, standing: Standing, bottom: Option<f64>) {
+        let at_bottom = bottom.is_some() || self.pressed_since.is_some();
+        if standing.of_minute <= PRESSING || !at_bottom {
+            self.pressed_since = None;
+            return;
+        }
+        let since = *self.pressed_since.get_or_insert(now);
+        if now.saturating_duration_since(since) > PATIENCE {
+            let bytes = WINDOW_START.max(bottom.unwrap_or_default() / 8.0 * 0.3);
+            self.window = Some(Window { bytes, halved_at: now, calm_since: None, queue: PRESSING.as_secs_f64() });
+        }
+    }
+}
+
+impl Window {
+    fn grow(&mut self, now: Instant, told: &Told<'_>, standing: Standing) {
+        if told.lost > 0 && now.saturating_duration_since(self.halved_at) > HALVING_INTERVAL {
+            self.bytes = WINDOW_MIN.max(self.bytes / 2.0);
+            self.halved_at = now;
+        }
+        let arrived: f64 = told.arrived.iter().map(|packet| f64::from(packet.bytes)).sum();
+        self.bytes += SEGMENT * arrived / self.bytes;
+        self.queue += 0.3 * (standing.of_minute.as_secs_f64() - self.queue);
+        let calm = self.queue < CALM;
+        self.calm_since = calm.then(|| self.calm_since.unwrap_or(now));
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.calm_since.is_some_and(|since| now.saturating_duration_since(since) > PEACE)
+    }
+}

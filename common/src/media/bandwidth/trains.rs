@@ -1,0 +1,162 @@
+//! How fast the narrow place of a path lets the packets of one frame through.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Arrived;
+
+/// The rates that the last trains showed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trains {
+    running: Option<Train>,
+    /// Bits per second, newest last, at most [`TRAINS`].
+    rates: VecDeque<f64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    id: u16,
+    first: Arrived,
+    last: Arrived,
+    packets: usize,
+    /// Behind the first packet, whatever they belong to: all went through the narrow place.
+    bytes: u64,
+    /// Of other packets, since the last one of the train.
+    between: u64,
+}
+
+/// Trains whose median counts: a third of a second at 15 frames.
+const TRAINS: usize = 8;
+/// Packets from which on the distance between the first and the last says something.
+const PACKETS_MIN: usize = 5;
+/// A train is stretched when it took longer to arrive than to leave by one part in so many, …
+const STRETCH_DIVISOR: u32 = 7;
+/// … and by this, for jitter.
+const STRETCH_MIN: Duration = Duration::from_millis(1);
+/// Arrivals are told in steps of this.
+const RESOLUTION: Duration = Duration::from_micros(16);
+
+impl Trains {
+    /// A packet arrived; they come in the order in which they left. `capacity` is what is known so far, bits per second.
+    pub(super) fn note(&mut self, packet: &Arrived, capacity: Option<f64>) {
+        match &mut self.running {
+            Some(train) if packet.train == train.id => train.add(packet),
+            Some(train) if packet.train == 0 => train.between += u64::from(packet.bytes),
+            Some(_) | None => self.begin(packet, capacity),
+        }
+    }
+
+    fn begin(&mut self, packet: &Arrived, capacity: Option<f64>) {
+        if let Some(train) = self.running.take().filter(|train| train.packets >= PACKETS_MIN) {
+            // A train that arrived as it left shows that the path carries that much, and not that it carries no more.
+            let known = if train.is_stretched() { 0.0 } else { capacity.unwrap_or_default() };
+            self.rates.push_back(train.rate().max(known));
+            if self.rates.len() > TRAINS {
+                self.rates.pop_front();
+            }
+        }
+        self.running = (packet.train != 0).then_some(Train {
+            id: packet.train,
+            first: *packet,
+            last: *packet,
+            packets: 1,
+            bytes: 0,
+            between: 0,
+        });
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rates.len()
+    }
+
+    /// What a quarter of them exceed: most packets of others in between only make a train seem slower.
+    pub(super) fn upper_quartile(&self) -> Option<f64> {
+        let mut sorted = [f64::INFINITY; TRAINS];
+        sorted.iter_mut().zip(&self.rates).for_each(|(place, rate)| *place = *rate);
+        sorted.sort_unstable_by(f64::total_cmp);
+        let last = self.rates.len().checked_sub(1)?;
+        Some(sorted[(3 * last).div_ceil(4)])
+    }
+}
+
+impl Train {
+    fn add(&mut self, packet: &Arrived) {
+        self.bytes += u64::from(packet.bytes) + std::mem::take(&mut self.between);
+        self.packets += 1;
+        self.last = *packet;
+    }
+
+    fn span(&self) -> Duration {
+        self.last.arrived.saturating_sub(self.first.arrived).max(RESOLUTION)
+    }
+
+    /// Bits per second.
+    fn rate(&self) -> f64 {
+        self.bytes as f64 * 8.0 / self.span().as_secs_f64()
+    }
+
+    fn is_stretched(&self) -> bool {
+        let left = self.last.sent.saturating_sub(self.first.sent);
+        self.span() > left + left / STRETCH_DIVISOR + STRETCH_MIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(train: u16, millis: u64, bytes: u16) -> Arrived {
+        Arrived { sent: Duration::ZERO, arrived: Duration::from_millis(millis), bytes, train }
+    }
+
+    #[test]
+    fn a_train_shows_its_rate_when_the_next_one_begins() {
+        let mut trains = Trains::default();
+        for packet in 0..6 {
+            trains.note(&arrived(1, 10 * packet, 1_250), None);
+        }
+        assert_eq!(trains.upper_quartile(), None);
+        trains.note(&arrived(2, 100, 1_250), None);
+        assert_eq!(trains.upper_quartile(), Some(1_000_000.0));
+    }
+
+    #[test]
+    fn what_went_through_between_counts_and_what_came_behind_does_not() {
+        let mut trains = Trains::default();
+        for packet in 0..6 {
+            trains.note(&arrived(1, 10 * packet, 1_000), None);
+            trains.note(&arrived(0, 10 * packet + 5, 250), None);
+        }
+        trains.note(&arrived(2, 100, 1_000), None);
+        assert_eq!(trains.upper_quartile(), Some(1_000_000.0));
+    }
+
+    #[test]
+    fn a_train_that_arrives_as_it_left_takes_nothing_from_what_is_known() {
+        for (known, expected) in [(Some(8e6), 8e6), (Some(0.5e6), 1e6), (None, 1e6)] {
+            let mut trains = Trains::default();
+            for packet in 0..6 {
+                let sent = Duration::from_millis(10 * packet);
+                trains.note(&Arrived { sent, ..arrived(1, 10 * packet, 1_250) }, known);
+            }
+            trains.note(&arrived(2, 100, 1_250), known);
+            assert_eq!(trains.upper_quartile(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_train_of_a_few_packets_shows_nothing_and_the_middle_one_of_five_counts() {
+        let mut trains = Trains::default();
+        for (train, gap) in [(1, 10), (2, 1), (3, 10), (4, 20), (5, 20), (6, 10)] {
+            let packets = if train == 2 { 4 } else { 6 };
+            (0..packets).for_each(|packet| trains.note(&arrived(train, gap * packet, 1_250), None));
+        }
+        assert_eq!((trains.len(), trains.upper_quartile()), (4, Some(1_000_000.0)));
+        trains.forget();
+        assert_eq!(trains.upper_quartile(), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! The sender's end of a hop as a whole: what left, what became of it, and what the path carries.
+
+use std::time::{Duration, Instant};
+
+use super::departures::{Departures, Outcome};
+use crate::media::bandwidth::{Arrived, Bandwidth, Told};
+use crate::media::meter::IP_UDP_HEADER_BYTES;
+use crate::wire::datagram::Kind;
+use crate::wire::feedback::Feedback;
+
+/// Sends over a hop, and hears what became of it.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    departures: Departures,
+    bandwidth: Bandwidth,
+    /// Of the feedback that is being read; kept for its memory.
+    arrived: Vec<Arrived>,
+    /// The last train of video, and when its last packet left.
+    train: u16,
+    train_at: Option<Instant>,
+}
+
+/// What became of a datagram that its sender gave a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrived.
+    Arrived,
+    /// It did not, or nobody told.
+    Lost,
+}
+
+/// Packets of video that leave no further apart than this are one train. The pacer keeps within it, and between two
+/// frames there is more.
+pub const TRAIN_GAP: Duration = Duration::from_millis(12);
+
+impl Outgoing {
+    /// A hop over which nothing went yet, and what is guessed of it.
+    pub fn new(now: Instant, bandwidth: Bandwidth) -> Self {
+        Self { departures: Departures::new(now), bandwidth, arrived: Vec::new(), train: 0, train_at: None }
+    }
+
+    /// What the path carries.
+    pub fn bandwidth(&self) -> &Bandwidth {
+        &self.bandwidth
+    }
+
+    /// A sealed datagram leaves. By `tag` its sender wants to know it when it hears of it again; 0 for not at all.
+    pub fn on_sent(&mut self, now: Instant, number: u64, kind: Kind, datagram_bytes: usize, tag: u32) {
+        let train = if kind == Kind::Video { self.train_of(now) } else { 0 };
+        self.departures.note(now, number, datagram_bytes + IP_UDP_HEADER_BYTES, train, tag);
+        if matches!(kind, Kind::Audio | Kind::Video | Kind::Segment) {
+            self.bandwidth.on_sent(now);
+        }
+    }
+
+    fn train_of(&mut self, now: Instant) -> u16 {
+        let goes_on = self.train_at.is_some_and(|at| now.saturating_duration_since(at) <= TRAIN_GAP);
+        if !goes_on {
+            self.train = self.train.wrapping_add(1).max(1);
+        }
+        self.train_at = Some(now);
+        self.train
+    }
+
+    /// The other end tells what arrived; says the fate of each tag.
+    pub fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, mut say: impl FnMut(u32, Fate)) {
+        let (arrived, mut lost) = (&mut self.arrived, 0);
+        arrived.clear();
+        let round_trip = self.departures.handle_feedback(now, feedback, |outcome| {
+            let (departure, fate) = match outcome {
+                Outcome::Arrived { departure, at, .. } => {
+                    let (sent, bytes, train) = (departure.at, departure.bytes, departure.train);
+                    arrived.push(Arrived { sent, arrived: at, bytes, train });
+                    (departure, Fate::Arrived)
+                }
+                Outcome::Lost(departure) => {
+                    lost += 1;
+                    (departure, Fate::Lost)
+                }
+                Outcome::Unheard(departure) => (departure, Fate::Lost),
+            };
+            if departure.tag != 0 {
+                say(departure.tag, fate);
+            }
+        });
+        let told = Told { arrived: &self.arrived, lost, in_flight: self.departures.in_flight(), round_trip };
+        self.bandwidth.handle_feedback(now, &told);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.bandwidth.poll_timeout()
+    }
+
+    /// Does what is due when no feedback comes.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.bandwidth.handle_timeout(now);
+    }
+
+    /// Time of this hop.
+    pub fn time(&self, now: Instant) -> Duration {
+        self.departures.time(now)
+    }
+}
