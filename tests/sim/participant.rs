@@ -38,6 +38,8 @@ pub struct Participant {
     pub down: Link,
     /// Camera and microphone are used.
     pub media: bool,
+    /// The microphone is not used.
+    pub muted: bool,
     /// Somebody looks at our picture.
     pub video_wanted: bool,
     /// All that arrived.
@@ -126,6 +128,7 @@ impl Participant {
             up: Link::new(path, seed ^ (2 * number)),
             down: Link::new(path, seed ^ (2 * number + 1)),
             media: true,
+            muted: false,
             video_wanted: true,
             seen: Seen::default(),
             next_block: now,
@@ -290,7 +293,7 @@ impl Participant {
         while now >= self.next_block {
             self.next_block += AUDIO_BLOCK;
             let voice = self.voice.next_block();
-            if self.media {
+            if self.media && !self.muted {
                 endpoint.push_audio(now, &voice);
             }
             let mut heard = [0; AUDIO_BLOCK_SAMPLES];

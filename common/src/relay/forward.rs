@@ -142,7 +142,7 @@ impl Relay {
         let mut shed = 0;
         for key in watchers {
             let Some(member) = self.roster.member(*key) else { continue };
-            if !member.repairs.passes(now, plaintext.len()) {
+            if !member.repairs.passes(now, part.picture, plaintext.len()) {
                 member.repairs.add(now, part, &self.pictures);
                 lane.wake(*key, member, StreamKind::Video);
             } else if let Some(tag) = lane.queue(place, *key, member, StreamKind::Video) {
@@ -164,9 +164,7 @@ impl Relay {
             };
             let wants = |member: &&mut Member| member.address.is_some() && member.watches(id);
             let Some(member) = members.member(key).filter(wants) else { continue };
-            for part in self.pictures.parts(now, picture) {
-                member.repairs.add(now, part, &self.pictures);
-            }
+            member.repairs.catch_up(now, picture, &self.pictures);
             self.forwards.video.wake(key, member, StreamKind::Video);
         }
     }

@@ -24,10 +24,14 @@ struct Missing {
     picture: PictureId,
     /// In the order of their serials, and since when each is missing.
     parts: Vec<(Serial, Instant)>,
+    /// Until then what is new waits behind what there is, so that each block is sent once before any is sent twice.
+    whole_by: Option<Instant>,
 }
 
 /// A part that waits longer than this goes before newer ones.
 const WAIT_MAX: Duration = Duration::from_millis(500);
+/// So long may it take until somebody has the whole of a picture; after that what is new does not wait any more.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 /// Parts that are remembered of one picture: those that are kept, and as many that are not any more.
 const MISSING_MAX: usize = 2 * PICTURE_PARTS_MAX;
 
@@ -37,13 +41,26 @@ impl Repairs {
         self.pace.budget = bits_per_second;
     }
 
-    /// Whether a packet may go to the receiver as it comes; if so it counts.
-    pub(super) fn passes(&mut self, now: Instant, bytes: usize) -> bool {
-        let passes = self.pace.budget.is_none() || (self.missing.is_empty() && self.pace.ready(now));
-        if passes && self.pace.budget.is_some() {
-            self.pace.spend(now, bytes);
+    /// Whether a packet of a picture may go to the receiver as it comes; if so it counts.
+    pub(super) fn passes(&mut self, now: Instant, picture: PictureId, bytes: usize) -> bool {
+        let catching_up = |missing: &Missing| missing.picture == picture && missing.catching_up(now);
+        if self.missing.iter().any(catching_up) {
+            return false;
+        }
+        let Some(budget) = self.pace.budget else { return true };
+        let passes = self.missing.is_empty() && self.pace.ready(now);
+        if passes {
+            self.pace.spend(now, bytes, budget);
         }
         passes
+    }
+
+    /// The receiver has nothing of a picture and is to get all of it.
+    pub(super) fn catch_up(&mut self, now: Instant, picture: PictureId, pictures: &Pictures) {
+        pictures.parts(now, picture).for_each(|part| self.add(now, part, pictures));
+        if let Some(missing) = self.missing.iter_mut().find(|missing| missing.picture == picture) {
+            missing.whole_by = Some(now + CATCH_UP_MAX);
+        }
     }
 
     /// The receiver lacks this part.
@@ -51,7 +68,7 @@ impl Repairs {
         let list = match self.missing.iter().position(|missing| missing.picture == part.picture) {
             Some(list) => list,
             None => {
-                self.missing.push(Missing { picture: part.picture, parts: Vec::new() });
+                self.missing.push(Missing { picture: part.picture, parts: Vec::new(), whole_by: None });
                 self.missing.len() - 1
             }
         };
@@ -87,10 +104,10 @@ impl Repairs {
         if !self.pace.ready(now) {
             return None;
         }
-        let newest_first = self.pace.budget.is_some();
         while !self.missing.is_empty() {
             self.turn %= self.missing.len();
             let missing = &mut self.missing[self.turn];
+            let newest_first = self.pace.budget.is_some() && !missing.catching_up(now);
             let picture = missing.picture;
             let kept = |serial| pictures.has(now, PartId { picture, serial });
             if let Some(serial) = missing.choose(now, newest_first, kept) {
@@ -103,7 +120,7 @@ impl Repairs {
 
     /// A part that was missing went out, with so many bytes.
     pub(super) fn sent(&mut self, now: Instant, part: PartId, bytes: usize) {
-        self.pace.spend(now, bytes);
+        self.pace.spend(now, bytes, self.pace.repair_rate_bps());
         self.turn += 1;
         if let Some(missing) = self.missing.iter_mut().find(|missing| missing.picture == part.picture) {
             missing.parts.retain(|(serial, _)| *serial != part.serial);
@@ -113,6 +130,10 @@ impl Repairs {
 }
 
 impl Missing {
+    fn catching_up(&self, now: Instant) -> bool {
+        self.whole_by.is_some_and(|by| now < by)
+    }
+
     /// The part that matters most. Those that matter no more are dropped on the way to it.
     fn choose(&mut self, now: Instant, newest_first: bool, kept: impl Fn(Serial) -> bool) -> Option<Serial> {
         let waited = |since: Instant| now.saturating_duration_since(since) > WAIT_MAX;
@@ -136,9 +157,9 @@ struct Pace {
     passed: Option<Instant>,
 }
 
-/// Pace of repairs on a path of which nothing is known: a whole picture takes a tenth of a second, and a path of 3 Mbit/s
-/// has a queue for it.
-const RATE_UNKNOWN_BPS: u64 = 4_000_000;
+/// Pace of repairs, and less where the path carries less. At this pace a whole picture takes a twentieth of a second, and
+/// a path of half of it has a queue for that.
+const REPAIR_RATE_BPS: u64 = 6_000_000;
 /// A lower budget would take seconds for a datagram.
 const RATE_MIN_BPS: u64 = 50_000;
 /// What may go at once: what the path carries in this time, …
@@ -147,8 +168,8 @@ const BURST: Duration = Duration::from_millis(40);
 const BURST_DATAGRAMS: usize = 4;
 
 impl Pace {
-    fn rate_bps(self) -> u64 {
-        self.budget.unwrap_or(RATE_UNKNOWN_BPS).max(RATE_MIN_BPS)
+    fn repair_rate_bps(self) -> u64 {
+        self.budget.map_or(REPAIR_RATE_BPS, |budget| budget.min(REPAIR_RATE_BPS))
     }
 
     fn ready(self, now: Instant) -> bool {
@@ -157,17 +178,17 @@ impl Pace {
 
     /// `None` before anything was sent.
     fn ready_at(self) -> Option<Instant> {
-        let burst = BURST.max(self.time_for(BURST_DATAGRAMS * DATAGRAM_BASE_BYTES));
+        let burst = BURST.max(time_for(BURST_DATAGRAMS * DATAGRAM_BASE_BYTES, self.repair_rate_bps()));
         self.passed?.checked_sub(burst)
     }
 
-    fn spend(&mut self, now: Instant, bytes: usize) {
-        self.passed = Some(self.passed.map_or(now, |passed| passed.max(now)) + self.time_for(bytes));
+    fn spend(&mut self, now: Instant, bytes: usize, rate_bps: u64) {
+        self.passed = Some(self.passed.map_or(now, |passed| passed.max(now)) + time_for(bytes, rate_bps));
     }
+}
 
-    fn time_for(self, bytes: usize) -> Duration {
-        Duration::from_nanos(bytes as u64 * 8_000_000_000 / self.rate_bps())
-    }
+fn time_for(bytes: usize, rate_bps: u64) -> Duration {
+    Duration::from_nanos(bytes as u64 * 8_000_000_000 / rate_bps.max(RATE_MIN_BPS))
 }
 
 #[cfg(test)]
@@ -211,7 +232,7 @@ mod tests {
         parts.iter().rev().for_each(|part| repairs.add(now, *part, &pictures));
         repairs.add(now, parts[0], &pictures);
         let mut order = sent(&mut repairs, now, &pictures);
-        assert!((10..25).contains(&order.len()), "not all at once: {}", order.len());
+        assert!((20..30).contains(&order.len()), "not all at once: {}", order.len());
         let due = repairs.poll_timeout().unwrap();
         assert!(due > now && due < now + Duration::from_millis(5));
         assert_eq!(sent(&mut repairs, due - Duration::from_micros(10), &pictures), []);
@@ -252,7 +273,7 @@ mod tests {
             let now = start + Duration::from_millis(1_000) * tick / 60;
             for column in 0..10 {
                 let part = insert(&mut pictures, now, picture, tick as u16 + 1, column);
-                if !repairs.passes(now, 1_200) {
+                if !repairs.passes(now, picture, 1_200) {
                     repairs.add(now, part, &pictures);
                 }
             }
@@ -276,12 +297,27 @@ mod tests {
     fn a_path_that_carries_everything_gets_it_as_it_comes() {
         let (pictures, mut repairs, start) = (Pictures::default(), Repairs::default(), Instant::now());
         assert!(pictures.parts(start, PictureId::default()).next().is_none());
-        assert!((0..10_000).all(|_| repairs.passes(start, 1_200)), "nobody knows better");
+        let picture = PictureId::default();
+        assert!((0..10_000).all(|_| repairs.passes(start, picture, 1_200)), "nobody knows better");
         repairs.set_budget(Some(2_000_000));
         for tick in 0..100 {
             // 1.9 Mbit/s in bursts of a frame.
             let now = start + Duration::from_millis(16) * tick;
-            assert!((0..3).all(|_| repairs.passes(now, 1_200)), "{tick}");
+            assert!((0..3).all(|_| repairs.passes(now, picture, 1_200)), "{tick}");
         }
+    }
+
+    #[test]
+    fn while_somebody_catches_up_what_is_new_waits_its_turn_but_not_for_long() {
+        let (mut pictures, mut repairs, now) = (Pictures::default(), Repairs::default(), Instant::now());
+        let (picture, other) = (pictures.begin(), pictures.begin());
+        let parts: Vec<_> = (0..8).map(|column| insert(&mut pictures, now, picture, 1, column)).collect();
+        repairs.catch_up(now, picture, &pictures);
+        assert!(repairs.passes(now, other, 1_200) && !repairs.passes(now, picture, 1_200));
+        let new = insert(&mut pictures, now, picture, 2, 0);
+        repairs.add(now, new, &pictures);
+        assert!(repairs.passes(now + CATCH_UP_MAX, picture, 1_200), "not for ever");
+        assert_eq!(sent(&mut repairs, now, &pictures), [&parts[1..], &[new]].concat());
+        assert!(repairs.passes(now, picture, 1_200), "caught up");
     }
 }
