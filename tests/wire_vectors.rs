@@ -13,6 +13,7 @@ use common::wire::control::{
     Snapshot, View,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
+use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
 use common::wire::media::{AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
@@ -129,6 +130,7 @@ fn media_vectors() -> Vec<Vector> {
         ("audio_header", plaintext(Kind::Audio, |buffer| audio.write(buffer))),
         ("video_header_two_runs", plaintext(Kind::Video, write_video_header)),
         ("report_one_block", plaintext(Kind::Report, |buffer| Report::write(MemberId(5), &[report_block()], buffer))),
+        ("feedback_of_three", plaintext(Kind::Feedback, write_feedback)),
     ]
 }
 
@@ -137,6 +139,11 @@ fn write_video_header(buffer: &mut [u8]) -> usize {
         VideoHeader { media: media(StreamKind::Video), frame: FrameId(9), part: 1, parts: 2, rung: 3, quality: 60 };
     let run = |row, column, blocks| BlockRun { row, column, blocks };
     header.write(&[run(4, 0, 20), run(5, 7, 2)], buffer)
+}
+
+fn write_feedback(buffer: &mut [u8]) -> usize {
+    let ages = [3, AGE_MISSING, 700].into_iter();
+    Feedback::write(0x0102_0304_0506, SendTime(0x0708_090a), VIDEO_UNLIMITED, ages, buffer)
 }
 
 fn report_block() -> ReportBlock {

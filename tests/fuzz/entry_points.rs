@@ -25,6 +25,7 @@ use common::seal::{Sealer, Secret, Secrets};
 use common::sequence::{SendTime, SequenceNumber};
 use common::wire::control::{self, CipherSuite, ClientMessage, Framer, ServerMessage};
 use common::wire::datagram::{DatagramHeader, Kind};
+use common::wire::feedback::Feedback;
 use common::wire::media::{AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{self, Delivery, Message, MessageFramer};
 
@@ -134,6 +135,10 @@ pub fn media_header(bytes: &[u8]) {
         let runs: Vec<BlockRun> = runs.iter().collect();
         let length = header.write(&runs, &mut written);
         assert_eq!([&written[..length], scan].concat(), bytes);
+    }
+    if let Ok(feedback) = Feedback::parse(bytes) {
+        assert_eq!(feedback.packets().next().map(|(number, _)| number), Some(feedback.oldest()));
+        assert_eq!(feedback.packets().last().map(|(number, _)| number), Some(feedback.newest));
     }
     if let Ok(report) = Report::parse(bytes) {
         let blocks: Vec<ReportBlock> = report.blocks().collect();

@@ -16,6 +16,7 @@ use common::wire::control::{
     PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,
 };
 use common::wire::datagram::Kind;
+use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
 use common::wire::media::{
     AudioFormat, AudioHeader, BlockRun, MediaHeader, Report, ReportBlock, VideoHeader,
 };
@@ -288,8 +289,17 @@ fn report() -> Vec<u8> {
     body
 }
 
+fn feedback() -> Vec<u8> {
+    let mut body = vec![0; Feedback::MAX_BYTES];
+    let ages = [3, 70, AGE_MISSING, 900].into_iter();
+    let length = Feedback::write(3, SendTime(20_000), VIDEO_UNLIMITED, ages, &mut body);
+    body.truncate(length);
+    body
+}
+
 fn media() -> Inputs {
     vec![
+        ("feedback", feedback()),
         ("audio", audio()),
         ("video", video(0, 9)),
         ("report", report()),
@@ -408,6 +418,7 @@ fn datagrams() -> Inputs {
                 say(Kind::Video, &video(1, 2)),
                 vec![3, 2, 1, 100],
                 say(Kind::Report, &report()),
+                say(Kind::Feedback, &feedback()),
                 tick.clone(),
             ]
             .concat(),
@@ -432,6 +443,7 @@ fn datagrams() -> Inputs {
                 say(Kind::Video, &video(0, 2)),
                 say(Kind::Video, &video(1, 2)),
                 say(Kind::Report, &report()),
+                say(Kind::Feedback, &feedback()),
                 tick,
             ]
             .concat(),

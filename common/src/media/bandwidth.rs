@@ -1,9 +1,9 @@
 //! What a path carries right now, from what its receiver tells of our packets.
 //!
 //! A frame of video leaves as a train of packets, faster than the path carries them in the long run. The narrow place
-//! spreads the train, and how far apart its packets arrive is how fast that place is ([`Trains`]). How much longer a packet
+//! spreads the train, and how far apart its packets arrive is how fast that place is (`trains`). How much longer a packet
 //! took than the quickest of the last seconds is how long it waited; from that comes whether a queue stands, and for
-//! which part of the time the narrow place is at work ([`Delays`]).
+//! which part of the time the narrow place is at work (`delays`).
 //!
 //! Below the capacity the target grows fast, up to most of what the trains show. Near it, it is the time at work that
 //! counts, which everybody on the path sees alike: a little is added while there is some left, and a share taken off when
@@ -11,7 +11,7 @@
 //! while a long one drains video pauses. Loss without a queue is a bad radio and no answer to how much we send.
 //!
 //! Where somebody else fills the queue, whatever we leave is taken: after some seconds at the bottom the target grows
-//! and halves as Reno's window does, until the queue is gone ([`Competition`]).
+//! and halves as Reno's window does, until the queue is gone (`competition`).
 
 mod competition;
 mod delays;

@@ -86,7 +86,7 @@ const FIRST_STEP: usize = 6;
 /// Chooses the step whose frames fit the budget.
 ///
 /// What a step takes depends on the scene: somebody who listens takes a third of somebody who waves. So the frames that
-/// leave are weighed, and the other steps are taken to differ from theirs as [`STEPS`] says.
+/// leave are weighed, and the other steps are taken to differ from theirs as `STEPS` says.
 #[derive(Clone, Debug)]
 pub struct Ladder {
     /// Index into [`STEPS`].
