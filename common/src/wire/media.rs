@@ -21,7 +21,7 @@
 use super::Malformed;
 use super::reader::{Reader, Writer};
 use crate::ids::{MemberId, Ssrc};
-use crate::limits::{AUDIO_BLOCK_SAMPLES, BLOCKS_PER_PART_MAX, STREAMS_MAX};
+use crate::limits::{AUDIO_BLOCK_SAMPLES, BLOCKS_PER_PART_MAX, PLAINTEXT_BASE_BYTES, STREAMS_MAX};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 
 /// What audio and video packets have in common.
@@ -185,7 +185,7 @@ impl VideoHeader {
     /// Splits a video packet into its header, the places of its blocks, and the scan of its JPEG.
     ///
     /// # Errors
-    /// [`Malformed`] when a field is out of its range. That the runs lie inside the picture is for the receiver
+    /// [`Malformed`] when a field is out of its range, or the whole is longer than media may be. That the runs lie inside the picture is for the receiver
     /// of the picture to check, who knows the rung's size.
     pub fn parse(body: &[u8]) -> Result<(Self, BlockRuns<'_>, &[u8]), Malformed> {
         let mut reader = Reader::new(body);
@@ -200,7 +200,9 @@ impl VideoHeader {
         let count = usize::from(reader.u8()?);
         let runs = BlockRuns(reader.bytes(count * RUN_BYTES)?);
         let scan = reader.rest();
-        let fits = (header.part < header.parts || header.again())
+        // A datagram may be longer, but then it is no media.
+        let fits = body.len() < PLAINTEXT_BASE_BYTES
+            && (header.part < header.parts || header.again())
             && (1..=100).contains(&header.quality)
             && runs.iter().all(|run| run.blocks > 0)
             && (1..=BLOCKS_PER_PART_MAX).contains(&runs.blocks())
@@ -233,7 +235,7 @@ impl VideoHeader {
 
     /// Bytes that are left for the scan of a part with this many runs in one datagram.
     pub const fn scan_max_bytes(runs: usize) -> usize {
-        crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
+        PLAINTEXT_BASE_BYTES - 1 - Self::BYTES - RUN_BYTES * runs
     }
 }
 
@@ -268,7 +270,7 @@ impl<'a> Report<'a> {
     /// Bytes before the first block.
     pub const HEADER_BYTES: usize = 2;
     /// Blocks that fit one datagram.
-    pub const BLOCKS_MAX: usize = (crate::limits::PLAINTEXT_BASE_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
+    pub const BLOCKS_MAX: usize = (PLAINTEXT_BASE_BYTES - 1 - Self::HEADER_BYTES) / Self::BLOCK_BYTES;
 
     /// Reads a report.
     ///
@@ -384,6 +386,14 @@ mod tests {
             header.write(&runs, &mut body);
             assert_eq!(VideoHeader::parse(&body), Err(Malformed), "{header:?} {runs:?}");
         }
+    }
+
+    #[test]
+    fn a_part_longer_than_every_path_carries_is_malformed() {
+        let mut body = [7; PLAINTEXT_BASE_BYTES];
+        video().write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut body);
+        assert_eq!(VideoHeader::parse(&body), Err(Malformed));
+        assert!(VideoHeader::parse(&body[..PLAINTEXT_BASE_BYTES - 1]).is_ok());
     }
 
     #[test]
