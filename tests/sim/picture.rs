@@ -45,7 +45,9 @@ impl Talker {
             self.captured.entry(place).or_default().push((now, self.frames));
         }
         let parts = [(target.quality, &selection.moving), (75, &selection.still)];
-        let parts = parts.into_iter().flat_map(|(quality, runs)| parts_of(self.frames, quality, runs)).collect();
+        let parts: Vec<_> =
+            parts.into_iter().flat_map(|(quality, runs)| parts_of(self.frames, quality, runs)).collect();
+        parts.iter().for_each(|part| self.changes.note_part(&part.runs));
         Some(CodedFrame { rung: target.rung, timestamp, parts })
     }
 

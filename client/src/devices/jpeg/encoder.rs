@@ -74,6 +74,7 @@ impl PartEncoder {
         let mut quality = target.quality.clamp(1, 100);
         loop {
             if let Some(parts) = self.encode_parts(&selection, quality, target.quality)? {
+                parts.iter().for_each(|part| self.changes.note_part(&part.runs));
                 return Ok(Some(CodedFrame { rung: target.rung, timestamp, parts }));
             }
             if quality == 1 {
