@@ -52,9 +52,7 @@ impl Lane {
 
     /// Queues a packet of the ring for a member whose address is known; answers the tag of one that was shed for it.
     fn queue(&mut self, place: Place, key: MemberKey, member: &mut Member, kind: StreamKind) -> Option<u32> {
-        if member.address.is_none() {
-            return None;
-        }
+        member.address?;
         self.wake(key, member, kind);
         member.waiting(kind).queue.push(&mut self.ring, place, self.queue_max)
     }

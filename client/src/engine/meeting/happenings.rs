@@ -134,7 +134,7 @@ impl Meeting<'_> {
     }
 
     /// Blocks of our picture that the server does not have.
-    pub(super) fn blocks_lost(&mut self, lost: LostBlocks) {
+    pub(super) fn blocks_lost(&self, lost: LostBlocks) {
         if let Some(camera) = &self.camera {
             camera.mark_lost(lost);
         }
