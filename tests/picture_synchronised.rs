@@ -45,7 +45,6 @@ fn at_5_percent_loss_frames_are_fresh_within_100_ms_and_no_block_is_stale_for_lo
         // Half of it on each hop.
         let mut meeting = talkers(path(0.0253), &["Bo"], seed);
         let fresh = freshness(&mut meeting, 0, 1, Duration::from_secs(30));
-        println!("{fresh:?}");
         assert!(fresh.frames >= 300 && fresh.stale_p99 <= 250 * MILLI, "{fresh:?}");
         fresh.frames_fresh
     });
@@ -57,7 +56,6 @@ fn at_5_percent_loss_frames_are_fresh_within_100_ms_and_no_block_is_stale_for_lo
 fn at_10_percent_loss_most_frames_are() {
     let mut meeting = talkers(path(0.0513), &["Bo"], 4);
     let fresh = freshness(&mut meeting, 0, 1, Duration::from_secs(30));
-    println!("{fresh:?}");
     assert!(fresh.frames_fresh >= 0.95, "{fresh:?}");
     assert!(fresh.stale_p99 <= 350 * MILLI, "{fresh:?}");
 }
@@ -91,7 +89,6 @@ fn who_is_admitted_sees_everybody_whole_within_a_round_trip_and_200_ms_at_3_mbit
     assert_eq!(others.len(), 2);
     for screen in seen.screens.values() {
         let waited = screen.whole_at.expect("is whole") - admitted;
-        println!("whole after {waited:?}");
         assert!(waited <= 250 * MILLI, "{waited:?}");
     }
 }
