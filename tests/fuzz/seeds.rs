@@ -302,6 +302,7 @@ fn media() -> Inputs {
         ("feedback", feedback()),
         ("audio", audio()),
         ("video", video(0, 9)),
+        ("video_again", video(3, 0)),
         ("report", report()),
     ]
 }
