@@ -4,6 +4,7 @@
 //! other members' streams, each into a buffer of its own (`receiving`), and messages and files (`channel`).
 
 mod channel;
+mod parts;
 mod receiving;
 mod sending;
 mod speaker;
@@ -15,12 +16,12 @@ use std::time::{Duration, Instant};
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
 use crate::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX};
 use crate::media::bandwidth::{Bandwidth, Range};
-use crate::media::blocks::{CodedFrame, ReceivedFrame};
+use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
-use crate::path::{Arrivals, Fate, Outgoing};
+use crate::path::{Arrivals, Outgoing};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
@@ -43,6 +44,8 @@ pub use crate::reno::connection::Read;
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Blocks of our picture did not reach the server: they are to be coded again with the next frame.
+    BlocksLost(LostBlocks),
     /// The reliable channel is dead: no progress for [`crate::limits::CHANNEL_STALL_TIMEOUT`], or the server broke
     /// the protocol.
     ChannelFailed,
@@ -169,11 +172,8 @@ impl Endpoint {
     }
 
     fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
-        self.outgoing.handle_feedback(now, feedback, |tag, fate| {
-            if fate == Fate::Lost {
-                self.sending.handle_lost(tag);
-            }
-        });
+        let sending = &mut self.sending;
+        self.outgoing.handle_feedback(now, feedback, |tag, fate| sending.settle(tag, fate));
         self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
     }
 
@@ -199,7 +199,8 @@ impl Endpoint {
 
     /// The next thing that happened, or `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let lost = || self.sending.poll_lost().map(Event::BlocksLost);
+        self.events.pop_front().or_else(lost)
     }
 
     /// Writes the next datagram to send to the front of `buffer`, [`DATAGRAM_MAX_BYTES`] long, and answers its length.

@@ -20,6 +20,8 @@ mod group;
 mod member;
 mod messages;
 mod packets;
+mod pictures;
+mod repairs;
 mod roster;
 mod speakers;
 
@@ -44,6 +46,7 @@ pub use files::{SpoolEffect, SpoolFact, SpoolId};
 use forward::{Forwards, Packet};
 pub use group::Transmit;
 use member::{Member, ShortPlaintext};
+use pictures::Pictures;
 use roster::{MemberKey, Roster};
 
 /// What the relay did since it began.
@@ -126,6 +129,7 @@ pub struct Relay {
     limits: RelayLimits,
     roster: Roster,
     forwards: Forwards,
+    pictures: Pictures,
     files: Files,
     /// Members who may have reports, answers or segments to be sent to them, each once.
     ready: VecDeque<MemberKey>,
@@ -156,6 +160,7 @@ impl Relay {
             limits,
             roster: Roster::default(),
             forwards: Forwards::default(),
+            pictures: Pictures::default(),
             files: Files::default(),
             ready: VecDeque::new(),
             video_is_next: false,
@@ -174,12 +179,37 @@ impl Relay {
         self.roster.insert(Member::new(now, grant, secrets, self.limits));
     }
 
-    /// From here on a member gets the video of these members of the room, and of nobody else.
-    pub fn watch(&mut self, connection: ConnectionId, members: Vec<MemberId>) {
+    /// From here on a member gets the video of these members of the room, and of nobody else. Of those whom it did not
+    /// watch before it gets the whole picture.
+    pub fn watch(&mut self, now: Instant, connection: ConnectionId, members: Vec<MemberId>) {
+        let Some(key) = self.roster.key(connection) else { return };
+        let Some(member) = self.roster.member(key) else { return };
+        let before = member.watch(members);
+        let room = member.room;
+        self.roster.route(room);
+        self.forget_unwatched(key);
+        self.catch_up(now, key, |sender| before.as_ref().is_some_and(|before| before.binary_search(&sender).is_err()));
+    }
+
+    /// What a member lacks of pictures that it does not watch, it is not to get.
+    fn forget_unwatched(&mut self, key: MemberKey) {
+        let Some(room) = self.roster.member(key).map(|member| member.room) else { return };
+        let Some((room, mut members)) = self.roster.room(room) else { return };
+        for sender in &room.members {
+            let picture = members.member(*sender).and_then(|sender| Some((sender.member, sender.picture?)));
+            if let (Some((id, picture)), Some(member)) = (picture, members.member(key))
+                && !member.watches(id)
+            {
+                member.repairs.forget(picture);
+            }
+        }
+    }
+
+    /// What a member's path carries of video, in bits per second; `None` when nobody knows, and then all of it is sent as
+    /// it comes. On a path that carries less than comes the member gets fewer frames, of the newest.
+    pub fn set_video_budget(&mut self, connection: ConnectionId, bits_per_second: Option<u64>) {
         if let Some(member) = self.roster.named(connection) {
-            member.watch(members);
-            let room = member.room;
-            self.roster.route(room);
+            member.repairs.set_budget(bits_per_second);
         }
     }
 
@@ -190,6 +220,7 @@ impl Relay {
             return;
         };
         member.forget_waiting(&mut self.forwards.audio.ring, &mut self.forwards.video.ring);
+        member.picture.into_iter().for_each(|picture| self.pictures.end(picture));
         if let Some(alarm) = member.alarm {
             self.alarms.remove(&(alarm, key));
         }
@@ -212,9 +243,14 @@ impl Relay {
         let key = self.roster.key(header.connection_id).ok_or(Malformed)?;
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
+        let came = newest && member.address.is_none();
         if newest {
             member.address = Some(from);
         }
+        if came {
+            self.catch_up(now, key, |_| true);
+        }
+        let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
         let feedback_due = member.arrivals.note(now, header.packet_number, kind);
         let handled = match kind {
@@ -224,7 +260,9 @@ impl Relay {
                 self.handle_segment(now, header.connection_id, body)
             }
             Kind::Feedback if member.allowances.signals.take(now, 1) => {
-                member.outgoing.handle_feedback(now, Feedback::parse(body)?, |_, _| {});
+                if member.handle_feedback(now, Feedback::parse(body)?, &self.pictures) {
+                    self.forwards.video.wake(key, member, StreamKind::Video);
+                }
                 Ok(())
             }
             Kind::Report | Kind::Ping if member.allowances.signals.take(now, 1) => self.handle_signal(key, kind, body),

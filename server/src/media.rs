@@ -304,7 +304,7 @@ impl Media {
         match command {
             MediaCommand::Admit(grant, secrets) => self.relay.admit(Instant::now(), grant, &secrets),
             MediaCommand::Revoke(connection) => self.relay.revoke(connection),
-            MediaCommand::Watch(connection, members) => self.relay.watch(connection, members),
+            MediaCommand::Watch(connection, members) => self.relay.watch(Instant::now(), connection, members),
         }
     }
 

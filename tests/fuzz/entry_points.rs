@@ -362,7 +362,8 @@ fn take_events(endpoint: &mut Endpoint) {
                     assert!(text.len() <= CHAT_MAX_BYTES);
                 }
             }
-            endpoint::Event::ChannelFailed
+            endpoint::Event::BlocksLost(_)
+            | endpoint::Event::ChannelFailed
             | endpoint::Event::FileAcknowledged(_)
             | endpoint::Event::FileOpened { .. }
             | endpoint::Event::FileReset(_)

@@ -340,6 +340,7 @@ fn media() -> Inputs {
         ("audio", samples()),
         ("audio_packed", packed_audio()),
         ("video", video(0, 9)),
+        ("video_again", video(3, 0)),
         ("report", report()),
     ]
 }

@@ -6,5 +6,6 @@
 pub mod channel;
 pub mod meeting;
 pub mod participant;
+pub mod picture;
 pub mod sources;
 pub mod spool;

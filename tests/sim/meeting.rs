@@ -284,7 +284,7 @@ impl Meeting {
                     self.relay.admit(self.now, grant, &secrets(grant.connection_id));
                 }
                 hub::Output::Revoke(connection) => self.relay.revoke(connection),
-                hub::Output::Watch(connection, members) => self.relay.watch(connection, members),
+                hub::Output::Watch(connection, members) => self.relay.watch(self.now, connection, members),
                 hub::Output::Send(control, message) => {
                     if let ServerMessage::Admitted(admission) = &message {
                         self.codes.insert(control, admission.code);

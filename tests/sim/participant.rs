@@ -14,6 +14,7 @@ use common::stats::NetworkSnapshot;
 use common::wire::control::{Framer, MediaState, View};
 use common::wire::message::{FileOffer, FileState, Message, Recipients};
 
+use crate::picture::{Screen, Talker};
 use crate::sources::{Camera, Voice, file, is_intact, loudness};
 
 /// A client of the meeting.
@@ -37,6 +38,8 @@ pub struct Participant {
     pub down: Link,
     /// Camera and microphone are used.
     pub media: bool,
+    /// The microphone is not used.
+    pub muted: bool,
     /// Somebody looks at our picture.
     pub video_wanted: bool,
     /// All that arrived.
@@ -47,6 +50,8 @@ pub struct Participant {
     began: Instant,
     voice: Voice,
     camera: Camera,
+    /// In place of the camera: a picture that is sent block by block. What comes from the others is taken for such.
+    pub talker: Option<Talker>,
     /// Files that are offered are taken at once.
     pub accepts: bool,
     /// Files that arrive are read from their streams.
@@ -82,6 +87,8 @@ pub struct Seen {
     pub knocks: Vec<(KnockId, String)>,
     /// Frames by sender: complete, with holes, with a wrong byte.
     pub frames: BTreeMap<MemberId, (u64, u64, u64)>,
+    /// What is seen of talkers.
+    pub screens: BTreeMap<MemberId, Screen>,
     /// Chat: sender, its number, to whom, text, when.
     pub chat: Vec<(MemberId, ChatId, Recipients, String, Instant)>,
     /// Messages of ours that somebody has.
@@ -121,6 +128,7 @@ impl Participant {
             up: Link::new(path, seed ^ (2 * number)),
             down: Link::new(path, seed ^ (2 * number + 1)),
             media: true,
+            muted: false,
             video_wanted: true,
             seen: Seen::default(),
             next_block: now,
@@ -128,6 +136,7 @@ impl Participant {
             began: now,
             voice: Voice::new(seed ^ number),
             camera: Camera::new(seed ^ number),
+            talker: None,
             accepts: true,
             reads: true,
             uploads: Vec::new(),
@@ -284,7 +293,7 @@ impl Participant {
         while now >= self.next_block {
             self.next_block += AUDIO_BLOCK;
             let voice = self.voice.next_block();
-            if self.media {
+            if self.media && !self.muted {
                 endpoint.push_audio(now, &voice);
             }
             let mut heard = [0; AUDIO_BLOCK_SAMPLES];
@@ -298,7 +307,13 @@ impl Participant {
             let since = self.next_frame.saturating_duration_since(self.began);
             let timestamp = MediaTime((since.as_micros() * 9 / 100) as u32);
             if self.media && self.video_wanted {
-                endpoint.push_video(now, self.camera.next_frame(target, timestamp));
+                match &mut self.talker {
+                    None => endpoint.push_video(now, self.camera.next_frame(target, timestamp)),
+                    Some(talker) => talker
+                        .next_frame(now, target, timestamp)
+                        .into_iter()
+                        .for_each(|frame| endpoint.push_video(now, frame)),
+                }
             }
             self.seen.snapshot = endpoint.snapshot(now);
         }
@@ -306,6 +321,12 @@ impl Participant {
 
     fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
+            Event::BlocksLost(lost) => self.talker.iter_mut().for_each(|talker| talker.mark_lost(&lost)),
+            Event::Frame(frame) if self.talker.is_some() => {
+                self.seen.screens.entry(frame.ssrc.member()).or_default().draw(now, &frame);
+            }
+            // Repairs alone are no frame, and a camera's frames need none.
+            Event::Frame(frame) if frame.picture.parts.is_empty() => {}
             Event::Frame(frame) => {
                 let counts = self.seen.frames.entry(frame.ssrc.member()).or_default();
                 counts.0 += u64::from(frame.complete);

@@ -63,9 +63,9 @@ impl Camera {
         let parts = (0..target.rung.block_rows()).map(|row| {
             let runs = vec![BlockRun { row, column: 0, blocks: columns }];
             let bytes = usize::from(columns) * bytes_per_block;
-            CodedPart { runs, scan: self.scan(row, bytes.min(VideoHeader::scan_max_bytes(1))) }
+            CodedPart { quality: target.quality, runs, scan: self.scan(row, bytes.min(VideoHeader::scan_max_bytes(1))) }
         });
-        CodedFrame { rung: target.rung, quality: target.quality, timestamp, parts: parts.collect() }
+        CodedFrame { rung: target.rung, timestamp, parts: parts.collect() }
     }
 
     /// Random bytes whose last one is the XOR of all others and the row.

@@ -215,6 +215,7 @@ fn check(micros: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::jpeg::tests::received;
     use crate::devices::jpeg::{PartDecoder, PartEncoder};
     use common::media::ladder::{Rung, VideoTarget};
     use common::sequence::MediaTime;
@@ -230,12 +231,15 @@ mod tests {
     fn the_painted_clock_survives_every_rung() {
         let mut encoder = PartEncoder::new().unwrap();
         let mut decoder = PartDecoder::new().unwrap();
+        let mut number = 0;
         for rung in Rung::ALL {
             for quality in [5, 25, 70] {
                 for (index, micros) in [(0, 0), (1, u64::MAX), (2, 1_790_000_000_123_456), (3, 0x5555_aaaa_0ff0_1234)] {
                     let target = VideoTarget { rung, quality, frames_per_second: 30 };
-                    let frame = encoder.encode(&painted(index, micros), &target, MediaTime(0)).unwrap();
-                    assert_eq!(decoder.decode(&frame), 0);
+                    number += 1;
+                    let at = MediaTime(3_000 * u32::from(number));
+                    let frame = encoder.encode(&painted(index, micros), &target, at).unwrap().unwrap();
+                    assert_eq!(decoder.decode(&received(number, frame)), 0);
                     assert_eq!(read_clock(decoder.picture()), Some(micros), "{} q{quality}", rung.name);
                 }
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::MemberId;
 use common::limits::VIDEO_CLOCK_RATE_HZ;
-use common::media::blocks::CodedFrame;
+use common::media::blocks::{CodedFrame, LostBlocks};
 use common::media::ladder::VideoTarget;
 use common::sequence::MediaTime;
 use tokio::sync::{mpsc, watch};
@@ -28,11 +28,15 @@ pub(super) enum FromCamera {
 /// Coded frames between camera and meeting: one that waits, one in the making. An older one is of no use.
 const CAMERA_CHANNEL: usize = 2;
 
+/// Losses between meeting and camera. More than that at once, as on a path that is down, come with the refresh.
+const LOST_CHANNEL: usize = 256;
+
 /// A camera that is on. Dropping it turns it off; its thread ends with the capture it is in.
 #[derive(Debug)]
 pub(super) struct CameraThread {
     stop: Arc<AtomicBool>,
-    target: watch::Sender<VideoTarget>,
+    target: watch::Sender<Option<VideoTarget>>,
+    lost: mpsc::Sender<LostBlocks>,
     coded: mpsc::Receiver<FromCamera>,
 }
 
@@ -59,11 +63,12 @@ impl CameraThread {
     /// Turns a camera on.
     pub(super) fn start(choice: DeviceChoice, target: VideoTarget, sink: CameraSink) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (target, watched) = watch::channel(target);
+        let (target, watched) = watch::channel(Some(target));
         let (coded_out, coded) = mpsc::channel(CAMERA_CHANNEL);
+        let (lost, lost_in) = mpsc::channel(LOST_CHANNEL);
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().name("camera".into()).spawn(move || {
-            let result = run(&choice, &stopped, &watched, &sink, &coded_out);
+            let result = run(&choice, &stopped, &watched, lost_in, &sink, &coded_out);
             // The window keeps no picture of a camera that is off.
             sink.frames.take(sink.you);
             if let Err(error) = result {
@@ -71,7 +76,7 @@ impl CameraThread {
                 let _ = coded_out.blocking_send(FromCamera::Failed(error));
             }
         })?;
-        Ok(Self { stop, target, coded })
+        Ok(Self { stop, target, lost, coded })
     }
 
     /// The next thing the camera has to say; `None` when its thread has ended.
@@ -79,8 +84,14 @@ impl CameraThread {
         self.coded.recv().await
     }
 
-    /// What to produce from here on.
-    pub(super) fn set_target(&self, target: VideoTarget) {
+    /// Blocks that did not arrive come with the next frame.
+    pub(super) fn mark_lost(&self, lost: LostBlocks) {
+        // Whoever cannot be told finds out by the refresh.
+        let _ = self.lost.try_send(lost);
+    }
+
+    /// What to produce from here on; `None` when nobody looks at it.
+    pub(super) fn set_target(&self, target: Option<VideoTarget>) {
         self.target.send_if_modified(|current| std::mem::replace(current, target) != target);
     }
 }
@@ -88,7 +99,8 @@ impl CameraThread {
 fn run(
     choice: &DeviceChoice,
     stop: &AtomicBool,
-    target: &watch::Receiver<VideoTarget>,
+    target: &watch::Receiver<Option<VideoTarget>>,
+    mut lost: mpsc::Receiver<LostBlocks>,
     sink: &CameraSink,
     coded: &mpsc::Sender<FromCamera>,
 ) -> Result<(), DeviceError> {
@@ -102,16 +114,29 @@ fn run(
         camera.capture(&mut picture)?;
         let now = Instant::now();
         let target = *target.borrow();
-        if !stop.load(Ordering::Relaxed) && pace.due(now, target.frames_per_second) {
-            // The meeting is behind: coding this one would only heat the room.
-            if let Ok(room) = coded.try_reserve() {
-                let frame = encoder.encode(&picture, &target, media_time(sink.origin, now))?;
-                room.send(FromCamera::Frame(frame));
+        match target {
+            // Whoever looks again has nothing of the picture.
+            None => encoder.forget(),
+            Some(target) if !stop.load(Ordering::Relaxed) && pace.due(now, target.frames_per_second) => {
+                // The meeting is behind: coding this one would only heat the room.
+                if let Ok(room) = coded.try_reserve() {
+                    mark_lost(&mut encoder, &mut lost);
+                    if let Some(frame) = encoder.encode(&picture, &target, media_time(sink.origin, now))? {
+                        room.send(FromCamera::Frame(frame));
+                    }
+                }
             }
+            Some(_) => {}
         }
         picture = show(sink, picture);
     }
     Ok(())
+}
+
+fn mark_lost(encoder: &mut PartEncoder, lost: &mut mpsc::Receiver<LostBlocks>) {
+    while let Ok(LostBlocks { timestamp, rung, runs }) = lost.try_recv() {
+        encoder.mark_lost(timestamp, rung, &runs);
+    }
 }
 
 /// Puts the own picture where the window finds it; gives back memory for the next one.

@@ -14,8 +14,8 @@ use super::recording::Recorder;
 use crate::devices::Picture;
 use crate::devices::jpeg::PartDecoder;
 
-/// Frames of one sender that wait to be decoded. Each may cover other blocks, so one that is late is decoded all the
-/// same; only a machine that cannot keep up drops some.
+/// Frames of one sender that wait to be decoded. Beyond, on a machine that cannot keep up, they are drawn as one: each may
+/// bring blocks that do not come again.
 const WAITING_PER_SENDER: usize = 3;
 
 /// Threads that decode: one does 400 frames of 480p a second, and the window needs the other cores.
@@ -103,13 +103,14 @@ impl Drop for Decoding {
 }
 
 impl Queue {
-    fn push(&self, member: MemberId, frame: ReceivedFrame) {
+    fn push(&self, member: MemberId, mut frame: ReceivedFrame) {
         self.change(|waiting| {
             let of_member = |job: &Job| matches!(job, Job::Decode(frame) if frame.ssrc.member() == member);
             if waiting.jobs.iter().filter(|job| of_member(job)).count() >= WAITING_PER_SENDER
-                && let Some(oldest) = waiting.jobs.iter().position(of_member)
+                && let Some(newest) = waiting.jobs.iter().rposition(of_member)
+                && let Some(Job::Decode(before)) = waiting.jobs.remove(newest)
             {
-                waiting.jobs.remove(oldest);
+                frame.absorb(before);
             }
             waiting.jobs.push_back(Job::Decode(frame));
         });
@@ -160,7 +161,7 @@ fn run(queue: &Queue, sink: &DecodedSink) {
                         Err(_) => continue,
                     },
                 };
-                decoder.decode(&frame.picture);
+                decoder.decode(&frame);
                 spare = show(sink, member, decoder.picture(), spare);
             }
             Job::Forget(member) => {
@@ -191,16 +192,21 @@ fn show(sink: &DecodedSink, member: MemberId, picture: &Picture, mut copy: Pictu
 mod tests {
     use super::*;
     use common::ids::{Ssrc, StreamKind};
-    use common::media::blocks::CodedFrame;
+    use common::media::blocks::{CodedFrame, CodedPart};
     use common::media::ladder::Rung;
     use common::sequence::{FrameId, MediaTime};
+    use common::wire::media::BlockRun;
 
+    /// A frame with one block of the first row.
     fn frame(member: u16, number: u16) -> ReceivedFrame {
+        let run = BlockRun { row: 0, column: number as u8 % 16, blocks: 1 };
+        let part = CodedPart { quality: 50, runs: vec![run], scan: vec![1] };
         ReceivedFrame {
             ssrc: Ssrc::new(MemberId(member), StreamKind::Video),
             frame: FrameId(number),
             complete: true,
-            picture: CodedFrame { rung: Rung::ALL[0], quality: 50, timestamp: MediaTime(0), parts: Vec::new() },
+            picture: CodedFrame { rung: Rung::ALL[0], timestamp: MediaTime(0), parts: vec![part] },
+            repairs: Vec::new(),
         }
     }
 
@@ -215,14 +221,22 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_floods_loses_its_own_oldest_frames_only() {
+    fn frames_of_a_sender_that_floods_are_drawn_as_one() {
         let queue = Queue::default();
         queue.push(MemberId(2), frame(2, 0));
         for number in 0..10 {
             queue.push(MemberId(1), frame(1, number));
         }
         queue.forget(MemberId(9));
-        assert_eq!(waiting(&queue), [(2, 0), (1, 7), (1, 8), (1, 9)]);
+        assert_eq!(waiting(&queue), [(2, 0), (1, 0), (1, 1), (1, 9)]);
+    }
+
+    #[test]
+    fn what_is_drawn_as_one_lacks_no_block() {
+        let queue = Queue::default();
+        (0..10).for_each(|number| queue.push(MemberId(1), frame(1, number)));
+        let last = (0..3).filter_map(|_| queue.next()).last();
+        assert!(matches!(last, Some(Job::Decode(frame)) if frame.repairs.len() == 7));
     }
 
     #[test]

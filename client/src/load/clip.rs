@@ -38,15 +38,15 @@ impl Clip {
         let target = VideoTarget { rung, quality, frames_per_second };
         let (mut encoder, mut picture) = (PartEncoder::new()?, Picture::default());
         let mut random = StdRng::seed_from_u64(1);
+        let mut frames = Vec::with_capacity(usize::from(frames_per_second) + 1);
+        for index in 0..=u32::from(frames_per_second) {
+            paint(&mut picture, index, u64::from(index) * 0x0123_4567_89ab);
+            add_grain(&mut picture, &mut random, GRAIN[usize::from(rung.index)]);
+            // Nobody stands still: a load is what the ladder reckons with at most.
+            encoder.forget();
+            frames.extend(encoder.encode(&picture, &target, MediaTime(0))?);
+        }
         // The encoder learns from a frame how to cut the next one: the first is for that only.
-        let frames: Result<Vec<_>, _> = (0..=u32::from(frames_per_second))
-            .map(|index| {
-                paint(&mut picture, index, u64::from(index) * 0x0123_4567_89ab);
-                add_grain(&mut picture, &mut random, GRAIN[usize::from(rung.index)]);
-                encoder.encode(&picture, &target, MediaTime(0))
-            })
-            .collect();
-        let mut frames = frames?;
         frames.remove(0);
         Ok(Self { frames, interval: Duration::from_secs(1) / u32::from(frames_per_second) })
     }

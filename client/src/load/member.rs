@@ -165,8 +165,11 @@ impl Member {
             }
             Kind::Video => {
                 let (header, _, scan) = VideoHeader::parse(body)?;
-                self.count(now, clock, header.media, bytes, scan, tally);
-                self.note_picture(now, &header);
+                // What is sent again says nothing about the way of the first time.
+                if !header.again() {
+                    self.count(now, clock, header.media, bytes, scan, tally);
+                    self.note_picture(now, &header);
+                }
             }
             Kind::Pong => {
                 if let Some(round_trip) = clock.round_trip(body, now) {

@@ -221,7 +221,7 @@ impl VideoSource {
             part: self.part as u8,
             parts: frame.parts.len() as u8,
             rung: frame.rung.index,
-            quality: frame.quality,
+            quality: part.quality,
         };
         plaintext[0] = Kind::Video as u8;
         let front = 1 + header.write(&part.runs, &mut plaintext[1..]);

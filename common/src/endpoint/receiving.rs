@@ -83,7 +83,11 @@ impl Receiving {
             assembler: FrameAssembler::new(header.media.ssrc),
         });
         let media = header.media;
-        stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        if header.again() {
+            stream.reception.handle_again(now, bytes);
+        } else {
+            stream.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        }
         stream.assembler.handle_packet(now, &header, runs, scan);
         Ok(())
     }

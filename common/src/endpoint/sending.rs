@@ -1,20 +1,22 @@
 //! Our own streams: audio at once, video paced, and what their receivers say of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::parts::{SentParts, TAGS_END};
 use crate::endpoint::ssrc;
 use crate::endpoint::voice::Voice;
 use crate::ids::{MemberId, Ssrc, StreamKind};
 use crate::limits::{AUDIO_CLOCK_RATE_HZ, ROOM_MEMBERS_MAX, VIDEO_CLOCK_RATE_HZ};
 use crate::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES};
 use crate::media::bandwidth::Bandwidth;
-use crate::media::blocks::{CodedFrame, Packetizer};
+use crate::media::blocks::{CodedFrame, LostBlocks, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
+use crate::path::Fate;
 use crate::sequence::SendTime;
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
@@ -29,6 +31,11 @@ pub(super) struct Sending {
     video: Counters,
     packetizer: Packetizer,
     pacer: Pacer,
+    parts: SentParts,
+    /// Of the packet of video that was written last.
+    tag: u32,
+    /// What is to be coded again, at most [`LOST_MAX`].
+    lost: VecDeque<LostBlocks>,
     ladder: Ladder,
     /// A queue on the path drains, and no video leaves before.
     video_waits_until: Instant,
@@ -48,6 +55,9 @@ impl Counters {
     }
 }
 
+/// Losses that wait to be taken: all packets of a second. What is beyond comes with the refresh.
+const LOST_MAX: usize = 1_024;
+
 impl Sending {
     pub(super) fn new(now: Instant, you: MemberId) -> Self {
         Self {
@@ -57,6 +67,9 @@ impl Sending {
             video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
             pacer: Pacer::new(),
+            parts: SentParts::new(),
+            tag: 0,
+            lost: VecDeque::new(),
             ladder: Ladder::new(),
             video_waits_until: now,
             remote: BTreeMap::new(),
@@ -75,27 +88,57 @@ impl Sending {
         Some(length)
     }
 
-    /// By what the datagram written last is named when it is heard of again; 0 when nobody asks.
-    pub(super) fn tag(&self, kind: Kind) -> u32 {
-        if kind == Kind::Audio { self.voice.tag() } else { 0 }
-    }
-
-    /// The datagram of that tag did not arrive.
-    pub(super) fn handle_lost(&mut self, tag: u32) {
-        self.voice.handle_lost(tag);
-    }
-
     pub(super) fn set_audio_detail(&mut self, detail: AudioDetail) {
         self.voice.set_detail(detail);
     }
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
         let bytes = frame.parts.iter().map(|part| part.scan.len() + PART_OVERHEAD_BYTES).sum();
-        self.ladder.handle_frame(frame.rung, frame.quality, bytes);
+        // Blocks that stand still come better than the ladder asked for.
+        let quality = frame.parts.iter().map(|part| part.quality).min();
+        quality.into_iter().for_each(|quality| self.ladder.handle_frame(frame.rung, quality, bytes));
         let rate = self.ladder.target().frames_per_second.max(1);
         self.pacer.push(now, frame, Duration::from_secs(1) / u32::from(rate));
         if self.video_waits_until > now {
             self.pacer.clear();
+        }
+        self.collect_unsent();
+    }
+
+    /// What the pacer dropped is to be coded again.
+    fn collect_unsent(&mut self) {
+        while let Some(unsent) = self.pacer.poll_unsent() {
+            self.lose(unsent);
+        }
+    }
+
+    /// The next hop told what became of the packet of media with this tag.
+    pub(super) fn settle(&mut self, tag: u32, fate: Fate) {
+        if tag < TAGS_END {
+            self.parts.settle(tag, fate).into_iter().for_each(|lost| self.lose(lost));
+        } else if fate == Fate::Lost {
+            self.voice.handle_lost(tag);
+        }
+    }
+
+    fn lose(&mut self, lost: LostBlocks) {
+        if self.lost.len() >= LOST_MAX {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(lost);
+    }
+
+    /// Blocks to be coded again.
+    pub(super) fn poll_lost(&mut self) -> Option<LostBlocks> {
+        self.lost.pop_front()
+    }
+
+    /// By what the datagram written last is named when it is heard of again; 0 when nobody asks.
+    pub(super) fn tag(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Audio => self.voice.tag(),
+            Kind::Video => self.tag,
+            _ => 0,
         }
     }
 
@@ -107,6 +150,7 @@ impl Sending {
             // A part that fits no packet was counted; the next one may.
             if bytes > 0 {
                 plaintext[0] = Kind::Video as u8;
+                self.tag = self.parts.note(paced.frame, paced.index);
                 self.video.count(now, 1 + bytes);
                 return Some(1 + bytes);
             }
@@ -135,6 +179,7 @@ impl Sending {
         if let Some(until) = bandwidth.video_waits_until(now) {
             self.video_waits_until = until;
             self.pacer.clear();
+            self.collect_unsent();
         }
     }
 

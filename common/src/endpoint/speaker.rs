@@ -192,7 +192,7 @@ mod tests {
             }
             speaker.playout.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
         }
-        speaker.playout.statistics().blocks_concealed
+        speaker.playout.statistics().concealed_samples / AUDIO_BLOCK_SAMPLES as u64
     }
 
     #[test]

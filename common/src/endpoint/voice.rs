@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::endpoint::parts::TAGS_END;
 use crate::endpoint::ssrc;
 use crate::ids::{MemberId, StreamKind};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX};
@@ -35,8 +36,6 @@ struct Waiting {
     packed: Packed,
 }
 
-/// What tells the tags of our packets from those of others.
-const TAG: u32 = 1 << 16;
 /// Blocks of ours that may wait for the socket: 80 ms. Older ones would come too late anyway.
 const QUEUE_BLOCKS: usize = 8;
 
@@ -98,16 +97,14 @@ impl Voice {
         self.detail = detail;
     }
 
-    /// The packet written last, as its hop shall name it; never 0.
+    /// The packet written last, as its hop shall name it: from [`TAGS_END`] on.
     pub(super) fn tag(&self) -> u32 {
-        TAG | u32::from(self.sequence.minus(1).0)
+        TAGS_END | u32::from(self.sequence.minus(1).0)
     }
 
-    /// A datagram was lost on the way to the server; it may be one of ours.
+    /// A packet of ours was lost on the way to the server.
     pub(super) fn handle_lost(&mut self, tag: u32) {
-        if tag & TAG != 0 {
-            self.bursts.handle_loss(SequenceNumber(tag as u16));
-        }
+        self.bursts.handle_loss(SequenceNumber(tag as u16));
     }
 
     /// Somebody reports on our voice that this share of it is lost.

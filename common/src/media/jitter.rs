@@ -85,6 +85,12 @@ impl ReceptionStatistics {
         Some(extended)
     }
 
+    /// Counts the bytes of a packet that was sent again: it says nothing about loss and jitter of those that were not.
+    pub fn handle_again(&mut self, now: Instant, bytes_on_wire: usize) {
+        self.meter.add(now, bytes_on_wire);
+        self.reported.bytes += bytes_on_wire as u64;
+    }
+
     /// What to tell the sender; the fraction and the rate are those since the last report.
     pub fn report(&mut self, now: Instant) -> ReportBlock {
         let block = ReportBlock {

@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod blocks;
+pub mod changes;
 mod comfort;
 pub mod conceal;
 pub mod jitter;

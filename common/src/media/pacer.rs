@@ -3,16 +3,19 @@
 //! Sound never goes through here. A frame that has not left when the next one comes is out of date: its rest is
 //! dropped, and the blocks it covered come with the next.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::PACER_QUEUE_DATAGRAMS;
-use crate::media::blocks::CodedFrame;
+use crate::media::blocks::{CodedFrame, LostBlocks};
 
 /// Sends one frame at a time, part after part.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     rate_bps: u64,
     leaving: Option<Leaving>,
+    /// What was dropped, until somebody asks; at most [`UNSENT_MAX`] frames.
+    unsent: VecDeque<LostBlocks>,
     statistics: PacerStatistics,
 }
 
@@ -59,6 +62,9 @@ pub const PACE_FACTOR: f64 = 2.2;
 /// A frame leaves within this part of its interval at the latest, so that the next one finds the line free.
 const INTERVAL_SHARE: u32 = 2;
 
+/// Dropped frames that are remembered: a push drops one, and who asks asks each time.
+const UNSENT_MAX: usize = 4;
+
 impl Default for Pacer {
     fn default() -> Self {
         Self::new()
@@ -68,7 +74,12 @@ impl Default for Pacer {
 impl Pacer {
     /// A pacer with nothing to send.
     pub fn new() -> Self {
-        Self { rate_bps: RATE_START_BPS, leaving: None, statistics: PacerStatistics::default() }
+        Self {
+            rate_bps: RATE_START_BPS,
+            leaving: None,
+            unsent: VecDeque::new(),
+            statistics: PacerStatistics::default(),
+        }
     }
 
     /// Sets the pace: what the path carries, or a multiple of what the camera gives.
@@ -121,12 +132,23 @@ impl Pacer {
         self.retire();
     }
 
+    /// Blocks of frames that were dropped before they left; asked after [`Self::push`] and [`Self::clear`] until it answers
+    /// `None`.
+    pub fn poll_unsent(&mut self) -> Option<LostBlocks> {
+        self.unsent.pop_front()
+    }
+
     fn retire(&mut self) {
-        match self.leaving.take().map(|leaving| leaving.parts_left()) {
-            Some(0) => self.statistics.frames_sent += 1,
-            Some(left) => self.count_dropped(left),
-            None => {}
+        let Some(leaving) = self.leaving.take() else { return };
+        if leaving.parts_left() == 0 {
+            self.statistics.frames_sent += 1;
+            return;
         }
+        self.count_dropped(leaving.parts_left());
+        if self.unsent.len() >= UNSENT_MAX {
+            self.unsent.pop_front();
+        }
+        self.unsent.push_back(LostBlocks::of(&leaving.frame, leaving.next_part..leaving.frame.parts.len()));
     }
 
     fn count_dropped(&mut self, parts: usize) {
@@ -164,8 +186,8 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     fn frame(parts: usize) -> CodedFrame {
-        let part = CodedPart { runs: Vec::new(), scan: vec![1; 915] };
-        CodedFrame { rung: Rung::ALL[2], quality: 50, timestamp: MediaTime(0), parts: vec![part; parts] }
+        let part = CodedPart { quality: 50, runs: Vec::new(), scan: vec![1; 915] };
+        CodedFrame { rung: Rung::ALL[2], timestamp: MediaTime(0), parts: vec![part; parts] }
     }
 
     /// When each part leaves if the pacer is woken exactly when it asks for it.

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, StreamKind};
 use crate::relay::Relay;
 use crate::relay::roster::MemberKey;
 use crate::reno::StreamId;
@@ -28,6 +28,9 @@ impl Relay {
     /// Something of a member asked to be woken now.
     pub(super) fn handle_member_timeout(&mut self, now: Instant, key: MemberKey) {
         let Some(member) = self.roster.member(key) else { return };
+        if member.repairs.ready(now) {
+            self.forwards.video.wake(key, member, StreamKind::Video);
+        }
         member.outgoing.handle_timeout(now);
         member.reno.handle_timeout(now);
         let connection = member.connection;

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::ids::{Ssrc, StreamKind};
+use crate::ids::{MemberId, Ssrc, StreamKind};
 use crate::limits::{AUDIO_QUEUE_DATAGRAMS, RELAY_AUDIO_DATAGRAMS, RELAY_VIDEO_DATAGRAMS, VIDEO_QUEUE_DATAGRAMS};
 use crate::relay::group::Transmit;
-use crate::relay::member::Member;
+use crate::relay::member::{Member, Source};
 use crate::relay::packets::{Place, Ring};
+use crate::relay::pictures::PartId;
 use crate::relay::roster::MemberKey;
 use crate::relay::{Relay, RelayStatistics};
 use crate::sequence::SendTime;
@@ -50,16 +51,18 @@ impl Lane {
         Self { ring: Ring::new(slots), ready: VecDeque::new(), queue_max }
     }
 
-    /// Queues a packet of the ring for a member whose address is known; answers how many were shed for it.
-    fn queue(&mut self, place: Place, key: MemberKey, member: &mut Member, kind: StreamKind) -> u64 {
-        if member.address.is_none() {
-            return 0;
-        }
-        let waiting = member.waiting(kind);
-        if !std::mem::replace(&mut waiting.ready, true) {
+    /// Queues a packet of the ring for a member whose address is known; answers the tag of one that was shed for it.
+    fn queue(&mut self, place: Place, key: MemberKey, member: &mut Member, kind: StreamKind) -> Option<u32> {
+        member.address?;
+        self.wake(key, member, kind);
+        member.waiting(kind).queue.push(&mut self.ring, place, self.queue_max)
+    }
+
+    /// Something waits for a member.
+    pub(super) fn wake(&mut self, key: MemberKey, member: &mut Member, kind: StreamKind) {
+        if !std::mem::replace(&mut member.waiting(kind).ready, true) {
             self.ready.push_back(key);
         }
-        waiting.queue.push(&mut self.ring, place, self.queue_max)
     }
 }
 
@@ -95,41 +98,73 @@ impl Relay {
         let ssrc = Ssrc::new(sender.member, StreamKind::Audio);
         MediaHeader::rename(&mut packet.plaintext[KIND_BYTES..], ssrc, sequence);
         let lane = &mut self.forwards.audio;
-        let place = lane.ring.push(packet.plaintext);
+        let place = lane.ring.push(packet.plaintext, 0);
         let mut shed = 0;
         for key in room.members.iter().filter(|key| **key != from) {
-            shed += members.member(*key).map_or(0, |member| lane.queue(place, *key, member, StreamKind::Audio));
+            let member = members.member(*key);
+            shed +=
+                u64::from(member.is_some_and(|member| lane.queue(place, *key, member, StreamKind::Audio).is_some()));
         }
         self.count_shed(now, shed, StreamKind::Audio);
         Ok(())
     }
 
-    /// Queues a part of a frame for those who watch its sender.
+    /// Keeps a part of a picture, and queues it for those who watch its sender.
     pub(super) fn forward_video(&mut self, now: Instant, from: MemberKey, packet: Packet<'_>) -> Result<(), Malformed> {
-        let (header, ..) = VideoHeader::parse(&packet.plaintext[KIND_BYTES..])?;
+        let body = &mut packet.plaintext[KIND_BYTES..];
+        let media = MediaHeader::parse(body)?;
         let sender = self.roster.member(from).ok_or(Malformed)?;
         if !sender.allowances.video_bytes.take(now, packet.bytes_on_wire as u32) {
             self.statistics.datagrams_throttled += 1;
             return Ok(());
         }
-        let media = header.media;
+        MediaHeader::rename(body, Ssrc::new(sender.member, StreamKind::Video), media.sequence);
+        let (header, runs, _) = VideoHeader::parse(&packet.plaintext[KIND_BYTES..])?;
         note_sender(&mut self.senders, from, sender);
         let uplink = sender.uplink(StreamKind::Video);
         uplink.handle_packet(now, media.sequence, media.timestamp, packet.bytes_on_wire);
-        let ssrc = Ssrc::new(sender.member, StreamKind::Video);
-        MediaHeader::rename(&mut packet.plaintext[KIND_BYTES..], ssrc, media.sequence);
+        let picture = *sender.picture.get_or_insert_with(|| self.pictures.begin());
+        let part = self.pictures.insert(now, picture, packet.plaintext, &header, runs);
         let watchers = std::mem::take(&mut sender.watchers);
-        let lane = &mut self.forwards.video;
-        let place = lane.ring.push(packet.plaintext);
-        let mut shed = 0;
-        for key in &watchers {
-            shed += self.roster.member(*key).map_or(0, |member| lane.queue(place, *key, member, StreamKind::Video));
-        }
+        self.show(now, &watchers, part, packet.plaintext);
         if let Some(sender) = self.roster.member(from) {
             sender.watchers = watchers;
         }
-        self.count_shed(now, shed, StreamKind::Video);
         Ok(())
+    }
+
+    /// Queues a part for everybody whose path carries it now. The others lack it until there is room.
+    fn show(&mut self, now: Instant, watchers: &[MemberKey], part: PartId, plaintext: &[u8]) {
+        let lane = &mut self.forwards.video;
+        let place = lane.ring.push(plaintext, part.serial.0);
+        let mut shed = 0;
+        for key in watchers {
+            let Some(member) = self.roster.member(*key) else { continue };
+            if !member.repairs.passes(now, part.picture, plaintext.len()) {
+                member.repairs.add(now, part, &self.pictures);
+                lane.wake(*key, member, StreamKind::Video);
+            } else if let Some(tag) = lane.queue(place, *key, member, StreamKind::Video) {
+                shed += 1;
+                member.miss(now, tag, &self.pictures);
+            }
+        }
+        self.count_shed(now, shed, StreamKind::Video);
+    }
+
+    /// A member is to get all there is of these members' pictures, as far as it watches them.
+    pub(super) fn catch_up(&mut self, now: Instant, key: MemberKey, senders: impl Fn(MemberId) -> bool) {
+        let Some(room) = self.roster.member(key).map(|member| member.room) else { return };
+        let Some((room, mut members)) = self.roster.room(room) else { return };
+        for sender in room.members.iter().filter(|sender| **sender != key) {
+            let picture = members.member(*sender).filter(|sender| senders(sender.member));
+            let Some((id, picture)) = picture.and_then(|sender| Some((sender.member, sender.picture?))) else {
+                continue;
+            };
+            let wants = |member: &&mut Member| member.address.is_some() && member.watches(id);
+            let Some(member) = members.member(key).filter(wants) else { continue };
+            member.repairs.catch_up(now, picture, &self.pictures);
+            self.forwards.video.wake(key, member, StreamKind::Video);
+        }
     }
 
     /// The next group of media of this kind, for whoever waits longest.
@@ -143,16 +178,19 @@ impl Relay {
             let key = lane.ready.pop_front()?;
             let Some(member) = self.roster.member(key) else { continue };
             let mut shed = 0;
-            let transmit = member.transmit_media(now, kind, &mut lane.ring, send_time, buffer, &mut shed);
+            let source = Source { ring: &mut lane.ring, pictures: &self.pictures, send_time };
+            let transmit = member.transmit_media(now, kind, source, buffer, &mut shed);
             // To the back, so that members take turns.
+            let repairs = kind == StreamKind::Video && member.repairs.ready(now);
             let waiting = member.waiting(kind);
-            waiting.ready = !waiting.queue.is_empty();
+            waiting.ready = repairs || !waiting.queue.is_empty();
             let more = waiting.ready;
             lane.ready.extend(more.then_some(key));
-            if member.alarm.is_none() {
+            let waits = member.alarm.is_none() || (kind == StreamKind::Video && !more && !member.repairs.is_empty());
+            self.count_shed(now, shed, kind);
+            if waits {
                 self.set_alarm(key);
             }
-            self.count_shed(now, shed, kind);
             // Nothing although something waits: the buffer is too small for it.
             if transmit.is_some() || more {
                 return transmit;

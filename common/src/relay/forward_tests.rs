@@ -43,24 +43,28 @@ impl Room {
     fn new(members: usize) -> Self {
         let now = Instant::now();
         let mut room = Self { now, relay: Relay::new(now), members: Vec::new(), sequences: [SequenceNumber(0); 2] };
-        for index in 0..members {
-            let secret = |direction: u8| Secret([index as u8 | direction; Secret::BYTES]);
-            let secrets = Secrets { up: secret(0), down: secret(0x80) };
-            let connection_id = ConnectionId(index as u64);
-            let grant = Grant {
-                control: ControlId(index as u64),
-                room: RoomId(1),
-                member: MemberId(1 + index as u16),
-                connection_id,
-                suite: SUITE,
-            };
-            room.relay.admit(now, grant, &secrets);
-            let ends = (Sealer::new(SUITE, &secrets.up, connection_id), Opener::new(SUITE, &secrets.down));
-            room.members.push(ends);
-            room.send(index, &[Kind::Ping as u8, 0, 0, 0, 0, 0, 0, 0, 0]);
-        }
+        (0..members).for_each(|_| room.join());
         while room.receive().is_some() {}
         room
+    }
+
+    /// One more member.
+    fn join(&mut self) {
+        let index = self.members.len();
+        let secret = |direction: u8| Secret([index as u8 | direction; Secret::BYTES]);
+        let secrets = Secrets { up: secret(0), down: secret(0x80) };
+        let connection_id = ConnectionId(index as u64);
+        let grant = Grant {
+            control: ControlId(index as u64),
+            room: RoomId(1),
+            member: MemberId(1 + index as u16),
+            connection_id,
+            suite: SUITE,
+        };
+        self.relay.admit(self.now, grant, &secrets);
+        let ends = (Sealer::new(SUITE, &secrets.up, connection_id), Opener::new(SUITE, &secrets.down));
+        self.members.push(ends);
+        self.send(index, &[Kind::Ping as u8, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     fn send(&mut self, from: usize, plaintext: &[u8]) {
@@ -196,7 +200,8 @@ fn a_flood_of_video_is_thinned_and_takes_nothing_from_the_senders_own_voice() {
     assert_eq!(room.relay.statistics().datagrams_throttled, 500);
     let got = &room.receive_all()[1];
     assert_eq!(got[0].kind, Kind::Audio);
-    assert_eq!(got.len(), 1 + VIDEO_QUEUE_DATAGRAMS, "and no more waits than one receiver's share");
+    let repairs = 1;
+    assert_eq!(got.len(), 1 + VIDEO_QUEUE_DATAGRAMS + repairs, "and no more waits than one receiver's share");
     room.now += Duration::from_secs(1);
     room.send_video(0, 1_200);
     assert_eq!(room.counts(), [0, 1], "an allowance comes back");
@@ -213,8 +218,10 @@ fn a_slow_receiver_loses_the_oldest_video_and_the_relay_says_that_it_sheds() {
     }
     assert!(room.relay.overloaded(room.now));
     let got = room.receive_all().remove(1);
-    assert_eq!(got.len(), AUDIO_QUEUE_DATAGRAMS + VIDEO_QUEUE_DATAGRAMS);
+    assert_eq!(got.len(), AUDIO_QUEUE_DATAGRAMS + VIDEO_QUEUE_DATAGRAMS + 1);
     assert_eq!(got[AUDIO_QUEUE_DATAGRAMS].sequence, SequenceNumber(10), "the ten oldest are gone");
+    let last = got.last().map(|got| got.sequence);
+    assert_eq!(last, Some(SequenceNumber(0)), "but the one with bytes that no other has comes after all");
     let statistics = room.relay.statistics();
     assert_eq!((statistics.video_shed, statistics.audio_shed), (10, 0));
     assert!(!room.relay.overloaded(room.now + OVERLOAD_HOLD));
@@ -223,8 +230,8 @@ fn a_slow_receiver_loses_the_oldest_video_and_the_relay_says_that_it_sheds() {
 #[test]
 fn video_goes_to_those_who_watch_and_audio_to_all() {
     let mut room = Room::new(4);
-    room.relay.watch(ConnectionId(1), vec![MemberId(3)]);
-    room.relay.watch(ConnectionId(2), vec![]);
+    room.relay.watch(room.now, ConnectionId(1), vec![MemberId(3)]);
+    room.relay.watch(room.now, ConnectionId(2), vec![]);
     room.send_video(0, 600);
     assert_eq!(room.counts(), [0, 0, 0, 1], "who never said gets everybody");
     room.send_video(2, 600);
@@ -232,9 +239,88 @@ fn video_goes_to_those_who_watch_and_audio_to_all() {
     room.send_audio(0, 20);
     assert_eq!(room.counts(), [0, 1, 1, 1]);
     room.relay.revoke(ConnectionId(3));
-    room.relay.watch(ConnectionId(2), vec![MemberId(1)]);
+    room.relay.watch(room.now, ConnectionId(2), vec![MemberId(1)]);
     room.send_video(0, 600);
-    assert_eq!(room.counts(), [0, 0, 1, 0]);
+    assert_eq!(room.counts(), [0, 0, 1, 0], "the newest of the only block");
+}
+
+/// A part with one block of the first row.
+fn part(frame: u16, column: u8) -> VideoHeader {
+    let media = MediaHeader {
+        ssrc: Ssrc::new(MemberId(40), StreamKind::Video),
+        sequence: SequenceNumber(frame),
+        send_time: SendTime(0),
+        timestamp: MediaTime(0),
+    };
+    VideoHeader { media, frame: FrameId(frame), part: column, parts: 16, rung: 0, quality: 50 }
+}
+
+fn send_part(room: &mut Room, from: usize, frame: u16, column: u8) {
+    let mut plaintext = vec![0x55; 1_000];
+    plaintext[0] = Kind::Video as u8;
+    part(frame, column).write(&[BlockRun { row: 0, column, blocks: 1 }], &mut plaintext[1..]);
+    room.send(from, &plaintext);
+}
+
+/// The relay is woken when it asks for it, for so long.
+fn pass(room: &mut Room, time: Duration) -> Vec<Vec<Got>> {
+    let end = room.now + time;
+    let mut all = room.receive_all();
+    while let Some(at) = room.relay.poll_timeout().filter(|at| *at <= end) {
+        room.now = room.now.max(at);
+        room.relay.handle_timeout(room.now);
+        all.iter_mut().zip(room.receive_all()).for_each(|(all, new)| all.extend(new));
+    }
+    room.now = end;
+    all
+}
+
+fn video(got: &[Got]) -> Vec<u16> {
+    got.iter().filter(|got| got.kind == Kind::Video).map(|got| got.sequence.0).collect()
+}
+
+#[test]
+fn who_comes_late_gets_the_newest_of_every_block_at_a_pace() {
+    let mut room = Room::new(2);
+    for frame in 0..100 {
+        send_part(&mut room, 0, frame, (frame % 16) as u8);
+        room.receive_all();
+    }
+    room.join();
+    let got = pass(&mut room, Duration::from_millis(100)).remove(2);
+    assert_eq!(video(&got), (84..100).collect::<Vec<_>>());
+    assert_eq!(pass(&mut room, Duration::from_secs(1)).iter().map(|got| video(got).len()).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_picture_ends_with_its_sender_and_is_nobody_elses() {
+    let mut room = Room::new(2);
+    send_part(&mut room, 0, 1, 0);
+    room.receive_all();
+    room.relay.revoke(ConnectionId(0));
+    room.join();
+    assert_eq!(video(&pass(&mut room, Duration::from_millis(100))[2]), []);
+}
+
+#[test]
+fn a_thin_path_gets_what_it_carries_and_always_the_newest() {
+    let mut room = Room::new(2);
+    room.relay.set_video_budget(ConnectionId(1), Some(400_000));
+    let (mut bytes, mut frames) = (0, Vec::new());
+    // Ten times of that: a whole row, thirty times a second.
+    for frame in 0..90 {
+        (0..16).for_each(|column| send_part(&mut room, 0, frame, column));
+        for got in pass(&mut room, Duration::from_millis(33)) {
+            let got = video(&got);
+            bytes += 1_031 * got.len();
+            frames.extend(got.iter().map(|got| frame - got));
+        }
+    }
+    assert!((120_000..180_000).contains(&bytes), "{bytes} in three seconds");
+    assert!(frames.iter().all(|behind| *behind == 0), "frames behind the newest: {frames:?}");
+    room.relay.set_video_budget(ConnectionId(1), None);
+    let rest = pass(&mut room, Duration::from_millis(200)).remove(1);
+    assert!(rest.len() <= 16, "what nobody sees any more is not caught up with");
 }
 
 #[test]

@@ -15,9 +15,11 @@ use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pack::AudioDetail;
-use crate::path::{Arrivals, Outgoing};
+use crate::path::{Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
+use crate::relay::pictures::{PictureId, Pictures, Serial};
+use crate::relay::repairs::Repairs;
 use crate::relay::roster::MemberKey;
 use crate::relay::speakers::Loudness;
 use crate::relay::{RelayLimits, report_plaintext};
@@ -28,7 +30,7 @@ use crate::wire::Malformed;
 use crate::wire::audio::AudioPacket;
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
-use crate::wire::media::MediaHeader;
+use crate::wire::media::{MediaHeader, VideoHeader};
 use crate::wire::message::MessageFramer;
 
 /// Keys, address, queues and channel of one member.
@@ -52,6 +54,10 @@ pub(super) struct Member {
     pub(super) watchers: Vec<MemberKey>,
     /// Whose video this member wants, in order; `None` before it said so, which means everybody's.
     watched: Option<Vec<MemberId>>,
+    /// What this member shows, once it sent some of it.
+    pub(super) picture: Option<PictureId>,
+    /// What this member lacks of the pictures it watches.
+    pub(super) repairs: Repairs,
     /// Sent media since it came.
     pub(super) sends: bool,
     pub(super) loudness: Loudness,
@@ -168,6 +174,8 @@ impl Member {
             ready: false,
             watchers: Vec::new(),
             watched: None,
+            picture: None,
+            repairs: Repairs::default(),
             sends: false,
             loudness: Loudness::default(),
             numbering: Numbering::default(),
@@ -187,10 +195,11 @@ impl Member {
         }
     }
 
-    /// From here on this member gets the video of these, and of nobody else.
-    pub(super) fn watch(&mut self, mut members: Vec<MemberId>) {
+    /// From here on this member gets the video of these, and of nobody else. Answers whose it got before, in order;
+    /// `None` for everybody's.
+    pub(super) fn watch(&mut self, mut members: Vec<MemberId>) -> Option<Vec<MemberId>> {
         members.sort_unstable();
-        self.watched = Some(members);
+        self.watched.replace(members)
     }
 
     pub(super) fn watches(&self, member: MemberId) -> bool {
@@ -252,7 +261,12 @@ impl Member {
 
     /// When something of this member is due that no datagram asks for.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.reno.poll_timeout(), self.arrivals.poll_timeout(), self.outgoing.poll_timeout()];
+        let timers = [
+            self.reno.poll_timeout(),
+            self.repairs.poll_timeout(),
+            self.arrivals.poll_timeout(),
+            self.outgoing.poll_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -264,24 +278,62 @@ impl Member {
         }
     }
 
+    /// The part with this tag did not reach this member. If nothing of it is new any more, what is newer was sent already.
+    pub(super) fn miss(&mut self, now: Instant, tag: u32, pictures: &Pictures) {
+        if let Some(part) = pictures.find(now, Serial(tag)) {
+            self.repairs.add(now, part, pictures);
+        }
+    }
+
+    /// What became of what was sent to this member; answers whether something is to be sent again.
+    pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, pictures: &Pictures) -> bool {
+        let Self { outgoing, repairs, .. } = self;
+        outgoing.handle_feedback(now, feedback, |tag, fate| {
+            if fate == Fate::Lost {
+                pictures.find(now, Serial(tag)).into_iter().for_each(|part| repairs.add(now, part, pictures));
+            }
+        });
+        !repairs.is_empty()
+    }
+
     /// Media of others, as much as one group takes.
     pub(super) fn transmit_media(
         &mut self,
         now: Instant,
         kind: StreamKind,
-        ring: &mut Ring,
-        send_time: SendTime,
+        source: Source<'_>,
         buffer: &mut [u8],
         shed: &mut u64,
     ) -> Option<Transmit> {
         let to = self.address?;
+        let mut group = Group::new(buffer);
+        self.fill_media(now, kind, source.ring, source.send_time, &mut group, shed);
+        if kind == StreamKind::Video && self.video.queue.is_empty() {
+            self.fill_repairs(now, source.pictures, source.send_time, &mut group);
+        }
+        let transmit = group.finish(to)?;
+        if kind == StreamKind::Audio {
+            self.audio_sent.add(now, transmit.bytes + transmit.datagrams() * IP_UDP_HEADER_BYTES);
+        }
+        self.reno.note_media(now);
+        Some(transmit)
+    }
+
+    fn fill_media(
+        &mut self,
+        now: Instant,
+        kind: StreamKind,
+        ring: &mut Ring,
+        send_time: SendTime,
+        group: &mut Group<'_>,
+        shed: &mut u64,
+    ) {
         let queue = match kind {
             StreamKind::Audio => &mut self.audio.queue,
             StreamKind::Video => &mut self.video.queue,
         };
         let thin = kind == StreamKind::Audio && self.audio_detail == AudioDetail::Base;
-        let mut group = Group::new(buffer);
-        while let Some(packet) = queue.front(ring, shed)
+        while let Some((packet, tag)) = queue.front(ring, shed)
             && let packet = if thin { without_enhancement(packet) } else { packet }
             && let Some(room) = group.room(packet.len())
         {
@@ -294,15 +346,26 @@ impl Member {
                 StreamKind::Audio => Kind::Audio,
                 StreamKind::Video => Kind::Video,
             };
-            let length = seal(&mut self.sealer, &mut self.outgoing, now, kind, room, bytes);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, kind, room, bytes, tag);
             group.push(length);
         }
-        let transmit = group.finish(to)?;
-        if kind == StreamKind::Audio {
-            self.audio_sent.add(now, transmit.bytes + transmit.datagrams() * IP_UDP_HEADER_BYTES);
+    }
+
+    /// What this member lacks of pictures, as it is by now, as far as its path carries that.
+    fn fill_repairs(&mut self, now: Instant, pictures: &Pictures, send_time: SendTime, group: &mut Group<'_>) {
+        while let Some(part) = self.repairs.next(now, pictures)
+            && let Some(packet) = pictures.packet(now, part)
+            && let Some(room) = group.room(packet.len())
+        {
+            let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
+            place.copy_from_slice(packet);
+            VideoHeader::mark_again(&mut place[1..]);
+            MediaHeader::stamp(&mut place[1..], send_time);
+            let (bytes, tag) = (packet.len(), part.serial.0);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Video, room, bytes, tag);
+            self.repairs.sent(now, part, length);
+            group.push(length);
         }
-        self.reno.note_media(now);
-        Some(transmit)
     }
 
     /// The next reports and answers to this member, or else segments.
@@ -326,7 +389,7 @@ impl Member {
             let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..];
             plaintext[0] = Kind::Feedback as u8;
             plaintext[1..=bytes].copy_from_slice(&body[..bytes]);
-            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Feedback, room, 1 + bytes);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Feedback, room, 1 + bytes, 0);
             group.push(length);
         }
     }
@@ -338,7 +401,7 @@ impl Member {
             short.write(&mut room[Sealer::PLAINTEXT_OFFSET..]);
             let bytes = short.length;
             self.plaintexts.pop_front();
-            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Report, room, bytes);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Report, room, bytes, 0);
             group.push(length);
         }
     }
@@ -350,7 +413,7 @@ impl Member {
             let plaintext = &mut room[Sealer::PLAINTEXT_OFFSET..][..plaintext_bytes];
             plaintext[0] = Kind::Segment as u8;
             let Some(bytes) = self.reno.poll_transmit(now, &mut plaintext[1..]) else { break };
-            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Segment, room, 1 + bytes);
+            let length = seal(&mut self.sealer, &mut self.outgoing, now, Kind::Segment, room, 1 + bytes, 0);
             group.push(length);
         }
     }
@@ -368,6 +431,13 @@ fn without_enhancement(packet: &[u8]) -> &[u8] {
     &packet[..thinned.unwrap_or(packet.len())]
 }
 
+/// Where the media comes from that a member is sent.
+pub(super) struct Source<'a> {
+    pub(super) ring: &'a mut Ring,
+    pub(super) pictures: &'a Pictures,
+    pub(super) send_time: SendTime,
+}
+
 /// Seals a plaintext in its room and takes down that it leaves; answers the length of the datagram, 0 when it could not be
 /// sealed.
 fn seal(
@@ -377,11 +447,12 @@ fn seal(
     kind: Kind,
     room: &mut [u8],
     plaintext_bytes: usize,
+    tag: u32,
 ) -> usize {
     let number = sealer.next_packet_number();
     let length = sealer.seal(room, plaintext_bytes).unwrap_or_default();
     if length > 0 {
-        outgoing.on_sent(now, number, kind, length, 0);
+        outgoing.on_sent(now, number, kind, length, tag);
     }
     length
 }

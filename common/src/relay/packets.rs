@@ -19,6 +19,8 @@ pub(super) struct Ring {
     bytes: Vec<u8>,
     /// Bytes of the packet in each slot.
     lengths: Vec<u16>,
+    /// By what name its receivers' losses of it are told of; 0 for none.
+    tags: Vec<u32>,
     /// The place that stands in slot 0.
     base: u64,
     /// The place of the packet to come.
@@ -30,11 +32,18 @@ pub(super) struct Ring {
 impl Ring {
     /// Room for `slots` packets. Memory that no packet ever needed is not touched.
     pub(super) fn new(slots: usize) -> Self {
-        Self { bytes: vec![0; slots * PLAINTEXT_BASE_BYTES], lengths: vec![0; slots], base: 0, next: 0, waiting: 0 }
+        Self {
+            bytes: vec![0; slots * PLAINTEXT_BASE_BYTES],
+            lengths: vec![0; slots],
+            tags: vec![0; slots],
+            base: 0,
+            next: 0,
+            waiting: 0,
+        }
     }
 
     /// Keeps a packet of at most [`PLAINTEXT_BASE_BYTES`].
-    pub(super) fn push(&mut self, packet: &[u8]) -> Place {
+    pub(super) fn push(&mut self, packet: &[u8], tag: u32) -> Place {
         if self.waiting == 0 {
             // Nobody looks back, so the slots that are still in the cache are used again.
             self.base = self.next;
@@ -42,17 +51,19 @@ impl Ring {
         let slot = self.slot(self.next);
         self.bytes[slot * PLAINTEXT_BASE_BYTES..][..packet.len()].copy_from_slice(packet);
         self.lengths[slot] = packet.len() as u16;
+        self.tags[slot] = tag;
         self.next += 1;
         Place(self.next - 1)
     }
 
-    /// The packet at a place, or `None` when it had to make room.
-    fn packet(&self, place: Place) -> Option<&[u8]> {
+    /// The packet at a place and its tag, or `None` when it had to make room.
+    fn packet(&self, place: Place) -> Option<(&[u8], u32)> {
         if self.next - place.0 > self.lengths.len() as u64 {
             return None;
         }
         let slot = self.slot(place.0);
-        Some(&self.bytes[slot * PLAINTEXT_BASE_BYTES..][..usize::from(self.lengths[slot])])
+        let packet = &self.bytes[slot * PLAINTEXT_BASE_BYTES..][..usize::from(self.lengths[slot])];
+        Some((packet, self.tags[slot]))
     }
 
     fn slot(&self, place: u64) -> usize {
@@ -65,20 +76,19 @@ impl Ring {
 pub(super) struct Queue(VecDeque<Place>);
 
 impl Queue {
-    /// Queues a packet of `ring`; at most `most` wait, and the oldest makes room. Answers how many were shed.
-    pub(super) fn push(&mut self, ring: &mut Ring, place: Place, most: usize) -> u64 {
-        let full = self.0.len() >= most;
-        if full {
-            self.0.pop_front();
-        } else {
+    /// Queues a packet of `ring`; at most `most` wait, and the oldest makes room. Answers the tag of one that was shed, 0
+    /// if it has none.
+    pub(super) fn push(&mut self, ring: &mut Ring, place: Place, most: usize) -> Option<u32> {
+        let shed = if self.0.len() >= most { self.0.pop_front() } else { None };
+        if shed.is_none() {
             ring.waiting += 1;
         }
         self.0.push_back(place);
-        u64::from(full)
+        shed.map(|place| ring.packet(place).map_or(0, |(_, tag)| tag))
     }
 
-    /// The oldest packet. Those before it that are no more are dropped and counted in `shed`.
-    pub(super) fn front<'a>(&mut self, ring: &'a mut Ring, shed: &mut u64) -> Option<&'a [u8]> {
+    /// The oldest packet, and its tag. Those before it that are no more are dropped and counted in `shed`.
+    pub(super) fn front<'a>(&mut self, ring: &'a mut Ring, shed: &mut u64) -> Option<(&'a [u8], u32)> {
         while let Some(place) = self.0.front() {
             if ring.packet(*place).is_some() {
                 break;
@@ -115,10 +125,10 @@ mod tests {
     fn two_receivers_get_a_packet_that_is_kept_once() {
         let mut ring = Ring::new(4);
         let (mut one, mut other, mut shed) = (Queue::default(), Queue::default(), 0);
-        let place = ring.push(&[7; 100]);
+        let place = ring.push(&[7; 100], 5);
         for queue in [&mut one, &mut other] {
-            assert_eq!(queue.push(&mut ring, place, 8), 0);
-            assert_eq!(queue.front(&mut ring, &mut shed), Some(&[7; 100][..]));
+            assert_eq!(queue.push(&mut ring, place, 8), None);
+            assert_eq!(queue.front(&mut ring, &mut shed), Some((&[7; 100][..], 5)));
         }
         one.pop(&mut ring);
         other.pop(&mut ring);
@@ -130,13 +140,13 @@ mod tests {
     fn a_full_queue_drops_the_oldest() {
         let mut ring = Ring::new(8);
         let (mut queue, mut shed) = (Queue::default(), 0);
-        let dropped: u64 = (0..5)
-            .map(|byte| {
-                let place = ring.push(&[byte]);
+        let dropped: Vec<_> = (0..5)
+            .filter_map(|byte| {
+                let place = ring.push(&[byte], 10 + u32::from(byte));
                 queue.push(&mut ring, place, 3)
             })
-            .sum();
-        assert_eq!((dropped, queue.front(&mut ring, &mut shed)), (2, Some(&[2][..])));
+            .collect();
+        assert_eq!((dropped, queue.front(&mut ring, &mut shed)), (vec![10, 11], Some((&[2][..], 12))));
         queue.clear(&mut ring);
         assert_eq!((shed, ring.waiting), (0, 0));
     }
@@ -146,10 +156,10 @@ mod tests {
         let mut ring = Ring::new(4);
         let (mut queue, mut shed) = (Queue::default(), 0);
         for byte in 0..6 {
-            let place = ring.push(&[byte]);
+            let place = ring.push(&[byte], u32::from(byte));
             queue.push(&mut ring, place, 100);
         }
-        assert_eq!(queue.front(&mut ring, &mut shed), Some(&[2][..]));
+        assert_eq!(queue.front(&mut ring, &mut shed), Some((&[2][..], 2)));
         assert_eq!(shed, 2);
     }
 
@@ -158,10 +168,10 @@ mod tests {
         let mut ring = Ring::new(4);
         let (mut queue, mut shed) = (Queue::default(), 0);
         for byte in 0..9 {
-            let place = ring.push(&[byte]);
+            let place = ring.push(&[byte], u32::from(byte));
             queue.push(&mut ring, place, 4);
             assert_eq!(ring.slot(place.0), 0);
-            assert_eq!(queue.front(&mut ring, &mut shed), Some(&[byte][..]));
+            assert_eq!(queue.front(&mut ring, &mut shed), Some((&[byte][..], u32::from(byte))));
             queue.pop(&mut ring);
         }
         assert_eq!(shed, 0);

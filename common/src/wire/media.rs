@@ -98,7 +98,7 @@ pub struct VideoHeader {
     pub frame: FrameId,
     /// Which part, below `parts`.
     pub part: u8,
-    /// How many parts the frame has, at least 1.
+    /// How many parts the frame has; 0 when a relay sends a part again, outside of its frame.
     pub parts: u8,
     /// Size of the whole picture, as an index into [`crate::media::ladder::Rung::ALL`].
     pub rung: u8,
@@ -147,8 +147,9 @@ impl VideoHeader {
         let count = usize::from(reader.u8()?);
         let runs = BlockRuns(reader.bytes(count * RUN_BYTES)?);
         let scan = reader.rest();
+        // A datagram may be longer, but then it is no media.
         let fits = body.len() < PLAINTEXT_BASE_BYTES
-            && header.part < header.parts
+            && (header.part < header.parts || header.again())
             && (1..=100).contains(&header.quality)
             && runs.iter().all(|run| run.blocks > 0)
             && (1..=BLOCKS_PER_PART_MAX).contains(&runs.blocks())
@@ -167,6 +168,16 @@ impl VideoHeader {
             writer.bytes(&[run.row, run.column, run.blocks]);
         }
         writer.length()
+    }
+
+    /// A relay sends this part again, or for the first time to somebody who came late.
+    pub fn again(&self) -> bool {
+        self.parts == 0
+    }
+
+    /// Makes a packet that was parsed one that is sent again.
+    pub fn mark_again(body: &mut [u8]) {
+        body[MEDIA_HEADER_BYTES + 3] = 0;
     }
 
     /// Bytes that are left for the scan of a part with this many runs in one datagram.
@@ -307,6 +318,24 @@ mod tests {
             header.write(&runs, &mut body);
             assert_eq!(VideoHeader::parse(&body), Err(Malformed), "{header:?} {runs:?}");
         }
+    }
+
+    #[test]
+    fn a_part_longer_than_every_path_carries_is_malformed() {
+        let mut body = [7; PLAINTEXT_BASE_BYTES];
+        video().write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut body);
+        assert_eq!(VideoHeader::parse(&body), Err(Malformed));
+        assert!(VideoHeader::parse(&body[..PLAINTEXT_BASE_BYTES - 1]).is_ok());
+    }
+
+    #[test]
+    fn a_part_sent_again_says_so_and_nothing_else_of_it_changes() {
+        let mut body = [7; 64];
+        video().write(&[BlockRun { row: 0, column: 0, blocks: 1 }], &mut body);
+        VideoHeader::mark_again(&mut body);
+        let (header, ..) = VideoHeader::parse(&body).unwrap();
+        assert!(header.again() && !video().again());
+        assert_eq!(header, VideoHeader { parts: 0, ..video() });
     }
 
     #[test]

@@ -2,20 +2,19 @@
 
 use common::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX};
 use common::media::blocks::{CodedFrame, CodedPart};
+use common::media::changes::{ChangeDetector, STILL_QUALITY, Selection};
 use common::media::jpeg;
 use common::media::ladder::{Rung, VideoTarget};
 use common::sequence::MediaTime;
 use common::wire::media::{BlockRun, VideoHeader};
 use turbojpeg::{Compressor, Subsamp};
 
+use super::packing::{Packing, blocks, halves};
 use super::{JpegError, pixels};
 use crate::devices::Picture;
 use crate::devices::scale::Scaler;
 
-/// Scales pictures to a rung of the ladder and codes them as parts that need nothing from each other.
-///
-/// Small rungs put several rows of blocks into a part, large ones cut a row into several; where to cut is guessed from
-/// the frame before, so that a block is seldom coded twice.
+/// Scales pictures to a rung of the ladder and codes the blocks that changed as parts that need nothing from each other.
 #[derive(Debug)]
 pub struct PartEncoder {
     compressor: Compressor,
@@ -23,9 +22,9 @@ pub struct PartEncoder {
     /// The picture at the rung's width, and at its height filled up to whole blocks.
     canvas: Vec<u8>,
     rung: Rung,
-    quality: u8,
-    /// Bytes that each row of blocks took in the last frame at this rung and quality; 0 when not known.
-    row_bytes: Vec<usize>,
+    changes: ChangeDetector,
+    moving: Packing,
+    still: Packing,
     strip: Vec<u8>,
     jpeg: Vec<u8>,
 }
@@ -45,17 +44,19 @@ impl PartEncoder {
             scaler: Scaler::default(),
             canvas: Vec::new(),
             rung: Rung::ALL[0],
-            quality: 0,
-            row_bytes: Vec::new(),
+            changes: ChangeDetector::new(),
+            moving: Packing::default(),
+            still: Packing::default(),
             strip: vec![0; strip_width * BLOCK_PIXELS * 4],
             jpeg: vec![0; jpeg_bytes],
         })
     }
 
-    /// Codes `picture` as `target` asks, to be shown at `timestamp`.
+    /// Codes what changed from the pictures before to `picture`, captured at `timestamp`, as `target` asks; `None` when
+    /// nothing is to be sent. All of it is coded at first and whenever the rung is another.
     ///
-    /// The quality of the frame is lower than asked when the picture has more detail than
-    /// [`FRAME_PARTS_MAX`] datagrams carry, as pure noise has.
+    /// The quality is lower than asked when the picture has more detail than [`FRAME_PARTS_MAX`] datagrams carry, as pure
+    /// noise has.
     ///
     /// # Errors
     /// [`JpegError::Empty`] when the picture is not whole, [`JpegError::Codec`] when the codec refuses it.
@@ -64,12 +65,17 @@ impl PartEncoder {
         picture: &Picture,
         target: &VideoTarget,
         timestamp: MediaTime,
-    ) -> Result<CodedFrame, JpegError> {
+    ) -> Result<Option<CodedFrame>, JpegError> {
         self.prepare(picture, target.rung)?;
+        let selection = self.changes.select(timestamp, target, &self.canvas).clone();
+        if selection.is_empty() {
+            return Ok(None);
+        }
         let mut quality = target.quality.clamp(1, 100);
         loop {
-            if let Some(parts) = self.encode_parts(quality)? {
-                return Ok(CodedFrame { rung: target.rung, quality, timestamp, parts });
+            if let Some(parts) = self.encode_parts(&selection, quality, target.quality)? {
+                parts.iter().for_each(|part| self.changes.note_part(&part.runs));
+                return Ok(Some(CodedFrame { rung: target.rung, timestamp, parts }));
             }
             if quality == 1 {
                 return Err(JpegError::TooLarge);
@@ -78,14 +84,26 @@ impl PartEncoder {
         }
     }
 
+    /// Some of the blocks coded at `timestamp` did not arrive: they are coded again with the next picture.
+    pub fn mark_lost(&mut self, timestamp: MediaTime, rung: Rung, runs: &[BlockRun]) {
+        self.changes.mark_lost(timestamp, rung, runs);
+    }
+
+    /// Differences that count as change, in units of luma ([`ChangeDetector::threshold`]).
+    pub fn threshold(&self) -> f32 {
+        self.changes.threshold()
+    }
+
+    /// All of the next picture is coded.
+    pub fn forget(&mut self) {
+        self.changes.forget();
+    }
+
     fn prepare(&mut self, picture: &Picture, rung: Rung) -> Result<(), JpegError> {
         if !picture.is_whole() {
             return Err(JpegError::Empty);
         }
-        if self.rung != rung {
-            self.rung = rung;
-            self.quality = 0;
-        }
+        self.rung = rung;
         let (width, height) = (usize::from(rung.width), usize::from(rung.height));
         let padded = usize::from(rung.block_rows()) * BLOCK_PIXELS;
         self.canvas.resize(width * padded * 4, 255);
@@ -98,63 +116,60 @@ impl PartEncoder {
         Ok(())
     }
 
-    /// All blocks of the canvas as parts, or `None` when they are too many or too large at this quality.
-    fn encode_parts(&mut self, quality: u8) -> Result<Option<Vec<CodedPart>>, JpegError> {
-        self.compressor.set_quality(i32::from(quality))?;
-        if self.quality != quality {
-            self.quality = quality;
-            self.row_bytes.clear();
-            self.row_bytes.resize(usize::from(self.rung.block_rows()), 0);
-        }
-        let mut parts = Vec::with_capacity(self.row_bytes.len());
-        let mut row = 0;
-        while row < self.row_bytes.len() {
-            let (rows, pieces) = plan(&self.row_bytes[row..], self.rung.block_columns());
-            let runs: Vec<_> = (row..row + rows).map(|row| whole_row(self.rung, row)).collect();
-            if !self.encode_pieces(&runs, pieces, &mut parts)? {
-                return Ok(None);
+    /// The chosen blocks as parts, or `None` when they are too many or too large at this quality.
+    fn encode_parts(
+        &mut self,
+        selection: &Selection,
+        quality: u8,
+        wanted_quality: u8,
+    ) -> Result<Option<Vec<CodedPart>>, JpegError> {
+        // Where not everything fits, nothing gets more than the rest.
+        let still_quality = if quality < wanted_quality { quality } else { quality.max(STILL_QUALITY) };
+        let mut parts = Vec::new();
+        let mut fits = true;
+        for (class, runs, quality) in
+            [(Class::Moving, &selection.moving, quality), (Class::Still, &selection.still, still_quality)]
+        {
+            self.compressor.set_quality(i32::from(quality))?;
+            let rung = self.rung;
+            for runs in self.packing(class).plan(rung, quality, runs) {
+                fits = fits && self.encode_part(class, quality, runs, &mut parts)?;
             }
-            row += rows;
         }
-        self.remember(&parts);
         let bytes: usize = parts.iter().map(|part| part.scan.len()).sum();
-        Ok((bytes <= FRAME_MAX_BYTES).then_some(parts))
+        Ok((fits && bytes <= FRAME_MAX_BYTES).then_some(parts))
     }
 
-    /// Codes these blocks as about `pieces` parts; `false` when they do not fit a frame.
-    fn encode_pieces(
+    fn packing(&mut self, class: Class) -> &mut Packing {
+        match class {
+            Class::Moving => &mut self.moving,
+            Class::Still => &mut self.still,
+        }
+    }
+
+    /// Codes these blocks as one part, or as several when one would not fit a datagram; `false` when they do not fit a
+    /// frame.
+    fn encode_part(
         &mut self,
-        runs: &[BlockRun],
-        pieces: usize,
+        class: Class,
+        quality: u8,
+        runs: Vec<BlockRun>,
         parts: &mut Vec<CodedPart>,
     ) -> Result<bool, JpegError> {
-        let mut rest = runs.to_vec();
-        for piece in 0..pieces {
-            let share = blocks(&rest).div_ceil(pieces - piece);
-            let (these, others) = cut(&rest, share);
-            rest = others;
-            if !these.is_empty() && !self.encode_part(these, parts)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Codes these blocks as one part, or as several when one would not fit a datagram.
-    fn encode_part(&mut self, runs: Vec<BlockRun>, parts: &mut Vec<CodedPart>) -> Result<bool, JpegError> {
         let limit = VideoHeader::scan_max_bytes(runs.len());
         let length = self.compress(&runs)?;
         let scan = jpeg::scan(&self.jpeg[..length]).ok_or(JpegError::Malformed)?;
         if scan.len() <= limit {
             let scan = scan.to_vec();
-            parts.push(CodedPart { runs, scan });
+            self.packing(class).learn(&runs, scan.len());
+            parts.push(CodedPart { quality, runs, scan });
             return Ok(parts.len() <= FRAME_PARTS_MAX);
         }
-        let pieces = scan.len().div_ceil(limit);
         if blocks(&runs) == 1 {
             return Ok(false);
         }
-        self.encode_pieces(&runs, pieces, parts)
+        let [first, second] = halves(&runs);
+        Ok(self.encode_part(class, quality, first, parts)? && self.encode_part(class, quality, second, parts)?)
     }
 
     /// Puts these blocks side by side into a JPEG 16 pixels high; answers its length in `self.jpeg`.
@@ -174,62 +189,19 @@ impl PartEncoder {
         let strip = pixels(&self.strip, width, BLOCK_PIXELS);
         Ok(self.compressor.compress_to_slice(strip, &mut self.jpeg)?)
     }
+}
 
-    fn remember(&mut self, parts: &[CodedPart]) {
-        self.row_bytes.fill(0);
-        for part in parts {
-            let all = blocks(&part.runs);
-            for run in &part.runs {
-                self.row_bytes[usize::from(run.row)] += part.scan.len() * usize::from(run.blocks) / all;
-            }
-        }
-    }
+/// Blocks of one quality, which have their own experience of what they take.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    Moving,
+    Still,
 }
 
 /// Pixels of a block in either direction.
 pub(super) const BLOCK_PIXELS: usize = 16;
 /// Bytes of one line of a block.
 pub(super) const BLOCK_BYTES: usize = BLOCK_PIXELS * 4;
-
-/// How many of the next rows to put together, and into how many parts to cut them, judging by what they took last time.
-fn plan(row_bytes: &[usize], columns: u8) -> (usize, usize) {
-    let rows_max = (BLOCKS_PER_PART_MAX / usize::from(columns)).clamp(1, row_bytes.len());
-    // One part in eight is left free, because the next frame is seldom quite the same.
-    let expected = |rows: usize| row_bytes[..rows].iter().sum::<usize>() * 9 / 8;
-    let known = |rows: usize| row_bytes[..rows].iter().all(|bytes| *bytes > 0);
-    let rows = (2..=rows_max)
-        .take_while(|&rows| known(rows) && expected(rows) <= VideoHeader::scan_max_bytes(rows))
-        .last()
-        .unwrap_or(1);
-    let pieces = expected(rows).div_ceil(VideoHeader::scan_max_bytes(rows));
-    (rows, pieces.clamp(1, usize::from(columns)))
-}
-
-fn whole_row(rung: Rung, row: usize) -> BlockRun {
-    BlockRun { row: row as u8, column: 0, blocks: rung.block_columns() }
-}
-
-/// How many blocks these runs have together.
-pub(super) fn blocks(runs: &[BlockRun]) -> usize {
-    runs.iter().map(|run| usize::from(run.blocks)).sum()
-}
-
-/// The first `count` blocks of these runs, and the others.
-fn cut(runs: &[BlockRun], count: usize) -> (Vec<BlockRun>, Vec<BlockRun>) {
-    let (mut first, mut rest) = (Vec::new(), Vec::new());
-    let mut wanted = count;
-    for &run in runs {
-        let taken = usize::from(run.blocks).min(wanted) as u8;
-        wanted -= usize::from(taken);
-        if taken > 0 {
-            first.push(BlockRun { blocks: taken, ..run });
-        }
-        if taken < run.blocks {
-            rest.push(BlockRun { row: run.row, column: run.column + taken, blocks: run.blocks - taken });
-        }
-    }
-    (first, rest)
-}
 
 #[cfg(test)]
 mod tests {
@@ -265,24 +237,29 @@ mod tests {
     }
 
     fn check(frame: &CodedFrame) {
-        assert!(coverage(frame).iter().all(|count| *count == 1));
-        assert!(frame.parts.len() <= FRAME_PARTS_MAX);
+        assert!(coverage(frame).iter().all(|count| *count <= 1));
+        assert!((1..=FRAME_PARTS_MAX).contains(&frame.parts.len()));
         for part in &frame.parts {
             assert!(part.scan.len() <= VideoHeader::scan_max_bytes(part.runs.len()));
             assert!((1..=BLOCKS_PER_PART_MAX).contains(&blocks(&part.runs)));
         }
     }
 
+    fn at(frame: usize) -> MediaTime {
+        MediaTime(frame as u32 * 6_000)
+    }
+
     #[test]
-    fn parts_fit_a_datagram_and_cover_the_picture_once() {
-        let frames = face_frames(2);
+    fn parts_fit_a_datagram_and_name_no_block_twice() {
+        let frames = face_frames(4);
         let mut encoder = PartEncoder::new().unwrap();
         for rung in 0..Rung::ALL.len() {
             for quality in [1, 25, 50, 90, 100] {
-                for picture in &frames {
-                    let frame = encoder.encode(picture, &target(rung, quality), MediaTime(7)).unwrap();
-                    assert!(frame.quality == quality || quality == 100);
-                    assert_eq!(frame.timestamp, MediaTime(7));
+                for (number, picture) in frames.iter().enumerate() {
+                    let frame = encoder.encode(picture, &target(rung, quality), at(number)).unwrap();
+                    let Some(frame) = frame else { continue };
+                    assert_eq!(frame.timestamp, at(number));
+                    assert!(quality == 100 || frame.parts.iter().all(|part| [quality, 75].contains(&part.quality)));
                     check(&frame);
                 }
             }
@@ -290,20 +267,49 @@ mod tests {
     }
 
     #[test]
+    fn the_first_picture_is_coded_whole_and_one_that_stands_still_is_not_sent() {
+        let picture = face_frames(1).remove(0);
+        let mut encoder = PartEncoder::new().unwrap();
+        for rung in [0, 3, 0] {
+            let first = encoder.encode(&picture, &target(rung, 50), at(0)).unwrap().unwrap();
+            check(&first);
+            assert!(coverage(&first).iter().all(|count| *count == 1));
+            assert_eq!(encoder.encode(&picture, &target(rung, 50), at(1)).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn lost_blocks_are_coded_with_the_next_picture() {
+        let picture = face_frames(1).remove(0);
+        let mut encoder = PartEncoder::new().unwrap();
+        let first = encoder.encode(&picture, &target(3, 50), at(0)).unwrap().unwrap();
+        let lost = &first.parts[5];
+        encoder.mark_lost(at(0), Rung::ALL[3], &lost.runs);
+        let again = encoder.encode(&picture, &target(3, 50), at(1)).unwrap().unwrap();
+        assert_eq!((again.parts.len(), &again.parts[0].runs), (1, &lost.runs));
+    }
+
+    #[test]
     fn noise_lowers_the_quality_until_it_fits() {
-        let frame = PartEncoder::new().unwrap().encode(&noise(), &target(3, 100), MediaTime(0)).unwrap();
-        assert!(frame.quality < 100);
+        let frame = PartEncoder::new().unwrap().encode(&noise(), &target(3, 100), at(0)).unwrap().unwrap();
+        assert!(frame.parts.iter().all(|part| part.quality < 100));
         check(&frame);
     }
 
     #[test]
-    fn a_small_picture_takes_fewer_parts_than_it_has_rows() {
-        let frames = face_frames(2);
+    fn most_parts_are_nearly_full_and_alike() {
         let mut encoder = PartEncoder::new().unwrap();
-        let counts =
-            frames.iter().map(|picture| encoder.encode(picture, &target(0, 50), MediaTime(0)).unwrap().parts.len());
-        let counts: Vec<_> = counts.collect();
-        assert!(counts[1] < usize::from(Rung::ALL[0].block_rows()), "{counts:?}");
+        let (mut parts, mut full) = (0, 0);
+        for (number, picture) in face_frames(60).iter().step_by(2).enumerate() {
+            let Some(frame) = encoder.encode(picture, &target(3, 50), at(number)).unwrap() else { continue };
+            check(&frame);
+            if number >= 10 {
+                let moving = frame.parts.iter().filter(|part| part.quality == 50).count();
+                let filled = frame.parts.iter().filter(|part| part.scan.len() + 3 * part.runs.len() > 850);
+                (parts, full) = (parts + moving, full + filled.count());
+            }
+        }
+        assert!(parts >= 100 && full * 10 >= parts * 8, "{full} of {parts}");
     }
 
     #[test]
@@ -311,12 +317,5 @@ mod tests {
         let mut encoder = PartEncoder::new().unwrap();
         let result = encoder.encode(&Picture::default(), &target(3, 50), MediaTime(0));
         assert!(matches!(result, Err(JpegError::Empty)));
-    }
-
-    #[test]
-    fn runs_are_cut_at_any_block() {
-        let run = |row, column, blocks| BlockRun { row, column, blocks };
-        assert_eq!(cut(&[run(3, 0, 16), run(4, 0, 16)], 20), (vec![run(3, 0, 16), run(4, 0, 4)], vec![run(4, 4, 12)]));
-        assert_eq!(cut(&[run(0, 0, 5)], 9), (vec![run(0, 0, 5)], vec![]));
     }
 }

@@ -2,6 +2,7 @@
 
 mod decoder;
 mod encoder;
+mod packing;
 
 pub use decoder::PartDecoder;
 pub use encoder::PartEncoder;
@@ -163,6 +164,9 @@ fn pixels_mut(picture: &mut Picture) -> Image<&mut [u8]> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use common::ids::{MemberId, Ssrc, StreamKind};
+    use common::media::blocks::{CodedFrame, ReceivedFrame};
+    use common::sequence::FrameId;
 
     /// The pictures of the shipped clip.
     pub(crate) fn face_frames(count: usize) -> Vec<Picture> {
@@ -176,6 +180,12 @@ pub(super) mod tests {
             at += length;
         }
         frames
+    }
+
+    /// A frame that arrived whole.
+    pub(crate) fn received(frame: u16, picture: CodedFrame) -> ReceivedFrame {
+        let ssrc = Ssrc::new(MemberId(1), StreamKind::Video);
+        ReceivedFrame { ssrc, frame: FrameId(frame), complete: true, picture, repairs: Vec::new() }
     }
 
     pub(crate) const FACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/face_864x480_30fps.mjpeg");

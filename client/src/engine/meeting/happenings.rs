@@ -2,6 +2,7 @@
 
 use common::endpoint::Event as EndpointEvent;
 use common::ids::{MemberId, TransferId};
+use common::media::blocks::LostBlocks;
 use common::media::ladder::Rung;
 use common::session::{Event as SessionEvent, Output, Over};
 use common::wire::control::{Action, Member, View};
@@ -125,9 +126,17 @@ impl Meeting<'_> {
             EndpointEvent::FileWritable(stream) => {
                 self.with_files(|files, tools| files.handle_writable(stream, tools));
             }
+            EndpointEvent::BlocksLost(lost) => self.blocks_lost(lost),
             EndpointEvent::Frame(frame) => self.decoding.push(frame),
             EndpointEvent::Message(delivery) => self.handle_message(delivery),
             EndpointEvent::Speaking(members) => self.surroundings.outlet.send(Event::Speaking(members)),
+        }
+    }
+
+    /// Blocks of our picture that the server does not have.
+    pub(super) fn blocks_lost(&self, lost: LostBlocks) {
+        if let Some(camera) = &self.camera {
+            camera.mark_lost(lost);
         }
     }
 

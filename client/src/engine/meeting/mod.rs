@@ -367,7 +367,7 @@ impl<'a> Meeting<'a> {
             self.chat.handle_sent(id, self.surroundings.outlet);
         }
         if let Some(camera) = &self.camera {
-            camera.set_target(self.endpoint.video_target());
+            camera.set_target(self.video_wanted.then(|| self.endpoint.video_target()));
         }
         if let Some(views) = self.views.due(now) {
             self.endpoint.watch(views.iter().map(|view| view.member));
