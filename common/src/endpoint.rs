@@ -19,7 +19,6 @@ use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
-use crate::media::pack::AudioDetail;
 use crate::media::pcm::Block;
 use crate::path::{Arrivals, Outgoing};
 use crate::reno::{self, Traced};
@@ -304,11 +303,6 @@ impl Endpoint {
     /// the speaker plays.
     pub fn pull_audio(&mut self, now: Instant, block: &mut Block) {
         self.receiving.pull_audio(now, block);
-    }
-
-    /// From the next block on, sends our voice in this detail; bit by bit at first.
-    pub fn set_audio_detail(&mut self, detail: AudioDetail) {
-        self.sending.set_audio_detail(detail);
     }
 
     /// Sends a frame of the camera that was captured just now; what is left of the one before is dropped.

@@ -45,7 +45,7 @@ use files::Files;
 pub use files::{SpoolEffect, SpoolFact, SpoolId};
 use forward::{Forwards, Packet};
 pub use group::Transmit;
-use member::{Member, ShortPlaintext};
+use member::{Member, Offered, ShortPlaintext};
 use pictures::Pictures;
 use roster::{MemberKey, Roster};
 
@@ -205,14 +205,6 @@ impl Relay {
         }
     }
 
-    /// What a member's path carries of video, in bits per second; `None` when nobody knows, and then all of it is sent as
-    /// it comes. On a path that carries less than comes the member gets fewer frames, of the newest.
-    pub fn set_video_budget(&mut self, connection: ConnectionId, bits_per_second: Option<u64>) {
-        if let Some(member) = self.roster.named(connection) {
-            member.repairs.set_budget(bits_per_second);
-        }
-    }
-
     /// Takes a member's data plane away: from here on the member neither sends nor receives a datagram.
     pub fn revoke(&mut self, connection: ConnectionId) {
         self.absorb_uploads_of(connection);
@@ -358,7 +350,7 @@ impl Relay {
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
             self.report_uplinks(now);
-            self.count_video_sources(now);
+            self.add_up_video(now);
             self.resume_throttled(now);
             self.retry_files(now);
         }
@@ -370,7 +362,7 @@ impl Relay {
     fn note_video_wanted(&mut self, now: Instant, key: MemberKey) {
         let mut shares = std::mem::take(&mut self.shares);
         shares.clear();
-        self.for_each_watcher(key, |watcher| shares.push(watcher.video_share(now)));
+        self.for_each_watcher(key, |watcher| shares.push(watcher.video_share(now).unwrap_or(u64::MAX)));
         shares.sort_unstable();
         let wanted = shares.get(shares.len() / 2).and_then(|share| u16::try_from(share / 1_000).ok());
         self.shares = shares;
@@ -379,21 +371,24 @@ impl Relay {
         }
     }
 
-    /// Counts for each member whose video comes there.
-    fn count_video_sources(&mut self, now: Instant) {
+    /// Adds up for each member what video comes there.
+    fn add_up_video(&mut self, now: Instant) {
         for index in 0..self.senders.len() {
-            self.for_each_watcher(self.senders[index], |watcher| watcher.video_sources = 0);
+            self.for_each_watcher(self.senders[index], |watcher| watcher.video_offered = Offered::default());
         }
         for index in 0..self.senders.len() {
             let key = self.senders[index];
-            if self.roster.member(key).is_some_and(|sender| sender.sends_video(now)) {
-                self.for_each_watcher(key, |watcher| watcher.video_sources += 1);
+            let rate = self.roster.member(key).map_or(0, |sender| sender.video_bitrate_bps(now));
+            if rate > 0 {
+                self.for_each_watcher(key, |watcher| watcher.video_offered.add(rate));
             }
         }
     }
 
     fn for_each_watcher(&mut self, sender: MemberKey, mut change: impl FnMut(&mut Member)) {
-        let Some(watchers) = self.roster.member(sender).map(|sender| std::mem::take(&mut sender.watchers)) else { return };
+        let Some(watchers) = self.roster.member(sender).map(|sender| std::mem::take(&mut sender.watchers)) else {
+            return;
+        };
         for watcher in &watchers {
             if let Some(watcher) = self.roster.member(*watcher) {
                 change(watcher);

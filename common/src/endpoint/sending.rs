@@ -14,7 +14,7 @@ use crate::media::blocks::{CodedFrame, LostBlocks, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
-use crate::media::pack::AudioDetail;
+use crate::media::pack::DetailChoice;
 use crate::media::pcm::Block;
 use crate::path::Fate;
 use crate::sequence::SendTime;
@@ -27,6 +27,7 @@ use crate::wire::media::{Report, ReportBlock};
 pub(super) struct Sending {
     you: MemberId,
     voice: Voice,
+    detail: DetailChoice,
     audio: Counters,
     video: Counters,
     packetizer: Packetizer,
@@ -63,6 +64,7 @@ impl Sending {
         Self {
             you,
             voice: Voice::new(you),
+            detail: DetailChoice::default(),
             audio: Counters::default(),
             video: Counters::default(),
             packetizer: Packetizer::new(ssrc(you, StreamKind::Video)),
@@ -86,10 +88,6 @@ impl Sending {
         plaintext[0] = Kind::Audio as u8;
         self.audio.count(now, length);
         Some(length)
-    }
-
-    pub(super) fn set_audio_detail(&mut self, detail: AudioDetail) {
-        self.voice.set_detail(detail);
     }
 
     pub(super) fn push_video(&mut self, now: Instant, frame: CodedFrame) {
@@ -138,7 +136,7 @@ impl Sending {
         match kind {
             Kind::Audio => self.voice.tag(),
             Kind::Video => self.tag,
-            _ => 0,
+            Kind::Segment | Kind::Report | Kind::Ping | Kind::Pong | Kind::Feedback => 0,
         }
     }
 
@@ -172,6 +170,7 @@ impl Sending {
     /// The path carries so much: voice first, the rest is for the picture, as far as somebody wants it.
     pub(super) fn handle_bandwidth(&mut self, now: Instant, bandwidth: &Bandwidth, video_wanted: u16) {
         let wanted = if video_wanted == VIDEO_UNLIMITED { f64::INFINITY } else { f64::from(video_wanted) * 1e3 };
+        self.voice.set_detail(self.detail.handle_budget(now, bandwidth.target_bps(), 1));
         let voice = self.audio.meter.bits_per_second(now);
         let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
         self.ladder.handle_budget(now, budget.min(wanted));

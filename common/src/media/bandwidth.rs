@@ -119,6 +119,8 @@ const REDUCTION: f64 = 0.8;
 const TRAINS_MIN: usize = 2;
 /// Where no train shows the capacity, the target may be so many times what arrives.
 const UNTESTED: f64 = 1.6;
+/// Where so many times the target arrives, the queue is of our own making.
+const OURS: f64 = 1.5;
 /// Loss beyond this is more than any radio: something is full that has no queue.
 const LOSS_EXTREME: f64 = 0.2;
 /// What is left of the target after a second of such loss.
@@ -231,7 +233,9 @@ impl Bandwidth {
     }
 
     fn fight(&mut self, now: Instant, told: &Told<'_>, standing: Standing) -> Option<f64> {
-        let at_bottom = self.target < 2.0 * self.range.min;
+        // A queue that our own voices fill, which go whatever the target says, is nobody to fight with.
+        let ours = self.delivered.rate().is_some_and(|rate| rate > OURS * self.target);
+        let at_bottom = self.target < 2.0 * self.range.min && !ours;
         let window = self.competition.window(now, told, standing, at_bottom.then_some(self.target))?;
         Some(window * 8.0 / self.round_trip.as_secs_f64().max(0.001))
     }

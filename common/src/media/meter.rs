@@ -23,7 +23,7 @@ impl BitrateMeter {
 
 /// A sum over a second that slides, in slots of 100 ms.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LastSecond {
+pub(crate) struct LastSecond {
     /// When slot 0 began: the first addition.
     epoch: Option<Instant>,
     /// The newest slot that was added to.
@@ -37,7 +37,7 @@ const SLOTS: usize = 11;
 const SLOT_MICROS: u64 = 100_000;
 
 impl LastSecond {
-    pub(super) fn add(&mut self, now: Instant, amount: u64) {
+    pub(crate) fn add(&mut self, now: Instant, amount: u64) {
         let epoch = *self.epoch.get_or_insert(now);
         let slot = (micros_between(epoch, now) / SLOT_MICROS).max(self.newest);
         if slot - self.newest >= SLOTS as u64 {
@@ -52,7 +52,7 @@ impl LastSecond {
     }
 
     /// The slot that is only partly inside the second counts with its part.
-    pub(super) fn sum(&self, now: Instant) -> u64 {
+    pub(crate) fn sum(&self, now: Instant) -> u64 {
         let Some(epoch) = self.epoch else { return 0 };
         let micros = micros_between(epoch, now).max(self.newest * SLOT_MICROS);
         let (current, into) = (micros / SLOT_MICROS, micros % SLOT_MICROS);

@@ -10,6 +10,7 @@
 //! neighbours without a seam. Looking that far ahead costs the sender [`LOOK_AHEAD_SAMPLES`] of delay, 0.9 ms.
 
 mod bits;
+mod choice;
 mod filter;
 mod layers;
 mod predict;
@@ -20,12 +21,15 @@ use crate::media::pcm::{self, BLOCK_BYTES, Block};
 use crate::wire::Malformed;
 use crate::wire::audio::Sound;
 
+pub use choice::DetailChoice;
 use filter::{BASE_SAMPLES, MARGIN, WINDOW};
 
 /// How much of a block is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AudioDetail {
-    /// The base layer alone: 60 to 90 kbit/s of a voice.
+    /// The base layer alone, 60 to 90 kbit/s of a voice, and no copies of earlier blocks whatever is lost.
+    Bare,
+    /// The base layer, and copies of earlier blocks where they are needed.
     Base,
     /// All of it, bit by bit.
     #[default]
@@ -94,7 +98,7 @@ impl Packer {
         let base = (self.rounding.shift..=SHIFT_MAX).find_map(|shift| packed.write_base(&filtered, shift));
         self.rounding.follow(packed.base_bytes);
         match (base, detail) {
-            (Some(_), AudioDetail::Base) => {}
+            (Some(_), AudioDetail::Bare | AudioDetail::Base) => {}
             (Some(base), AudioDetail::Exact) => packed.write_enhancement(self.block(), &base),
             (None, _) => packed.write_raw(self.block()),
         }

@@ -32,6 +32,7 @@ impl Relay {
             self.forwards.video.wake(key, member, StreamKind::Video);
         }
         member.outgoing.handle_timeout(now);
+        member.share_path(now);
         member.reno.handle_timeout(now);
         let connection = member.connection;
         self.handle_channel_events(now, connection);

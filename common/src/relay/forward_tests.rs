@@ -305,7 +305,7 @@ fn a_picture_ends_with_its_sender_and_is_nobody_elses() {
 #[test]
 fn a_thin_path_gets_what_it_carries_and_always_the_newest() {
     let mut room = Room::new(2);
-    room.relay.set_video_budget(ConnectionId(1), Some(400_000));
+    room.relay.roster.named(ConnectionId(1)).unwrap().repairs.set_budget(Some(400_000));
     let (mut bytes, mut frames) = (0, Vec::new());
     // Ten times of that: a whole row, thirty times a second.
     for frame in 0..90 {
@@ -318,7 +318,7 @@ fn a_thin_path_gets_what_it_carries_and_always_the_newest() {
     }
     assert!((120_000..180_000).contains(&bytes), "{bytes} in three seconds");
     assert!(frames.iter().all(|behind| *behind == 0), "frames behind the newest: {frames:?}");
-    room.relay.set_video_budget(ConnectionId(1), None);
+    room.relay.roster.named(ConnectionId(1)).unwrap().repairs.set_budget(None);
     let rest = pass(&mut room, Duration::from_millis(200)).remove(1);
     assert!(rest.len() <= 16, "what nobody sees any more is not caught up with");
 }

@@ -8,13 +8,14 @@ use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, SEGMENTS_BURST,
-    SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
+    AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES,
+    DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST, SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC,
+    VIDEO_BYTES_BURST,
 };
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
-use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
-use crate::media::pack::AudioDetail;
+use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
+use crate::media::pack::{AudioDetail, DetailChoice};
 use crate::path::{Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::packets::{Queue, Ring};
@@ -46,8 +47,6 @@ pub(super) struct Member {
     /// Audio and video of others that wait to be sent to this member.
     audio: Waiting,
     video: Waiting,
-    /// How much of the others' audio this member's link has room for.
-    pub(super) audio_detail: AudioDetail,
     /// Stands in the relay's list of members with something else to send.
     pub(super) ready: bool,
     /// Those who get this member's video.
@@ -77,11 +76,37 @@ pub(super) struct Member {
     pub(super) outgoing: Outgoing,
     /// As [`Feedback`] has it.
     pub(super) video_wanted: u16,
-    /// What of others' audio goes to this member.
+    /// How much of the others' audio this member's path has room for.
+    pub(super) audio_detail: AudioDetail,
+    detail_choice: DetailChoice,
+    /// What of others' audio goes to this member, in bits and in blocks.
     audio_sent: BitrateMeter,
-    /// Members whose video goes to this one, counted anew at each tick.
-    pub(super) video_sources: usize,
+    audio_blocks: LastSecond,
+    /// Video that goes to this member, added up anew at each tick.
+    pub(super) video_offered: Offered,
+    /// Packets of whose video this member was not sent as they came, and how many: so many its numbers are behind.
+    passed_over: Vec<(MemberId, u16)>,
 }
+
+/// Video that comes from others for one member.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offered {
+    senders: u64,
+    bits_per_second: u64,
+}
+
+impl Offered {
+    /// Another member sends so much.
+    pub(super) fn add(&mut self, bits_per_second: u64) {
+        self.senders += 1;
+        self.bits_per_second += bits_per_second;
+    }
+}
+
+/// A path that carries so many tenths of what is offered gets it as it comes, and is not counted out.
+const AMPLE_TENTHS: u64 = 13;
+/// Blocks of one voice in a second.
+const BLOCKS_PER_SECOND: u64 = (AUDIO_CLOCK_RATE_HZ as usize / AUDIO_BLOCK_SAMPLES) as u64;
 
 /// What is asked of the path to a member: anything, until it shows that it carries less; at least a voice and the smallest
 /// picture.
@@ -157,7 +182,7 @@ impl Numbering {
 const MESSAGE_BURST: u32 = 200;
 const MESSAGES_PER_SEC: u32 = 50;
 /// Reports and answers waiting for one member; a full room reports twice on each of two streams.
-const SHORT_PLAINTEXTS_MAX: usize = 4 * crate::limits::ROOM_MEMBERS_MAX;
+const SHORT_PLAINTEXTS_MAX: usize = 4 * ROOM_MEMBERS_MAX;
 
 impl Member {
     pub(super) fn new(now: Instant, grant: Grant, secrets: &Secrets, limits: RelayLimits) -> Self {
@@ -170,7 +195,6 @@ impl Member {
             address: None,
             audio: Waiting::default(),
             video: Waiting::default(),
-            audio_detail: AudioDetail::default(),
             ready: false,
             watchers: Vec::new(),
             watched: None,
@@ -190,8 +214,12 @@ impl Member {
             arrivals: Arrivals::new(now),
             outgoing: Outgoing::new(now, Bandwidth::new(now, DOWNLINK)),
             video_wanted: VIDEO_UNLIMITED,
+            audio_detail: AudioDetail::default(),
+            detail_choice: DetailChoice::default(),
             audio_sent: BitrateMeter::default(),
-            video_sources: 0,
+            audio_blocks: LastSecond::default(),
+            video_offered: Offered::default(),
+            passed_over: Vec::new(),
         }
     }
 
@@ -247,16 +275,37 @@ impl Member {
         Ok(())
     }
 
-    /// Whether video of this member came within the last second.
-    pub(super) fn sends_video(&self, now: Instant) -> bool {
-        self.video_uplink.as_ref().is_some_and(|uplink| uplink.bitrate_bps(now) > 0)
+    /// What came of this member's video within the last second.
+    pub(super) fn video_bitrate_bps(&self, now: Instant) -> u64 {
+        self.video_uplink.as_ref().map_or(0, |uplink| uplink.bitrate_bps(now))
+    }
+
+    /// What the path to this member carries, bits per second; `None` as long as nothing was told of it.
+    fn path_bps(&self) -> Option<u64> {
+        let bandwidth = self.outgoing.bandwidth();
+        (!bandwidth.round_trip().is_zero()).then(|| bandwidth.target_bps())
+    }
+
+    /// What of the path to this member is left for video; bits per second.
+    fn video_bps(&self, now: Instant) -> Option<u64> {
+        Some(self.path_bps()?.saturating_sub(self.audio_sent.bits_per_second(now)))
     }
 
     /// What each of those whose video this member gets may send, so that the path to here carries all of it and the voices;
     /// bits per second.
-    pub(super) fn video_share(&self, now: Instant) -> u64 {
-        let path = self.outgoing.bandwidth().target_bps();
-        path.saturating_sub(self.audio_sent.bits_per_second(now)) / self.video_sources.max(1) as u64
+    pub(super) fn video_share(&self, now: Instant) -> Option<u64> {
+        Some(self.video_bps(now)? / self.video_offered.senders.max(1))
+    }
+
+    /// Shares what the path to this member carries among voices and pictures, voices first.
+    pub(super) fn share_path(&mut self, now: Instant) {
+        let (Some(path), Some(video)) = (self.path_bps(), self.video_bps(now)) else { return };
+        let voices = (self.audio_blocks.sum(now) + BLOCKS_PER_SECOND / 2) / BLOCKS_PER_SECOND;
+        self.audio_detail = self.detail_choice.handle_budget(now, path, voices);
+        let waits_until = self.outgoing.bandwidth().video_waits_until(now);
+        let ample = waits_until.is_none() && 10 * video > AMPLE_TENTHS * self.video_offered.bits_per_second;
+        self.repairs.set_budget((!ample).then_some(video));
+        waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }
 
     /// When something of this member is due that no datagram asks for.
@@ -285,6 +334,15 @@ impl Member {
         }
     }
 
+    /// A packet of this sender's video does not go to this member as it is. The receiver shall not take it for lost.
+    pub(super) fn pass_over(&mut self, sender: MemberId) {
+        if let Some((_, packets)) = self.passed_over.iter_mut().find(|(member, _)| *member == sender) {
+            *packets = packets.wrapping_add(1);
+        } else if self.passed_over.len() < ROOM_MEMBERS_MAX {
+            self.passed_over.push((sender, 1));
+        }
+    }
+
     /// What became of what was sent to this member; answers whether something is to be sent again.
     pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, pictures: &Pictures) -> bool {
         let Self { outgoing, repairs, .. } = self;
@@ -293,7 +351,8 @@ impl Member {
                 pictures.find(now, Serial(tag)).into_iter().for_each(|part| repairs.add(now, part, pictures));
             }
         });
-        !repairs.is_empty()
+        self.share_path(now);
+        !self.repairs.is_empty()
     }
 
     /// Media of others, as much as one group takes.
@@ -314,6 +373,7 @@ impl Member {
         let transmit = group.finish(to)?;
         if kind == StreamKind::Audio {
             self.audio_sent.add(now, transmit.bytes + transmit.datagrams() * IP_UDP_HEADER_BYTES);
+            self.audio_blocks.add(now, transmit.datagrams() as u64);
         }
         self.reno.note_media(now);
         Some(transmit)
@@ -332,15 +392,23 @@ impl Member {
             StreamKind::Audio => &mut self.audio.queue,
             StreamKind::Video => &mut self.video.queue,
         };
-        let thin = kind == StreamKind::Audio && self.audio_detail == AudioDetail::Base;
-        while let Some((packet, tag)) = queue.front(ring, shed)
-            && let packet = if thin { without_enhancement(packet) } else { packet }
-            && let Some(room) = group.room(packet.len())
-        {
-            let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..packet.len()];
-            place.copy_from_slice(packet);
+        let thin = (kind == StreamKind::Audio && self.audio_detail < AudioDetail::Exact).then_some(self.audio_detail);
+        while let Some((packet, tag)) = queue.front(ring, shed) {
+            let thinned = thin.and_then(|detail| Some(AudioPacket::parse(&packet[1..]).ok()?.thinned(detail)));
+            let bytes = thinned.map_or(packet.len(), |audio| 1 + audio.bytes());
+            let Some(room) = group.room(bytes) else { break };
+            let place = &mut room[Sealer::PLAINTEXT_OFFSET..][..bytes];
+            match thinned {
+                Some(audio) => {
+                    place[0] = packet[0];
+                    audio.write(&mut place[1..]);
+                }
+                None => place.copy_from_slice(packet),
+            }
             MediaHeader::stamp(&mut place[1..], send_time);
-            let bytes = packet.len();
+            if kind == StreamKind::Video && !self.passed_over.is_empty() {
+                close_gap(&self.passed_over, &mut place[1..]);
+            }
             queue.pop(ring);
             let kind = match kind {
                 StreamKind::Audio => Kind::Audio,
@@ -425,10 +493,12 @@ impl Member {
     }
 }
 
-/// A packet of audio, kind and all, as far as those need it whose link has no room for more.
-fn without_enhancement(packet: &[u8]) -> &[u8] {
-    let thinned = AudioPacket::parse(&packet[1..]).map(|audio| 1 + audio.thinned_bytes());
-    &packet[..thinned.unwrap_or(packet.len())]
+/// Numbers a packet as if those that were passed over had never been.
+fn close_gap(passed_over: &[(MemberId, u16)], body: &mut [u8]) {
+    let Ok(media) = MediaHeader::parse(body) else { return };
+    if let Some((_, packets)) = passed_over.iter().find(|(member, _)| *member == media.ssrc.member()) {
+        MediaHeader::rename(body, media.ssrc, media.sequence.minus(*packets));
+    }
 }
 
 /// Where the media comes from that a member is sent.

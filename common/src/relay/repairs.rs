@@ -41,6 +41,11 @@ impl Repairs {
         self.pace.budget = bits_per_second;
     }
 
+    /// Nothing goes before this: a queue drains.
+    pub(super) fn wait_until(&mut self, until: Instant) {
+        self.pace.wait_until(until);
+    }
+
     /// Whether a packet of a picture may go to the receiver as it comes; if so it counts.
     pub(super) fn passes(&mut self, now: Instant, picture: PictureId, bytes: usize) -> bool {
         let catching_up = |missing: &Missing| missing.picture == picture && missing.catching_up(now);
@@ -178,8 +183,15 @@ impl Pace {
 
     /// `None` before anything was sent.
     fn ready_at(self) -> Option<Instant> {
-        let burst = BURST.max(time_for(BURST_DATAGRAMS * DATAGRAM_BASE_BYTES, self.repair_rate_bps()));
-        self.passed?.checked_sub(burst)
+        self.passed?.checked_sub(self.burst())
+    }
+
+    fn wait_until(&mut self, until: Instant) {
+        self.passed = self.passed.max(Some(until + self.burst()));
+    }
+
+    fn burst(self) -> Duration {
+        BURST.max(time_for(BURST_DATAGRAMS * DATAGRAM_BASE_BYTES, self.repair_rate_bps()))
     }
 
     fn spend(&mut self, now: Instant, bytes: usize, rate_bps: u64) {

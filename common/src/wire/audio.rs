@@ -9,12 +9,13 @@
 //! +---------------+---------------+---------------+-------+-------+
 //! then for each copy: bytes (8); then: base | copies | enhancement or samples
 //! ```
-//! Whoever wants a packet smaller cuts it behind the copies and need not understand what is in front of the cut.
+//! Whoever wants a packet smaller takes the enhancement off its end, and the copies out of its middle.
 
 use super::Malformed;
 use super::media::{MEDIA_HEADER_BYTES, MediaHeader};
 use super::reader::{Reader, Writer};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX, PLAINTEXT_BASE_BYTES};
+use crate::media::pack::AudioDetail;
 use crate::media::pcm::{BLOCK_BYTES, LEVEL_SILENCE};
 
 /// One block of audio, 10 ms.
@@ -117,8 +118,18 @@ impl<'a> AudioPacket<'a> {
         self.thinned_bytes() + rest
     }
 
-    /// How many of its bytes are left of the packet without its enhancement; all of them when it has none.
-    pub fn thinned_bytes(&self) -> usize {
+    /// As much of the packet as this detail has. Samples that are not packed stay.
+    pub fn thinned(self, detail: AudioDetail) -> Self {
+        let copies = if detail == AudioDetail::Bare { [None; AUDIO_COPIES_MAX] } else { self.copies };
+        let sound = match self.sound {
+            Sound::Packed { base, .. } if detail < AudioDetail::Exact => Sound::Packed { base, enhancement: &[] },
+            sound @ (Sound::L16(_) | Sound::Packed { .. }) => sound,
+        };
+        Self { copies, sound, ..self }
+    }
+
+    /// Bytes of the packet without its enhancement.
+    fn thinned_bytes(&self) -> usize {
         let copies: usize = self.copies.iter().flatten().map(|copy| 1 + copy.base.len()).sum();
         let sound = match self.sound {
             Sound::L16(samples) => samples.len(),
@@ -222,7 +233,8 @@ mod tests {
         for length in 0..cut {
             assert_eq!(AudioPacket::parse(&body[..length]), Err(Malformed));
         }
-        assert_eq!(thinned.thinned_bytes(), cut);
+        assert_eq!((whole.thinned(AudioDetail::Base), whole.thinned(AudioDetail::Exact)), (thinned, whole));
+        assert_eq!(whole.thinned(AudioDetail::Bare), AudioPacket { copies: [None; 2], ..thinned });
     }
 
     #[test]

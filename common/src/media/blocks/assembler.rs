@@ -19,7 +19,7 @@ use crate::wire::media::{BlockRuns, VideoHeader};
 /// What became of the frames and parts of a stream since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AssemblerStatistics {
-    /// Frames of which at least one part arrived in time, given out.
+    /// Frames of which at least one part arrived in time, given out; and what was sent again in place of a newer one.
     pub frames_received: u64,
     /// Of these, frames with a part missing.
     pub frames_incomplete: u64,
@@ -46,6 +46,8 @@ pub struct FrameAssembler {
     pending: VecDeque<PendingFrame>,
     released: Option<Released>,
     repairs: Repairs,
+    /// The newest frame of which something was given out on its own.
+    repaired: Option<FrameId>,
     frames: LastSecond,
     shown: Option<(Rung, u8)>,
     /// Parts whose memory is used again, at most [`SPARE_PARTS`].
@@ -164,6 +166,7 @@ impl FrameAssembler {
             pending: VecDeque::with_capacity(FRAMES_ASSEMBLED_MAX),
             released: None,
             repairs: Repairs::default(),
+            repaired: None,
             frames: LastSecond::default(),
             shown: None,
             spare: Vec::new(),
@@ -198,7 +201,7 @@ impl FrameAssembler {
         if self.pending.front().is_some_and(|frame| full || frame.due(now)) {
             return self.give_out_frame(now);
         }
-        if self.repairs.due.is_some_and(|due| due <= now) { self.give_out_repairs() } else { None }
+        if self.repairs.due.is_some_and(|due| due <= now) { self.give_out_repairs(now) } else { None }
     }
 
     /// When [`Self::poll_frame`] has something to give even if nothing more arrives.
@@ -339,14 +342,23 @@ impl FrameAssembler {
     fn give_out_frame(&mut self, now: Instant) -> Option<ReceivedFrame> {
         let frame = self.pending.pop_front()?;
         self.release(now, &frame);
-        self.count_shown(now, &frame);
         let complete = frame.complete();
+        let quality = frame.picture.parts.iter().map(|part| part.quality).min();
+        self.count_shown(now, frame.picture.rung, quality, complete);
         let repairs = self.repairs_for(&frame);
         Some(ReceivedFrame { ssrc: self.ssrc, frame: frame.id, complete, picture: frame.picture, repairs })
     }
 
-    fn give_out_repairs(&mut self) -> Option<ReceivedFrame> {
+    /// To a receiver whose path carries less than all, newer blocks come in no other way: then it is a frame as well.
+    fn give_out_repairs(&mut self, now: Instant) -> Option<ReceivedFrame> {
         let newest = self.repairs.newest?;
+        let released = self.released.map(|released| released.frame);
+        let shown = released.into_iter().chain(self.repaired).all(|shown| newest.frame.distance(shown) > 0);
+        self.repaired = Some(newest.frame);
+        if shown {
+            let quality = self.repairs.parts.iter().map(|repair| repair.part.quality).min();
+            self.count_shown(now, newest.rung, quality, true);
+        }
         let picture = CodedFrame { rung: newest.rung, timestamp: newest.timestamp, parts: Vec::new() };
         let repairs = self.take_repairs();
         Some(ReceivedFrame { ssrc: self.ssrc, frame: newest.frame, complete: true, picture, repairs })
@@ -382,12 +394,11 @@ impl FrameAssembler {
         self.released = Some(Released { frame: frame.id, timestamp, rung, at: now });
     }
 
-    fn count_shown(&mut self, now: Instant, frame: &PendingFrame) {
+    fn count_shown(&mut self, now: Instant, rung: Rung, quality: Option<u8>, complete: bool) {
         self.statistics.frames_received += 1;
-        self.statistics.frames_incomplete += u64::from(!frame.complete());
+        self.statistics.frames_incomplete += u64::from(!complete);
         self.frames.add(now, 1);
-        let quality = frame.picture.parts.iter().map(|part| part.quality).min();
-        self.shown = quality.map(|quality| (frame.picture.rung, quality)).or(self.shown);
+        self.shown = quality.map(|quality| (rung, quality)).or(self.shown);
     }
 }
 
