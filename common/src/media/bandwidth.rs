@@ -269,7 +269,8 @@ impl Bandwidth {
     /// The target after some seconds. Near the capacity everybody adds the same and takes off a share, so that those who have
     /// more give to those who have less (Chiu and Jain, 1989).
     fn grown(&self, seconds: f64, ceiling: f64) -> f64 {
-        let busy = self.delays.busy();
+        // Jitter looks like work, but it does not stretch trains.
+        let busy = if self.trains.are_stretched() { self.delays.busy() } else { 0.0 };
         if busy < BUSY {
             let grown = self.target * GROWTH.powf(seconds) + GROWTH_BPS * seconds;
             self.target.max(grown.min(ceiling))

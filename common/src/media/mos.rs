@@ -17,7 +17,9 @@ pub fn mean_opinion_score(delay: Duration, concealed: f64) -> f64 {
     let loss_percent = 100.0 * concealed.clamp(0.0, 1.0);
     let by_loss = 95.0 * loss_percent / (loss_percent + LOSS_ROBUSTNESS);
     let rating = (RATING_BEST - by_delay - by_loss).clamp(0.0, 100.0);
-    1.0 + 0.035 * rating + rating * (rating - 60.0) * (100.0 - rating) * 7e-6
+    let score = 1.0 + 0.035 * rating + rating * (rating - 60.0) * (100.0 - rating) * 7e-6;
+    // Below a rating of 6.5 the formula falls below its own lowest score.
+    score.max(1.0)
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ struct Got {
     kind: Kind,
     ssrc: Ssrc,
     sequence: SequenceNumber,
+    /// Of video.
+    frame: Option<FrameId>,
     plaintext_bytes: usize,
 }
 
@@ -116,7 +118,8 @@ impl Room {
                 .map_or((Ssrc::new(MemberId(0), StreamKind::Audio), SequenceNumber(0)), |media| {
                     (media.ssrc, media.sequence)
                 });
-            Got { kind, ssrc, sequence, plaintext_bytes }
+            let frame = VideoHeader::parse(body).ok().filter(|_| kind == Kind::Video).map(|(header, ..)| header.frame);
+            Got { kind, ssrc, sequence, frame, plaintext_bytes }
         });
         Some((to, got.collect()))
     }
@@ -276,7 +279,7 @@ fn pass(room: &mut Room, time: Duration) -> Vec<Vec<Got>> {
 }
 
 fn video(got: &[Got]) -> Vec<u16> {
-    got.iter().filter(|got| got.kind == Kind::Video).map(|got| got.sequence.0).collect()
+    got.iter().filter_map(|got| got.frame).map(|frame| frame.0).collect()
 }
 
 #[test]

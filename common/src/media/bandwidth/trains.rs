@@ -9,8 +9,19 @@ use super::Arrived;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trains {
     running: Option<Train>,
-    /// When each train had arrived, and bits per second; newest last, at most [`TRAINS`].
-    rates: VecDeque<(Duration, f64)>,
+    /// Newest last, at most [`TRAINS`].
+    shown: VecDeque<Shown>,
+}
+
+/// What one train showed.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    /// When it had arrived.
+    at: Duration,
+    /// Bits per second.
+    rate: f64,
+    /// It arrived slower than it left.
+    stretched: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +46,17 @@ const AGE_MAX: Duration = Duration::from_secs(3);
 const STRETCH_DIVISOR: u32 = 7;
 /// … and by this, for jitter.
 const STRETCH_MIN: Duration = Duration::from_millis(1);
+/// Where packets are delayed by chance, two in five trains are stretched; at a narrow place nearly all. The line is drawn at
+/// so many of so many.
+const STRETCHED: (usize, usize) = (3, 5);
 /// Arrivals are told in steps of this.
 const RESOLUTION: Duration = Duration::from_micros(16);
 
 impl Trains {
     /// A packet arrived; they come in the order in which they left. `capacity` is what is known so far, bits per second.
     pub(super) fn note(&mut self, packet: &Arrived, capacity: Option<f64>) {
-        while self.rates.front().is_some_and(|(at, _)| *at + AGE_MAX < packet.arrived) {
-            self.rates.pop_front();
+        while self.shown.front().is_some_and(|shown| shown.at + AGE_MAX < packet.arrived) {
+            self.shown.pop_front();
         }
         match &mut self.running {
             Some(train) if packet.train == train.id => train.add(packet),
@@ -54,10 +68,11 @@ impl Trains {
     fn begin(&mut self, packet: &Arrived, capacity: Option<f64>) {
         if let Some(train) = self.running.take().filter(|train| train.packets >= PACKETS_MIN) {
             // A train that arrived as it left shows that the path carries that much, and not that it carries no more.
-            let known = if train.is_stretched() { 0.0 } else { capacity.unwrap_or_default() };
-            self.rates.push_back((train.last.arrived, train.rate().max(known)));
-            if self.rates.len() > TRAINS {
-                self.rates.pop_front();
+            let stretched = train.is_stretched();
+            let known = if stretched { 0.0 } else { capacity.unwrap_or_default() };
+            self.shown.push_back(Shown { at: train.last.arrived, rate: train.rate().max(known), stretched });
+            if self.shown.len() > TRAINS {
+                self.shown.pop_front();
             }
         }
         self.running = (packet.train != 0).then_some(Train {
@@ -75,15 +90,22 @@ impl Trains {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rates.len()
+        self.shown.len()
+    }
+
+    /// Whether more of them arrived slower than they left than would by chance, on a path that only delays packets now
+    /// more, now less.
+    pub(super) fn are_stretched(&self) -> bool {
+        let stretched = self.shown.iter().filter(|shown| shown.stretched).count();
+        STRETCHED.1 * stretched > STRETCHED.0 * self.shown.len()
     }
 
     /// What a quarter of them exceed: most packets of others in between only make a train seem slower.
     pub(super) fn upper_quartile(&self) -> Option<f64> {
         let mut sorted = [f64::INFINITY; TRAINS];
-        sorted.iter_mut().zip(&self.rates).for_each(|(place, (_, rate))| *place = *rate);
+        sorted.iter_mut().zip(&self.shown).for_each(|(place, shown)| *place = shown.rate);
         sorted.sort_unstable_by(f64::total_cmp);
-        let last = self.rates.len().checked_sub(1)?;
+        let last = self.shown.len().checked_sub(1)?;
         Some(sorted[(3 * last).div_ceil(4)])
     }
 }
