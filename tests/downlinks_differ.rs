@@ -76,7 +76,7 @@ fn two_follow_the_narrower_of_their_paths() {
         let mut meeting = meeting(&["Bo"], narrow(rate), 1);
         meeting.run(Duration::from_secs(3));
         let (concealed, frames_per_second) = quality(&mut meeting, 20, 1, 0);
-        assert!(concealed <= 0.02 && frames_per_second >= 7.0, "{rate}: {concealed}, {frames_per_second}");
+        assert!(concealed <= 0.03 && frames_per_second >= 7.0, "{rate}: {concealed}, {frames_per_second}");
         let sent: u64 = meeting.participants[0].seen.snapshot.outbound.iter().map(|stream| stream.bitrate_bps).sum();
         assert!(sent <= rate * 12 / 10, "{rate}: nobody else is there, but {sent} is sent");
     }

@@ -70,6 +70,8 @@ pub struct Bandwidth {
     heard_at: Instant,
     /// Since when something left of which nothing was told.
     waiting_since: Option<Instant>,
+    /// When it was seen last that the path carries no more.
+    limited_at: Option<Instant>,
 }
 
 /// What a path may be asked for, bits per second.
@@ -117,6 +119,10 @@ const ADDITION_BPS: f64 = 80_000.0;
 const REDUCTION: f64 = 0.8;
 /// A single packet of a slower path shows nothing; this many trains do.
 const TRAINS_MIN: usize = 2;
+/// So many leave no doubt.
+const TRAINS_SURE: usize = 4;
+/// What [`Bandwidth::is_limited`] looks back on.
+const LIMIT_HOLDS: Duration = Duration::from_secs(1);
 /// Where no train shows the capacity, the target may be so many times what arrives.
 const UNTESTED: f64 = 1.6;
 /// Where so many times the target arrives, the queue is of our own making.
@@ -145,6 +151,7 @@ impl Bandwidth {
             drained_at: now,
             heard_at: now,
             waiting_since: None,
+            limited_at: None,
         }
     }
 
@@ -178,6 +185,17 @@ impl Bandwidth {
         Some(self.drained_at).filter(|drained| *drained > now)
     }
 
+    /// Whether the last second showed that the path carries no more than the target. Before that the target only says what
+    /// was tried.
+    pub fn is_limited(&self, now: Instant) -> bool {
+        self.limited_at.is_some_and(|at| now.saturating_duration_since(at) <= LIMIT_HOLDS)
+    }
+
+    /// Whether that was ever so.
+    pub fn was_limited(&self) -> bool {
+        self.limited_at.is_some()
+    }
+
     /// Whether the target is fought for with a flow that fills the queue.
     pub fn competes(&self) -> bool {
         self.competition.is_on()
@@ -199,6 +217,9 @@ impl Bandwidth {
             return;
         }
         self.heard_at = now;
+        if !self.round_trip.is_zero() {
+            self.limited_at = Some(now);
+        }
         self.fall_to(now, self.target / 2.0, HOLD);
         self.clamp();
     }
@@ -261,7 +282,11 @@ impl Bandwidth {
                 self.target = self.grown(passed, ceiling);
             }
         }
+        if self.trains.are_stretched() && self.trains.len() >= TRAINS_SURE {
+            self.limited_at = Some(now);
+        }
         if self.losses.share() > LOSS_EXTREME {
+            self.limited_at = Some(now);
             self.target *= LOSS_DECAY.powf(passed);
         }
     }
@@ -306,6 +331,7 @@ impl Bandwidth {
         let unqueued = self.round_trip.saturating_sub(standing.newest).as_secs_f64();
         let wait = Duration::from_secs_f64((behind - unqueued).max(0.0)).min(DRAIN_MAX);
         self.drained_at = now + wait;
+        self.limited_at = Some(now);
         self.fall_to(now, 0.85 * rate, wait + HOLD);
     }
 

@@ -15,9 +15,10 @@ pub struct Outgoing {
     bandwidth: Bandwidth,
     /// Of the feedback that is being read; kept for its memory.
     arrived: Vec<Arrived>,
-    /// The last train of video, and when its last packet left.
+    /// The last train of video.
     train: u16,
-    train_at: Option<Instant>,
+    /// When its first and its last packet left.
+    train_at: Option<(Instant, Instant)>,
 }
 
 /// What became of a datagram that its sender gave a tag.
@@ -32,6 +33,10 @@ pub enum Fate {
 /// Packets of video that leave no further apart than this are one train. The pacer keeps within it, and between two
 /// frames there is more.
 pub const TRAIN_GAP: Duration = Duration::from_millis(12);
+
+/// A train ends after so long, and the next packet begins another one: where many pictures go over a path there is no gap
+/// between their frames.
+const TRAIN_MAX: Duration = Duration::from_millis(50);
 
 impl Outgoing {
     /// A hop over which nothing went yet, and what is guessed of it.
@@ -54,11 +59,13 @@ impl Outgoing {
     }
 
     fn train_of(&mut self, now: Instant) -> u16 {
-        let goes_on = self.train_at.is_some_and(|at| now.saturating_duration_since(at) <= TRAIN_GAP);
-        if !goes_on {
+        let goes_on = self.train_at.filter(|(first, last)| {
+            now.saturating_duration_since(*last) <= TRAIN_GAP && now.saturating_duration_since(*first) <= TRAIN_MAX
+        });
+        if goes_on.is_none() {
             self.train = self.train.wrapping_add(1).max(1);
         }
-        self.train_at = Some(now);
+        self.train_at = Some((goes_on.map_or(now, |(first, _)| first), now));
         self.train
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Member {
     /// How much of the others' audio this member's path has room for.
     pub(super) audio_detail: AudioDetail,
     detail_choice: DetailChoice,
+    /// The path carries less than comes for this member.
+    narrow: bool,
     /// What of others' audio goes to this member, in bits and in blocks.
     audio_sent: BitrateMeter,
     audio_blocks: LastSecond,
@@ -216,6 +218,7 @@ impl Member {
             video_wanted: VIDEO_UNLIMITED,
             audio_detail: AudioDetail::default(),
             detail_choice: DetailChoice::default(),
+            narrow: false,
             audio_sent: BitrateMeter::default(),
             audio_blocks: LastSecond::default(),
             video_offered: Offered::default(),
@@ -280,10 +283,10 @@ impl Member {
         self.video_uplink.as_ref().map_or(0, |uplink| uplink.bitrate_bps(now))
     }
 
-    /// What the path to this member carries, bits per second; `None` as long as nothing was told of it.
+    /// What the path to this member carries, bits per second; `None` as long as it never showed that it carries no more.
     fn path_bps(&self) -> Option<u64> {
         let bandwidth = self.outgoing.bandwidth();
-        (!bandwidth.round_trip().is_zero()).then(|| bandwidth.target_bps())
+        bandwidth.was_limited().then(|| bandwidth.target_bps())
     }
 
     /// What of the path to this member is left for video; bits per second.
@@ -299,12 +302,19 @@ impl Member {
 
     /// Shares what the path to this member carries among voices and pictures, voices first.
     pub(super) fn share_path(&mut self, now: Instant) {
-        let (Some(path), Some(video)) = (self.path_bps(), self.video_bps(now)) else { return };
+        let bandwidth = self.outgoing.bandwidth();
+        // Whoever never tells what arrives gets all there is.
+        if bandwidth.round_trip().is_zero() {
+            return;
+        }
+        let limited = bandwidth.is_limited(now);
+        let waits_until = bandwidth.video_waits_until(now).filter(|_| limited);
+        let wanted = AMPLE_TENTHS * self.video_offered.bits_per_second / 10 + self.audio_sent.bits_per_second(now);
+        self.narrow = (self.narrow || limited) && (waits_until.is_some() || bandwidth.target_bps() < wanted);
         let voices = (self.audio_blocks.sum(now) + BLOCKS_PER_SECOND / 2) / BLOCKS_PER_SECOND;
-        self.audio_detail = self.detail_choice.handle_budget(now, path, voices);
-        let waits_until = self.outgoing.bandwidth().video_waits_until(now);
-        let ample = waits_until.is_none() && 10 * video > AMPLE_TENTHS * self.video_offered.bits_per_second;
-        self.repairs.set_budget((!ample).then_some(video));
+        let path_bps = if self.narrow { bandwidth.target_bps() } else { u64::MAX };
+        self.audio_detail = self.detail_choice.handle_budget(now, path_bps, voices);
+        self.repairs.set_budget(self.video_bps(now).filter(|_| self.narrow));
         waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }
 

@@ -31,7 +31,7 @@ impl DetailChoice {
     /// The path carries `path_bps`, bits per second in all, and so many voices go over it; answers how they are to go.
     pub fn handle_budget(&mut self, now: Instant, path_bps: u64, voices: u64) -> AudioDetail {
         let most = |exact, base| {
-            let fits = |bps, percent| 100 * bps * voices.max(1) <= percent * path_bps;
+            let fits = |bps: u64, percent: u64| 100 * bps * voices.max(1) <= percent.saturating_mul(path_bps);
             match (fits(EXACT_BPS, exact), fits(BASE_BPS, base)) {
                 (true, _) => AudioDetail::Exact,
                 (false, true) => AudioDetail::Base,
