@@ -172,7 +172,7 @@ impl<'a> Meeting<'a> {
             chat: Chat::new(you),
             files: Files::new(you, surroundings.config.download_dir.clone(), disk_out),
             post: Post::default(),
-            audio: Audio::new(opened_out, recorder.clone()),
+            audio: Audio::new(surroundings.config, opened_out, recorder.clone()),
             decoding,
             camera: None,
             camera_sink: CameraSink {
