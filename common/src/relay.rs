@@ -393,7 +393,9 @@ impl Relay {
     }
 
     fn for_each_watcher(&mut self, sender: MemberKey, mut change: impl FnMut(&mut Member)) {
-        let Some(watchers) = self.roster.member(sender).map(|sender| std::mem::take(&mut sender.watchers)) else { return };
+        let Some(watchers) = self.roster.member(sender).map(|sender| std::mem::take(&mut sender.watchers)) else {
+            return;
+        };
         for watcher in &watchers {
             if let Some(watcher) = self.roster.member(*watcher) {
                 change(watcher);
