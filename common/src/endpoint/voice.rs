@@ -18,6 +18,8 @@ use crate::wire::media::MediaHeader;
 pub(super) struct Voice {
     you: MemberId,
     gate: SilenceGate,
+    /// Silence is sent as well.
+    ungated: bool,
     packer: Packer,
     detail: AudioDetail,
     queue: VecDeque<Waiting>,
@@ -45,6 +47,7 @@ impl Voice {
         Self {
             you,
             gate: SilenceGate::default(),
+            ungated: false,
             packer: Packer::default(),
             detail: AudioDetail::default(),
             queue: VecDeque::with_capacity(QUEUE_BLOCKS),
@@ -61,7 +64,8 @@ impl Voice {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
         self.packer.push(block);
-        if !self.gate.speaks(block) {
+        // The gate listens in any case, so that it knows the room when it is wanted again.
+        if !self.gate.speaks(block) && !self.ungated {
             return None;
         }
         if self.queue.len() >= QUEUE_BLOCKS {
@@ -92,6 +96,10 @@ impl Voice {
         self.sent.push(media, block.packed.base());
         self.sequence = self.sequence.next();
         Some(length)
+    }
+
+    pub(super) fn send_silence(&mut self, on: bool) {
+        self.ungated = on;
     }
 
     pub(super) fn set_detail(&mut self, detail: AudioDetail) {
@@ -238,6 +246,16 @@ mod tests {
             voice.push(&block(number));
             assert_eq!(layers(&sent(&mut voice)).1.len(), copies);
         }
+    }
+
+    #[test]
+    fn music_may_be_silent() {
+        let mut voice = Voice::new(MemberId(1));
+        assert_eq!(voice.push(&SILENT_BLOCK), None);
+        voice.send_silence(true);
+        assert!((0..100).all(|_| voice.push(&SILENT_BLOCK).is_some()));
+        voice.send_silence(false);
+        assert_eq!(voice.push(&SILENT_BLOCK), None);
     }
 
     #[test]

@@ -193,6 +193,7 @@ impl<'a> Meeting<'a> {
             silence_told_at: Some(now + SILENCE_TOLD_AFTER),
         };
         meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
+        meeting.endpoint.send_silence(meeting.surroundings.config.voice_processing.original_sound);
         if meeting.surroundings.config.trace {
             meeting.endpoint.trace();
         }
