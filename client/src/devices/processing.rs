@@ -4,17 +4,17 @@
 //! The echo canceller has to hear what the speaker plays, each block before the microphone can hear it. What was chosen
 //! is a [`VoiceProcessing`], what does it a [`VoiceProcessor`]; both know blocks and nothing of devices.
 
-use std::fmt;
+mod noise;
+mod rumble;
 
 use common::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ};
 use serde::{Deserialize, Serialize};
-use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
-    NoiseSuppressionLevel, Pipeline,
-};
+use sonora::config::{AdaptiveDigital, EchoCanceller, GainController2, MaxProcessingRate, Pipeline};
 use sonora::{AudioProcessing, Config, StreamConfig};
 
 use super::{Block, DeviceChoice};
+use noise::NoiseStage;
+use rumble::HighPass;
 
 /// The switches of a person. Default: all three on, and not the original sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,37 +46,17 @@ impl VoiceProcessing {
         self.original_sound || !(self.echo_cancellation || self.noise_suppression || self.automatic_gain)
     }
 
-    /// What is done with this microphone. A file and the test tone are no voices in a room: they pass as they are unless
-    /// `made_up_too`.
+    /// What is done with this microphone; see [`VoiceProcessing::applies_to`].
     pub fn of(self, microphone: &DeviceChoice, made_up_too: bool) -> Self {
-        match microphone {
-            DeviceChoice::Default | DeviceChoice::Named(_) => self,
-            DeviceChoice::File(_) | DeviceChoice::Off | DeviceChoice::Synthetic if made_up_too => self,
-            DeviceChoice::File(_) | DeviceChoice::Off | DeviceChoice::Synthetic => Self::ORIGINAL,
-        }
+        if Self::applies_to(microphone, made_up_too) { self } else { Self::ORIGINAL }
     }
 
-    fn config(self) -> Config {
-        Config {
-            // The default stops at 32 kHz and would take the upper third of the sound away.
-            pipeline: Pipeline {
-                maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz,
-                ..Pipeline::default()
-            },
-            // Rumble is nobody's voice, and each of the three takes it for one.
-            high_pass_filter: Some(HighPassFilter::default()),
-            echo_canceller: self.echo_cancellation.then(EchoCanceller::default),
-            noise_suppression: self
-                .noise_suppression
-                .then(|| NoiseSuppression { level: NoiseSuppressionLevel::Moderate, ..NoiseSuppression::default() }),
-            gain_controller2: self.automatic_gain.then(|| GainController2 {
-                adaptive_digital: Some(AdaptiveDigital {
-                    initial_gain_db: GAIN_START_DB,
-                    ..AdaptiveDigital::default()
-                }),
-                ..GainController2::default()
-            }),
-            ..Config::default()
+    /// Whether the switches mean anything for this microphone. A file and the test tone are no voices in a room: they
+    /// pass as they are unless `made_up_too`.
+    pub fn applies_to(microphone: &DeviceChoice, made_up_too: bool) -> bool {
+        match microphone {
+            DeviceChoice::Default | DeviceChoice::Named(_) => true,
+            DeviceChoice::File(_) | DeviceChoice::Off | DeviceChoice::Synthetic => made_up_too,
         }
     }
 }
@@ -88,49 +68,113 @@ const GAIN_START_DB: f32 = 5.0;
 /// Mono at 48 kHz, whose 10 ms are a [`Block`].
 const FORMAT: StreamConfig = StreamConfig::new(AUDIO_CLOCK_RATE_HZ, 1);
 
-/// Does what the switches say to the blocks of one microphone.
+/// Does what the switches say to the blocks of one microphone, in three stages: echo, noise, gain.
 ///
-/// It lives where the engine reads the microphone, never in the callback of a device: it allocates. Other switches, or
-/// another microphone, are another processor: any change of a switch makes the library forget what it has learnt anyway.
+/// It lives where the engine reads the microphone, never in the callback of a device: it allocates.
+#[derive(Debug, Default)]
 pub struct VoiceProcessor {
-    chosen: VoiceProcessing,
-    /// Present unless blocks pass as they are.
-    pipeline: Option<Box<AudioProcessing>>,
-    out: Block,
+    echo: Option<Box<EchoStage>>,
+    noise: Option<Box<NoiseStage>>,
+    gain: Option<Box<AudioProcessing>>,
 }
 
 impl VoiceProcessor {
     /// One that has heard nothing yet. It knows an echo path within a second, and a room's noise within two.
     pub fn new(chosen: VoiceProcessing) -> Self {
-        let builder = AudioProcessing::builder().config(chosen.config());
-        let build = || Box::new(builder.capture_config(FORMAT).render_config(FORMAT).build());
-        Self { chosen, pipeline: (!chosen.is_exact()).then(build), out: [0; AUDIO_BLOCK_SAMPLES] }
+        let mut processor = Self::default();
+        processor.choose(chosen);
+        processor
+    }
+
+    /// Changes what is done from the next block on. A stage that stays keeps what it has learnt.
+    pub fn choose(&mut self, chosen: VoiceProcessing) {
+        let on = !chosen.original_sound;
+        set(&mut self.echo, on && chosen.echo_cancellation, EchoStage::new);
+        set(&mut self.noise, on && chosen.noise_suppression, NoiseStage::new);
+        set(&mut self.gain, on && chosen.automatic_gain, gain_stage);
     }
 
     /// Hears the block that goes to the speaker next.
     pub fn played(&mut self, block: &Block) {
-        if let Some(pipeline) = &mut self.pipeline
-            && self.chosen.echo_cancellation
-        {
-            // Refused is only another format than the one it was built with.
-            let _ = pipeline.process_render_i16(block, &mut self.out);
+        if let Some(echo) = &mut self.echo {
+            echo.played(block);
         }
     }
 
     /// Does its work on the next block of the microphone.
     pub fn process(&mut self, block: &mut Block) {
-        if let Some(pipeline) = &mut self.pipeline
-            && pipeline.process_capture_i16(block, &mut self.out).is_ok()
-        {
-            *block = self.out;
+        let Self { echo, noise, gain } = self;
+        if let Some(echo) = echo {
+            echo.process(block);
+        }
+        if let Some(noise) = noise {
+            noise.process(block);
+        }
+        if let Some(gain) = gain {
+            capture(gain, block);
         }
     }
 }
 
-impl fmt::Debug for VoiceProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VoiceProcessor").field("chosen", &self.chosen).finish_non_exhaustive()
+fn set<T>(stage: &mut Option<Box<T>>, on: bool, new: impl FnOnce() -> T) {
+    if !on {
+        *stage = None;
+    } else if stage.is_none() {
+        *stage = Some(Box::new(new()));
     }
+}
+
+/// Takes out of the microphone what the speaker plays, both without rumble.
+#[derive(Debug)]
+struct EchoStage {
+    canceller: AudioProcessing,
+    far: HighPass,
+    near: HighPass,
+}
+
+impl EchoStage {
+    fn new() -> Self {
+        // The library's own high pass takes the ground tone of low voices away; ours leaves it.
+        let canceller = EchoCanceller { enforce_high_pass_filtering: false, ..EchoCanceller::default() };
+        let canceller = stage(Config { echo_canceller: Some(canceller), ..Config::default() });
+        Self { canceller, far: HighPass::new(), near: HighPass::new() }
+    }
+
+    fn played(&mut self, block: &Block) {
+        let mut far = *block;
+        self.far.process(&mut far);
+        // Refused is only another format than the one it was built with.
+        let _ = self.canceller.process_render_i16(&far, &mut [0; AUDIO_BLOCK_SAMPLES]);
+    }
+
+    fn process(&mut self, block: &mut Block) {
+        self.near.process(block);
+        capture(&mut self.canceller, block);
+    }
+}
+
+fn capture(stage: &mut AudioProcessing, block: &mut Block) {
+    let mut out = [0; AUDIO_BLOCK_SAMPLES];
+    if stage.process_capture_i16(block, &mut out).is_ok() {
+        *block = out;
+    }
+}
+
+fn gain_stage() -> AudioProcessing {
+    let adaptive = AdaptiveDigital { initial_gain_db: GAIN_START_DB, ..AdaptiveDigital::default() };
+    let controller = GainController2 { adaptive_digital: Some(adaptive), ..GainController2::default() };
+    stage(Config { gain_controller2: Some(controller), ..Config::default() })
+}
+
+fn stage(config: Config) -> AudioProcessing {
+    // The default stops at 32 kHz and would take the upper third of the sound away.
+    let maximum_internal_processing_rate = MaxProcessingRate::Rate48kHz;
+    let pipeline = Pipeline { maximum_internal_processing_rate, ..Pipeline::default() };
+    AudioProcessing::builder()
+        .config(Config { pipeline, ..config })
+        .capture_config(FORMAT)
+        .render_config(FORMAT)
+        .build()
 }
 
 #[cfg(test)]
@@ -191,7 +235,10 @@ mod tests {
     }
 
     fn processed(chosen: VoiceProcessing, far: &[i16], microphone: &[i16]) -> Vec<i16> {
-        let mut processor = VoiceProcessor::new(chosen);
+        run(&mut VoiceProcessor::new(chosen), far, microphone)
+    }
+
+    fn run(processor: &mut VoiceProcessor, far: &[i16], microphone: &[i16]) -> Vec<i16> {
         let blocks = far.as_chunks().0.iter().zip(microphone.as_chunks().0);
         let processed = blocks.flat_map(|(played, heard)| {
             processor.played(played);
@@ -212,6 +259,12 @@ mod tests {
             (product / (power(&before[..span]) * power(after)).sqrt(), delay)
         };
         (0..SECOND / 50).map(at).max_by(|one, other| one.0.total_cmp(&other.0)).unwrap()
+    }
+
+    /// The changes of the changes: what is high in a sound, whose phase the high pass leaves alone.
+    fn edges(samples: &[i16]) -> Vec<i16> {
+        let bent = samples.windows(3).map(|at| i32::from(at[0]) - 2 * i32::from(at[1]) + i32::from(at[2]));
+        bent.map(|value| value.clamp(-32_768, 32_767) as i16).collect()
     }
 
     #[test]
@@ -242,17 +295,18 @@ mod tests {
         let out = processed(ECHO, &far, &mixed(&near, &echo_of(&far)));
         let (kept, _) = alike(&alone[4 * SECOND..], &out[4 * SECOND..]);
         let difference = level(&out[4 * SECOND..]) - level(&alone[4 * SECOND..]);
-        assert!(kept > 0.9 && difference.abs() < 2.0, "{kept} {difference} dB");
+        assert!(kept > 0.85 && difference.abs() < 2.0, "{kept} {difference} dB");
     }
 
     #[test]
     fn with_headphones_nothing_is_lost() {
-        let near = voice(NEAR, 12, -25.0);
+        let near = voice(NEAR, 16, -25.0);
         let alone = processed(ECHO, &silence(near.len()), &near);
-        let out = processed(ECHO, &voice(FAR, 12, -20.0), &near);
-        let (kept, _) = alike(&alone[3 * SECOND..], &out[3 * SECOND..]);
-        let difference = level(&out[3 * SECOND..]) - level(&alone[3 * SECOND..]);
-        assert!(kept > 0.95 && difference.abs() < 1.0, "{kept} {difference} dB");
+        let out = processed(ECHO, &voice(FAR, 16, -20.0), &near);
+        // Six seconds in which both speak all the time are enough to find out that there is no echo.
+        let (kept, _) = alike(&alone[6 * SECOND..], &out[6 * SECOND..]);
+        let difference = level(&out[6 * SECOND..]) - level(&alone[6 * SECOND..]);
+        assert!(kept > 0.98 && difference.abs() < 0.5, "{kept} {difference} dB");
     }
 
     #[test]
@@ -266,7 +320,7 @@ mod tests {
         }
         let spoken = 3 * SECOND..8 * SECOND;
         let less = level(&heard[spoken.clone()]) - level(&out[spoken]);
-        assert!(less < 2.5, "{less} dB of the voice");
+        assert!(less < 1.0, "{less} dB of the voice");
     }
 
     #[test]
@@ -283,6 +337,30 @@ mod tests {
         let out = processed(GAIN, &silence(loud.len()), &loud);
         let difference = level(&out[6 * SECOND..]) - level(&loud[6 * SECOND..]);
         assert!(difference.abs() < 2.5, "{difference} dB");
+    }
+
+    #[test]
+    fn a_clean_voice_stays_what_it_was_and_comes_16_ms_later() {
+        let near = voice(NEAR, 6, -25.0);
+        for (chosen, samples) in [(GAIN, 0), (ECHO, 430), (NOISE, 334), (VoiceProcessing::default(), 764)] {
+            let out = processed(chosen, &silence(near.len()), &near);
+            let (kept, delay) = alike(&edges(&near[3 * SECOND..]), &edges(&out[3 * SECOND..]));
+            assert!(kept > 0.9 && delay.abs_diff(samples) <= 2, "{kept} {delay} {chosen:?}");
+        }
+    }
+
+    #[test]
+    fn a_stage_that_stays_keeps_what_it_has_learnt() {
+        let far = voice(FAR, 5, -20.0);
+        let heard = echo_of(&far);
+        let mut processor = VoiceProcessor::new(ECHO);
+        run(&mut processor, &far, &heard);
+        processor.choose(VoiceProcessing { noise_suppression: true, ..ECHO });
+        let out = run(&mut processor, &far, &heard);
+        let less = level(&heard[..SECOND]) - level(&out[..SECOND]);
+        assert!(less > 30.0, "{less} dB");
+        processor.choose(VoiceProcessing { original_sound: true, ..ECHO });
+        assert_eq!(run(&mut processor, &far, &heard), heard);
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Audio {
     pub(super) fn choose_processing(&mut self, processing: VoiceProcessing) {
         self.processing = processing;
         if let Some(microphone) = &mut self.microphone {
-            microphone.processor = VoiceProcessor::new(processing.of(&microphone.choice, self.process_files));
+            microphone.processor.choose(processing.of(&microphone.choice, self.process_files));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which camera, microphone and speaker to use, and how the window looks.
 
-use eframe::egui::{ComboBox, Context, Grid, Id, Modal, RichText, ThemePreference, Ui};
+use eframe::egui::{Checkbox, ComboBox, Context, Grid, Id, Modal, RichText, ThemePreference, Ui};
 
 use super::model::ServerKey;
 use super::theme;
@@ -132,20 +132,22 @@ fn devices_ui(ui: &mut Ui, devices: &mut DeviceLists, commands: &mut Vec<Command
 fn voice_ui(ui: &mut Ui, devices: &mut DeviceLists) -> bool {
     let DeviceLists { voice_processing: chosen, microphone, process_files, .. } = devices;
     let before = *chosen;
-    ui.label("Your voice");
-    ui.vertical(|ui| {
-        if chosen.of(microphone, *process_files) != *chosen {
-            theme::weak(ui, "This microphone is sent as it is.");
-            ui.disable();
-        }
-        ui.add_enabled_ui(!chosen.original_sound, |ui| {
-            ui.checkbox(&mut chosen.echo_cancellation, "Echo cancellation");
-            ui.checkbox(&mut chosen.noise_suppression, "Noise suppression");
-            ui.checkbox(&mut chosen.automatic_gain, "Automatic gain");
-        });
-        ui.checkbox(&mut chosen.original_sound, "Original sound");
-        theme::weak(ui, "For music: turns the three above off.");
-    });
+    let applies = VoiceProcessing::applies_to(microphone, *process_files);
+    let processed = applies && !chosen.original_sound;
+    let switches = [
+        ("Your voice", "Echo cancellation", &mut chosen.echo_cancellation, processed),
+        ("", "Noise suppression", &mut chosen.noise_suppression, processed),
+        ("", "Automatic gain", &mut chosen.automatic_gain, processed),
+        ("", "Original sound", &mut chosen.original_sound, applies),
+    ];
+    for (name, label, on, enabled) in switches {
+        ui.label(name);
+        ui.add_enabled(enabled, Checkbox::new(on, label));
+        ui.end_row();
+    }
+    ui.label("");
+    let note = if applies { "For music: nothing of the above, no gaps." } else { "This microphone is sent as it is." };
+    theme::weak(ui, note);
     ui.end_row();
     *chosen != before
 }
