@@ -135,21 +135,37 @@ fn voice_ui(ui: &mut Ui, devices: &mut DeviceLists) -> bool {
     let applies = VoiceProcessing::applies_to(microphone, *process_files);
     let processed = applies && !chosen.original_sound;
     let switches = [
-        ("Your voice", "Echo cancellation", &mut chosen.echo_cancellation, processed),
-        ("", "Noise suppression", &mut chosen.noise_suppression, processed),
-        ("", "Automatic gain", &mut chosen.automatic_gain, processed),
-        ("", "Original sound", &mut chosen.original_sound, applies),
+        [
+            ("Echo cancellation", &mut chosen.echo_cancellation, processed),
+            ("Noise suppression", &mut chosen.noise_suppression, processed),
+        ],
+        [
+            ("Automatic gain", &mut chosen.automatic_gain, processed),
+            ("Original sound", &mut chosen.original_sound, applies),
+        ],
     ];
-    for (name, label, on, enabled) in switches {
+    for (name, row) in ["Your voice", ""].into_iter().zip(switches) {
         ui.label(name);
-        ui.add_enabled(enabled, Checkbox::new(on, label));
+        ui.horizontal(|ui| row.into_iter().for_each(|(label, on, enabled)| switch_ui(ui, label, on, enabled)));
         ui.end_row();
     }
     ui.label("");
-    let note = if applies { "For music: nothing of the above, no gaps." } else { "This microphone is sent as it is." };
+    let note = if applies {
+        "Original sound is for music: none of the others, and no gaps."
+    } else {
+        "This microphone is sent as it is."
+    };
     theme::weak(ui, note);
     ui.end_row();
     *chosen != before
+}
+
+/// A switch as wide as half of the choice of a device.
+fn switch_ui(ui: &mut Ui, label: &str, on: &mut bool, enabled: bool) {
+    ui.scope(|ui| {
+        ui.set_min_width(150.0);
+        ui.add_enabled(enabled, Checkbox::new(on, label));
+    });
 }
 
 /// Answers whether another device was chosen.
