@@ -321,6 +321,11 @@ impl Endpoint {
         self.sending.video_target()
     }
 
+    /// Whether blocks in which nobody speaks are sent as well, as music wants it. At first they are not.
+    pub fn send_silence(&mut self, on: bool) {
+        self.sending.send_silence(on);
+    }
+
     /// Never asks the camera for a larger picture than this.
     pub fn limit_video(&mut self, largest: Rung) {
         self.sending.limit_video(largest);

@@ -10,6 +10,7 @@ pub mod jpeg;
 #[cfg(feature = "audio")]
 mod microphone;
 pub mod pace;
+pub mod processing;
 pub mod record;
 pub mod resample;
 pub mod scale;

@@ -6,7 +6,9 @@ use common::endpoint::Endpoint;
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use tokio::sync::mpsc;
 
+use super::EngineConfig;
 use super::recording::Recorder;
+use crate::devices::processing::{VoiceProcessing, VoiceProcessor};
 use crate::devices::{Block, DeviceChoice, DeviceError, Microphone, Speaker, open_microphone, open_speaker};
 
 /// How often the devices are looked at: twice a block, so that a block waits 5 ms at most.
@@ -18,7 +20,7 @@ const BLOCKS_PER_TICK: usize = 10;
 
 /// A device that was opened, or why not; `None` is a device that was chosen to be off.
 pub(super) enum Opened {
-    Microphone(Result<Option<Box<dyn Microphone>>, DeviceError>),
+    Microphone(DeviceChoice, Result<Option<Box<dyn Microphone>>, DeviceError>),
     Speaker(Result<Option<Box<dyn Speaker>>, DeviceError>),
 }
 
@@ -29,19 +31,47 @@ pub(super) enum AudioFailure {
     Speaker(DeviceError),
 }
 
+impl ProcessedMicrophone {
+    fn read(&mut self, block: &mut Block) -> Result<bool, DeviceError> {
+        let there = self.device.read(block)?;
+        if there {
+            self.processor.process(block);
+        }
+        Ok(there)
+    }
+}
+
 /// The sound devices in use.
 pub(super) struct Audio {
-    microphone: Option<Box<dyn Microphone>>,
+    microphone: Option<ProcessedMicrophone>,
     speaker: Option<Box<dyn Speaker>>,
     opened: mpsc::Sender<Opened>,
     recorder: Option<Recorder>,
+    processing: VoiceProcessing,
+    /// Files and the tone are processed as well.
+    process_files: bool,
     block: Block,
+}
+
+/// A microphone, and what is done to what it hears.
+struct ProcessedMicrophone {
+    choice: DeviceChoice,
+    device: Box<dyn Microphone>,
+    processor: VoiceProcessor,
 }
 
 impl Audio {
     /// No device yet. What [`Audio::choose_microphone`] and [`Audio::choose_speaker`] open comes by the channel.
-    pub(super) fn new(opened: mpsc::Sender<Opened>, recorder: Option<Recorder>) -> Self {
-        Self { microphone: None, speaker: None, opened, recorder, block: [0; AUDIO_BLOCK_SAMPLES] }
+    pub(super) fn new(config: &EngineConfig, opened: mpsc::Sender<Opened>, recorder: Option<Recorder>) -> Self {
+        Self {
+            microphone: None,
+            speaker: None,
+            opened,
+            recorder,
+            processing: config.voice_processing,
+            process_files: config.process_files,
+            block: [0; AUDIO_BLOCK_SAMPLES],
+        }
     }
 
     /// Opens a microphone in place of the one in use, on a thread of its own: sound servers take their time.
@@ -49,7 +79,8 @@ impl Audio {
         self.microphone = None;
         let opened = self.opened.clone();
         tokio::task::spawn_blocking(move || {
-            drop(opened.blocking_send(Opened::Microphone(open_microphone(&choice))));
+            let device = open_microphone(&choice);
+            drop(opened.blocking_send(Opened::Microphone(choice, device)));
         });
     }
 
@@ -62,6 +93,14 @@ impl Audio {
         });
     }
 
+    /// Changes what is done to the voice from the next block on.
+    pub(super) fn choose_processing(&mut self, processing: VoiceProcessing) {
+        self.processing = processing;
+        if let Some(microphone) = &mut self.microphone {
+            microphone.processor.choose(processing.of(&microphone.choice, self.process_files));
+        }
+    }
+
     /// There is a microphone, perhaps a muted one.
     pub(super) fn has_microphone(&self) -> bool {
         self.microphone.is_some()
@@ -70,14 +109,18 @@ impl Audio {
     /// A device is there, or is not.
     pub(super) fn handle_opened(&mut self, opened: Opened) -> Result<(), AudioFailure> {
         match opened {
-            Opened::Microphone(device) => self.microphone = device.map_err(AudioFailure::Microphone)?,
+            Opened::Microphone(choice, device) => {
+                let device = device.map_err(AudioFailure::Microphone)?;
+                let processor = VoiceProcessor::new(self.processing.of(&choice, self.process_files));
+                self.microphone = device.map(|device| ProcessedMicrophone { choice, device, processor });
+            }
             Opened::Speaker(device) => self.speaker = device.map_err(AudioFailure::Speaker)?,
         }
         Ok(())
     }
 
-    /// Sends what the microphone has, unless it is muted. A muted microphone is read too, so that unmuting it does not
-    /// send what was said before.
+    /// Sends what the microphone has, unless it is muted. A muted microphone is read and processed too, so that unmuting
+    /// it sends neither what was said before nor an echo that is not known yet.
     pub(super) fn capture(&mut self, now: Instant, endpoint: &mut Endpoint, on: bool) -> Result<(), AudioFailure> {
         let Some(microphone) = &mut self.microphone else {
             return Ok(());
@@ -105,6 +148,9 @@ impl Audio {
             endpoint.pull_audio(now, &mut self.block);
             if let Some(recorder) = &self.recorder {
                 recorder.block(&self.block);
+            }
+            if let Some(microphone) = &mut self.microphone {
+                microphone.processor.played(&self.block);
             }
             if let Err(error) = speaker.write(&self.block) {
                 self.speaker = None;

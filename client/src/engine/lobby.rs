@@ -184,6 +184,7 @@ pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
         Command::ChooseCamera(choice) => config.camera = choice.clone(),
         Command::ChooseMicrophone(choice) => config.microphone = choice.clone(),
         Command::ChooseSpeaker(choice) => config.speaker = choice.clone(),
+        Command::ChooseVoiceProcessing(processing) => config.voice_processing = *processing,
         Command::SetCamera(on) => config.camera_on = *on,
         Command::SetMicrophone(on) => config.microphone_on = *on,
         Command::AcceptFile { .. }

@@ -44,6 +44,7 @@ use directories::{ProjectDirs, UserDirs};
 use tokio::sync::mpsc;
 
 use crate::devices::DeviceChoice;
+use crate::devices::processing::VoiceProcessing;
 use lobby::Lobby;
 pub use outlet::Waker;
 use outlet::{EVENT_CHANNEL, Outlet};
@@ -63,6 +64,10 @@ pub struct EngineConfig {
     pub microphone: DeviceChoice,
     /// Which speaker. Default: the system's.
     pub speaker: DeviceChoice,
+    /// What is done to what the microphone hears. Default: echo cancellation, noise suppression and automatic gain.
+    pub voice_processing: VoiceProcessing,
+    /// A file or the test tone as microphone is processed too. Default: they are sent as they are.
+    pub process_files: bool,
     /// The camera is on when a meeting begins. Default: on.
     pub camera_on: bool,
     /// The microphone is not muted when a meeting begins. Default: on.
@@ -90,6 +95,8 @@ impl Default for EngineConfig {
             camera: DeviceChoice::Default,
             microphone: DeviceChoice::Default,
             speaker: DeviceChoice::Default,
+            voice_processing: VoiceProcessing::default(),
+            process_files: false,
             camera_on: true,
             microphone_on: true,
             largest_video: Rung::ALL[Rung::ALL.len() - 1],

@@ -10,6 +10,7 @@ use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason, MediaState, Member, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
 
+use crate::devices::processing::VoiceProcessing;
 use crate::devices::{DeviceChoice, Picture};
 
 /// What a person wants done.
@@ -44,6 +45,8 @@ pub enum Command {
     ChooseMicrophone(DeviceChoice),
     /// Uses another speaker from here on.
     ChooseSpeaker(DeviceChoice),
+    /// Does this to what the microphone hears, from here on.
+    ChooseVoiceProcessing(VoiceProcessing),
     /// Writes to all or to one.
     SendChat {
         /// To whom.

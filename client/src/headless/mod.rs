@@ -4,6 +4,8 @@ mod demo;
 mod load;
 mod options;
 mod participant;
+#[cfg(feature = "gui")]
+mod preferences;
 mod progress;
 mod stats;
 mod terminal;

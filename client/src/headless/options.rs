@@ -11,6 +11,7 @@ use common::media::ladder::Rung;
 use common::reno::{self, Algorithm};
 
 use crate::devices::DeviceChoice;
+use crate::devices::processing::VoiceProcessing;
 use crate::engine::EngineConfig;
 use crate::engine::address::ServerAddress;
 use crate::load::LoadConfig;
@@ -60,6 +61,8 @@ pub(super) struct WindowOptions {
     /// The speaker: off, default, test (listens, and throws away), a .wav file to record into, or a name.
     #[arg(long, value_name = "SPEAKER", default_value = "default")]
     pub(super) speaker: DeviceChoice,
+    #[command(flatten)]
+    pub(super) voice: VoiceOptions,
     /// For trying out bad networks: loses and delays datagrams at this participant, each way, for example
     /// loss=3,delay=40,jitter=10,rate=2000 (percent, ms, ms, kbit/s).
     #[arg(long, value_name = "IMPAIRMENT")]
@@ -67,15 +70,49 @@ pub(super) struct WindowOptions {
 }
 
 impl WindowOptions {
-    /// The engine behind the window.
+    /// The engine behind the window of a person who has `chosen` this for the voice.
     #[cfg(feature = "gui")]
-    pub(super) fn engine_config(&self) -> EngineConfig {
+    pub(super) fn engine_config(&self, chosen: VoiceProcessing) -> EngineConfig {
         EngineConfig {
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
             speaker: self.speaker.clone(),
+            voice_processing: self.voice.processing(chosen),
+            process_files: self.voice.process_file,
             impairment: self.impair,
             ..EngineConfig::default()
+        }
+    }
+}
+
+/// What is done to the voice; for a window on top of what was chosen in it.
+#[derive(Debug, Args)]
+pub(super) struct VoiceOptions {
+    /// Leaves what the speaker plays in what the microphone hears.
+    #[arg(long)]
+    pub(super) no_echo_cancellation: bool,
+    /// Leaves the noise of the room in what the microphone hears.
+    #[arg(long)]
+    pub(super) no_noise_suppression: bool,
+    /// Leaves soft voices soft.
+    #[arg(long)]
+    pub(super) no_automatic_gain: bool,
+    /// Sends what the microphone hears as it is, at 48 kHz: for music. Means the three before this one.
+    #[arg(long)]
+    pub(super) original_sound: bool,
+    /// Processes a .wav file or the tone as it would a microphone. [default: they are sent as they are]
+    #[arg(long, conflicts_with = "original_sound")]
+    pub(super) process_file: bool,
+}
+
+impl VoiceOptions {
+    /// What is left of what was `chosen`.
+    fn processing(&self, chosen: VoiceProcessing) -> VoiceProcessing {
+        VoiceProcessing {
+            echo_cancellation: chosen.echo_cancellation && !self.no_echo_cancellation,
+            noise_suppression: chosen.noise_suppression && !self.no_noise_suppression,
+            automatic_gain: chosen.automatic_gain && !self.no_automatic_gain,
+            original_sound: chosen.original_sound || self.original_sound,
         }
     }
 }
@@ -131,6 +168,8 @@ pub(super) struct ParticipantOptions {
     /// The speaker: off, default, test (listens, and throws away), a .wav file to record into, or a name.
     #[arg(long, value_name = "SPEAKER", default_value = "test")]
     pub(super) speaker: DeviceChoice,
+    #[command(flatten)]
+    pub(super) voice: VoiceOptions,
     /// Records into this folder: NAME.mjpeg of each member as shown, and mix.wav as heard.
     #[arg(long, value_name = "DIR")]
     pub(super) record: Option<PathBuf>,
@@ -182,6 +221,8 @@ impl ParticipantOptions {
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
             speaker: if deaf { DeviceChoice::Synthetic } else { self.speaker.clone() },
+            voice_processing: self.voice.processing(VoiceProcessing::default()),
+            process_files: self.voice.process_file,
             largest_video: self.quality,
             listen,
             impairment: self.impair,
@@ -329,6 +370,23 @@ mod tests {
     }
 
     #[test]
+    fn each_part_of_the_processing_can_be_left_out() {
+        let processing = |flags: &str| {
+            let line = format!("conclave host {flags}");
+            let Some(Subcommand::Host(options)) = Cli::parse_from(line.split_whitespace()).command else {
+                panic!("not a host")
+            };
+            options.participant.engine_config(None).voice_processing
+        };
+        let all = VoiceProcessing::default();
+        assert_eq!(processing(""), all);
+        assert_eq!(processing("--no-echo-cancellation"), VoiceProcessing { echo_cancellation: false, ..all });
+        assert_eq!(processing("--no-noise-suppression"), VoiceProcessing { noise_suppression: false, ..all });
+        assert_eq!(processing("--no-automatic-gain"), VoiceProcessing { automatic_gain: false, ..all });
+        assert!(processing("--original-sound").is_exact());
+    }
+
+    #[test]
     fn a_load_is_described_in_one_line() {
         let line =
             "conclave load --server 127.0.0.1:9 --rooms 10 --members 20 --video 480p --senders 3 --audio --for 5";
@@ -349,6 +407,7 @@ mod tests {
             "conclave join 042917",
             "conclave host --server a --listen 127.0.0.1:1",
             "conclave host --quality 1080p",
+            "conclave host --original-sound --process-file",
             "conclave demo --secs 1",
             "conclave load",
             "conclave load --server host --video 1080p",

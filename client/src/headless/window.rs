@@ -1,11 +1,13 @@
 //! The window with its engine.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, mpsc};
 
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::options::WindowOptions;
 use super::participant::print_invitation;
+use super::preferences::Kept;
 use crate::devices;
 use crate::engine::protocol::{Command, Event, FrameSlots};
 use crate::engine::{EngineHandle, start};
@@ -22,7 +24,8 @@ fn account_name() -> String {
 /// # Errors
 /// The sentence to end with.
 pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), String> {
-    let config = options.engine_config();
+    let (kept, told) = Kept::open(Kept::default_path());
+    let config = options.engine_config(kept.preferences.voice_processing);
     let known = devices::list();
     let WindowOptions { name, server, .. } = options;
     let host = name.clone().unwrap_or_else(account_name);
@@ -38,13 +41,15 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
             camera: config.camera.clone(),
             microphone: config.microphone.clone(),
             speaker: config.speaker.clone(),
+            voice_processing: config.voice_processing,
+            process_files: config.process_files,
         },
     };
     let mut thread = None;
     let mut failed = None;
     let result = run(first, |context| match start(config, Arc::new(move || context.request_repaint())) {
         Ok(engine) => {
-            let (link, engine) = link(engine);
+            let (link, engine) = link(engine, kept, told);
             thread = Some(engine);
             link
         }
@@ -60,15 +65,27 @@ pub(super) fn open(options: WindowOptions, start_meeting: bool) -> Result<(), St
     failed.map_or(result, Err)
 }
 
-fn link(engine: EngineHandle) -> (EngineLink, std::thread::JoinHandle<()>) {
+/// Ties the window to an engine, and keeps what is chosen in between. `told` is a sentence for the person.
+fn link(engine: EngineHandle, kept: Kept, told: Option<String>) -> (EngineLink, std::thread::JoinHandle<()>) {
     let EngineHandle { commands, mut events, frames, thread } = engine;
-    let link = EngineLink {
-        commands: Box::new(move |command| !matches!(commands.try_send(command), Err(TrySendError::Full(_)))),
-        events: Box::new(move || events.try_recv().ok().inspect(invite)),
-        frames,
+    let kept = RefCell::new(kept);
+    let (sentences, notices) = mpsc::sync_channel(NOTICES_MAX);
+    let tell = move |sentence| drop(sentences.try_send(Event::Notice(sentence)));
+    told.into_iter().for_each(&tell);
+    let send = move |command: Command| {
+        let choice = command.clone();
+        let taken = !matches!(commands.try_send(command), Err(TrySendError::Full(_)));
+        if taken {
+            kept.borrow_mut().note(&choice).unwrap_or_else(&tell);
+        }
+        taken
     };
-    (link, thread)
+    let next = move || notices.try_recv().ok().or_else(|| events.try_recv().ok().inspect(invite));
+    (EngineLink { commands: Box::new(send), events: Box::new(next), frames }, thread)
 }
+
+/// Sentences about preferences that wait for the next frame; each comes of a click.
+const NOTICES_MAX: usize = 16;
 
 /// Whoever opened the window from a terminal finds there what guests have to type, too.
 fn invite(event: &Event) {

@@ -1,10 +1,11 @@
 //! Which camera, microphone and speaker to use, and how the window looks.
 
-use eframe::egui::{ComboBox, Context, Grid, Id, Modal, RichText, ThemePreference, Ui};
+use eframe::egui::{Checkbox, ComboBox, Context, Grid, Id, Modal, RichText, ThemePreference, Ui};
 
 use super::model::ServerKey;
 use super::theme;
 use crate::devices::DeviceChoice;
+use crate::devices::processing::VoiceProcessing;
 use crate::engine::protocol::Command;
 
 /// The devices of this machine, by name, and those in use.
@@ -22,6 +23,10 @@ pub struct DeviceLists {
     pub microphone: DeviceChoice,
     /// The speaker in use.
     pub speaker: DeviceChoice,
+    /// What is done to what the microphone hears.
+    pub voice_processing: VoiceProcessing,
+    /// It is done to a file or the test tone, too.
+    pub process_files: bool,
 }
 
 /// The settings as they stand in their dialog.
@@ -118,6 +123,49 @@ fn devices_ui(ui: &mut Ui, devices: &mut DeviceLists, commands: &mut Vec<Command
     if device_ui(ui, "Speaker", Kind::Speaker, &devices.speakers, speaker) {
         commands.push(Command::ChooseSpeaker(speaker.clone()));
     }
+    if voice_ui(ui, devices) {
+        commands.push(Command::ChooseVoiceProcessing(devices.voice_processing));
+    }
+}
+
+/// Answers whether a switch was thrown.
+fn voice_ui(ui: &mut Ui, devices: &mut DeviceLists) -> bool {
+    let DeviceLists { voice_processing: chosen, microphone, process_files, .. } = devices;
+    let before = *chosen;
+    let applies = VoiceProcessing::applies_to(microphone, *process_files);
+    let processed = applies && !chosen.original_sound;
+    let switches = [
+        [
+            ("Echo cancellation", &mut chosen.echo_cancellation, processed),
+            ("Noise suppression", &mut chosen.noise_suppression, processed),
+        ],
+        [
+            ("Automatic gain", &mut chosen.automatic_gain, processed),
+            ("Original sound", &mut chosen.original_sound, applies),
+        ],
+    ];
+    for (name, row) in ["Your voice", ""].into_iter().zip(switches) {
+        ui.label(name);
+        ui.horizontal(|ui| row.into_iter().for_each(|(label, on, enabled)| switch_ui(ui, label, on, enabled)));
+        ui.end_row();
+    }
+    ui.label("");
+    let note = if applies {
+        "Original sound is for music: none of the others, and no gaps."
+    } else {
+        "This microphone is sent as it is."
+    };
+    theme::weak(ui, note);
+    ui.end_row();
+    *chosen != before
+}
+
+/// A switch as wide as half of the choice of a device.
+fn switch_ui(ui: &mut Ui, label: &str, on: &mut bool, enabled: bool) {
+    ui.scope(|ui| {
+        ui.set_min_width(150.0);
+        ui.add_enabled(enabled, Checkbox::new(on, label));
+    });
 }
 
 /// Answers whether another device was chosen.
@@ -177,11 +225,7 @@ mod tests {
     fn another_camera_is_told_to_the_engine_once() {
         let mut draft = SettingsDraft { open: true, ..SettingsDraft::default() };
         draft.devices.cameras = vec!["Integrated camera".into()];
-        let show = |ui: &mut Ui, (draft, commands): &mut (SettingsDraft, Vec<Command>)| {
-            settings_ui(ui.ctx(), draft, None, commands);
-        };
-        let mut harness = Harness::new_ui_state(show, (draft, Vec::new()));
-        harness.run();
+        let mut harness = harness(draft);
         harness.get_by_label("Camera").click();
         harness.run();
         harness.get_by_label("Integrated camera").click();
@@ -191,6 +235,61 @@ mod tests {
         harness.get_by_label("Done").click();
         harness.run();
         assert!(!harness.state().0.open);
+    }
+
+    fn harness(draft: SettingsDraft) -> Harness<'static, (SettingsDraft, Vec<Command>)> {
+        let show = |ui: &mut Ui, (draft, commands): &mut (SettingsDraft, Vec<Command>)| {
+            settings_ui(ui.ctx(), draft, None, commands);
+        };
+        let mut harness = Harness::new_ui_state(show, (draft, Vec::new()));
+        harness.run();
+        harness
+    }
+
+    #[test]
+    fn each_switch_of_the_voice_is_told_to_the_engine() {
+        let on = VoiceProcessing::default();
+        let expected = [
+            ("Echo cancellation", VoiceProcessing { echo_cancellation: false, ..on }),
+            ("Noise suppression", VoiceProcessing { noise_suppression: false, ..on }),
+            ("Automatic gain", VoiceProcessing { automatic_gain: false, ..on }),
+            ("Original sound", VoiceProcessing { original_sound: true, ..on }),
+        ];
+        for (label, chosen) in expected {
+            let mut harness = harness(SettingsDraft { open: true, ..SettingsDraft::default() });
+            harness.get_by_label(label).click();
+            harness.run();
+            assert_eq!(harness.state().1, [Command::ChooseVoiceProcessing(chosen)]);
+        }
+    }
+
+    #[test]
+    fn original_sound_rests_the_other_switches_and_gives_them_back() {
+        let mut draft = SettingsDraft { open: true, ..SettingsDraft::default() };
+        draft.devices.voice_processing = VoiceProcessing { original_sound: true, ..VoiceProcessing::default() };
+        let mut harness = harness(draft);
+        harness.get_by_label("Echo cancellation").click();
+        harness.run();
+        assert_eq!(harness.state().1, []);
+        harness.get_by_label("Original sound").click();
+        harness.run();
+        assert_eq!(harness.state().1, [Command::ChooseVoiceProcessing(VoiceProcessing::default())]);
+    }
+
+    #[test]
+    fn a_microphone_that_is_sent_as_it_is_says_so() {
+        let mut draft = SettingsDraft { open: true, ..SettingsDraft::default() };
+        draft.devices.microphone = DeviceChoice::Synthetic;
+        let mut harness = harness(draft);
+        harness.get_by_label("This microphone is sent as it is.");
+        harness.get_by_label("Noise suppression").click();
+        harness.run();
+        assert_eq!(harness.state().1, []);
+        harness.state_mut().0.devices.process_files = true;
+        harness.run();
+        harness.get_by_label("Noise suppression").click();
+        harness.run();
+        assert_eq!(harness.state().1.len(), 1);
     }
 
     #[test]

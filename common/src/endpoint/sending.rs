@@ -83,6 +83,10 @@ impl Sending {
         self.voice.push(block)
     }
 
+    pub(super) fn send_silence(&mut self, on: bool) {
+        self.voice.send_silence(on);
+    }
+
     pub(super) fn poll_audio(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
         let length = 1 + self.voice.poll(send_time, &mut plaintext[1..])?;
         plaintext[0] = Kind::Audio as u8;

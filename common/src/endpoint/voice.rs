@@ -7,8 +7,9 @@ use crate::endpoint::ssrc;
 use crate::ids::{MemberId, StreamKind};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX};
 use crate::media::pack::{AudioDetail, Packed, Packer};
-use crate::media::pcm::{self, Block, SilenceGate};
+use crate::media::pcm::{self, Block};
 use crate::media::redundancy::{Bursts, Losses, Redundancy};
+use crate::media::vad::SilenceGate;
 use crate::sequence::{MediaTime, SendTime, SequenceNumber};
 use crate::wire::audio::{AudioCopy, AudioPacket};
 use crate::wire::media::MediaHeader;
@@ -17,6 +18,8 @@ use crate::wire::media::MediaHeader;
 pub(super) struct Voice {
     you: MemberId,
     gate: SilenceGate,
+    /// Silence is sent as well.
+    ungated: bool,
     packer: Packer,
     detail: AudioDetail,
     queue: VecDeque<Waiting>,
@@ -44,6 +47,7 @@ impl Voice {
         Self {
             you,
             gate: SilenceGate::default(),
+            ungated: false,
             packer: Packer::default(),
             detail: AudioDetail::default(),
             queue: VecDeque::with_capacity(QUEUE_BLOCKS),
@@ -60,7 +64,8 @@ impl Voice {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);
         self.packer.push(block);
-        if !self.gate.speaks(block) {
+        // The gate listens in any case, so that it knows the room when it is wanted again.
+        if !self.gate.speaks(block) && !self.ungated {
             return None;
         }
         if self.queue.len() >= QUEUE_BLOCKS {
@@ -92,6 +97,10 @@ impl Voice {
         self.sent.push(media, block.packed.base());
         self.sequence = self.sequence.next();
         Some(length)
+    }
+
+    pub(super) fn send_silence(&mut self, on: bool) {
+        self.ungated = on;
     }
 
     pub(super) fn set_detail(&mut self, detail: AudioDetail) {
@@ -238,6 +247,16 @@ mod tests {
             voice.push(&block(number));
             assert_eq!(layers(&sent(&mut voice)).1.len(), copies);
         }
+    }
+
+    #[test]
+    fn music_may_be_silent() {
+        let mut voice = Voice::new(MemberId(1));
+        assert_eq!(voice.push(&SILENT_BLOCK), None);
+        voice.send_silence(true);
+        assert!((0..100).all(|_| voice.push(&SILENT_BLOCK).is_some()));
+        voice.send_silence(false);
+        assert_eq!(voice.push(&SILENT_BLOCK), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod pcm;
 mod pitch;
 pub mod playout;
 pub mod redundancy;
+pub mod vad;
 
 /// Where the virtual time of a test begins; the rest of it is arithmetic.
 #[cfg(test)]

@@ -24,6 +24,10 @@ impl Meeting<'_> {
             Command::ChooseCamera(choice) => self.choose_camera(&choice),
             Command::ChooseMicrophone(choice) => self.audio.choose_microphone(choice),
             Command::ChooseSpeaker(choice) => self.audio.choose_speaker(choice),
+            Command::ChooseVoiceProcessing(processing) => {
+                self.audio.choose_processing(processing);
+                self.endpoint.send_silence(processing.original_sound);
+            }
             Command::DeclineFile { from, transfer } => {
                 self.with_files(|files, tools| files.decline(from, transfer, tools));
             }

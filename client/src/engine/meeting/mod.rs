@@ -172,7 +172,7 @@ impl<'a> Meeting<'a> {
             chat: Chat::new(you),
             files: Files::new(you, surroundings.config.download_dir.clone(), disk_out),
             post: Post::default(),
-            audio: Audio::new(opened_out, recorder.clone()),
+            audio: Audio::new(surroundings.config, opened_out, recorder.clone()),
             decoding,
             camera: None,
             camera_sink: CameraSink {
@@ -193,6 +193,7 @@ impl<'a> Meeting<'a> {
             silence_told_at: Some(now + SILENCE_TOLD_AFTER),
         };
         meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
+        meeting.endpoint.send_silence(meeting.surroundings.config.voice_processing.original_sound);
         if meeting.surroundings.config.trace {
             meeting.endpoint.trace();
         }
