@@ -281,7 +281,7 @@ impl Member {
     }
 
     /// What the path to this member carries, bits per second; `None` as long as nothing was told of it.
-    fn path_bps(&self) -> Option<u64> {
+    pub(super) fn path_bps(&self) -> Option<u64> {
         let bandwidth = self.outgoing.bandwidth();
         (!bandwidth.round_trip().is_zero()).then(|| bandwidth.target_bps())
     }
