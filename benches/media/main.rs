@@ -5,10 +5,14 @@
 //! which `make lab` fills. Rows that need it are not measured where there is none. Arguments that are names of rows
 //! (`V1 C3`) leave out the others.
 
+mod desk;
 #[path = "../figures/mod.rs"]
 mod figures;
+mod judge;
 mod picture;
 mod rate;
+mod raw_video;
+mod voice;
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +21,10 @@ use figures::Figures;
 fn main() {
     let options = Options::read(std::env::args().skip(1));
     let mut figures = Figures::new("media");
-    let groups: [(&[&str], fn(&mut Figures, &Options)); 2] = [
+    let groups: [(&[&str], fn(&mut Figures, &Options)); 3] = [
         (&["V1", "V6"], picture::add),
         (&["C1", "C2", "C3", "C4", "C5", "C6", "C7"], rate::add),
+        (&["A1", "A2", "A3", "A7"], voice::add),
     ];
     for (_, add) in groups.iter().filter(|(rows, _)| rows.iter().any(|row| options.wants(row))) {
         add(&mut figures, &options);

@@ -61,7 +61,13 @@ fn steps(figures: &mut Figures, way: Way, hop: &str) {
         let back = calls.each_ref().map(|call| call.reaches_after(60, 80, MOST_BPS));
         let starts = calls.each_ref().map(|call| call.reaches_after(20, 40, MOST_BPS));
         figures.add(figure("C1", "3 to 0.5 Mbit/s, below 60 ms for good".into(), settles, settled, "GCC 1.8 to 8"));
-        figures.add(figure("C2", "0.5 to 3 Mbit/s, estimate at 80 %".into(), back, 2.5, "GCC 8 to 27; Zoom, Meet, Teams up to 50"));
+        figures.add(figure(
+            "C2",
+            "0.5 to 3 Mbit/s, estimate at 80 %".into(),
+            back,
+            2.5,
+            "GCC 8 to 27; Zoom, Meet, Teams up to 50",
+        ));
         figures.add(figure("C3", "0.3 to 3 Mbit/s, estimate at 80 %".into(), starts, 2.5, "GCC 8 to 27"));
     }
 }
@@ -90,7 +96,8 @@ fn steady(figures: &mut Figures, way: Way, hop: &str) {
             others: None,
         };
         let (share, others) = if row == "C4" { (0.85, None) } else { (0.75, Some("SCReAM and NADA 0.04".to_owned())) };
-        figures.add(Figure { others, ..figure("share of it that arrived", &used, "of it", Some(Goal::AtLeast(share))) });
+        figures
+            .add(Figure { others, ..figure("share of it that arrived", &used, "of it", Some(Goal::AtLeast(share))) });
         figures.add(figure("share that the estimate takes", &estimates, "of it", None));
         if row == "C4" {
             figures.add(figure("queue, p95 of every 10 ms", &queues, "ms", Some(Goal::AtMost(30.0))));
