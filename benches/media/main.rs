@@ -10,6 +10,7 @@ mod desk;
 mod figures;
 mod judge;
 mod picture;
+mod quality;
 mod rate;
 mod raw_video;
 mod voice;
@@ -21,8 +22,9 @@ use figures::Figures;
 fn main() {
     let options = Options::read(std::env::args().skip(1));
     let mut figures = Figures::new("media");
-    let groups: [(&[&str], fn(&mut Figures, &Options)); 3] = [
+    let groups: [(&[&str], fn(&mut Figures, &Options)); 4] = [
         (&["V1", "V6"], picture::add),
+        (&["V2", "V3", "G1"], quality::add),
         (&["C1", "C2", "C3", "C4", "C5", "C6", "C7"], rate::add),
         (&["A1", "A2", "A3", "A7"], voice::add),
     ];
