@@ -10,10 +10,12 @@ mod desk;
 mod figures;
 mod judge;
 mod picture;
+mod playout;
 mod quality;
 mod rate;
 mod raw_video;
 mod voice;
+mod weight;
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +24,13 @@ use figures::Figures;
 fn main() {
     let options = Options::read(std::env::args().skip(1));
     let mut figures = Figures::new("media");
-    let groups: [(&[&str], fn(&mut Figures, &Options)); 4] = [
+    let groups: [(&[&str], fn(&mut Figures, &Options)); 6] = [
         (&["V1", "V6"], picture::add),
         (&["V2", "V3", "G1"], quality::add),
         (&["C1", "C2", "C3", "C4", "C5", "C6", "C7"], rate::add),
         (&["A1", "A2", "A3", "A7"], voice::add),
+        (&["A2", "A6"], playout::add),
+        (&["A4"], weight::add),
     ];
     for (_, add) in groups.iter().filter(|(rows, _)| rows.iter().any(|row| options.wants(row))) {
         add(&mut figures, &options);

@@ -4,6 +4,7 @@
 //! Everything here is the shipped core; only sockets, devices and disks are made up.
 
 pub mod channel;
+pub mod lateness;
 pub mod line;
 pub mod meeting;
 pub mod participant;
