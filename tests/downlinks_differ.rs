@@ -34,6 +34,7 @@ fn meeting(names: &[&str], last_downlink: LinkConfig, seed: u64) -> Meeting {
 /// What somebody got of somebody else so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Got {
+    /// Samples.
     played: u64,
     concealed: u64,
     frames: u64,
@@ -47,11 +48,11 @@ fn got(meeting: &Meeting, by: usize, of: usize) -> Got {
     let mut got = Got::default();
     for stream in participant.seen.snapshot.inbound.iter().filter(|stream| stream.ssrc.member() == of) {
         match (&stream.media, stream.ssrc.kind()) {
-            (InboundMedia::Audio { blocks_played, blocks_concealed, .. }, StreamKind::Audio) => {
-                (got.played, got.concealed) = (*blocks_played, *blocks_concealed);
+            (InboundMedia::Audio { playout, .. }, StreamKind::Audio) => {
+                (got.played, got.concealed) = (playout.jitter_buffer_emitted_count, playout.concealed_samples);
             }
-            (InboundMedia::Video { frames_received, .. }, StreamKind::Video) => {
-                (got.frames, got.lost) = (*frames_received, stream.packets_lost);
+            (InboundMedia::Video { frames, .. }, StreamKind::Video) => {
+                (got.frames, got.lost) = (frames.frames_received, stream.packets_lost);
             }
             _ => panic!("a stream of one kind has numbers of another"),
         }
@@ -65,8 +66,8 @@ fn quality(meeting: &mut Meeting, secs: u64, by: usize, of: usize) -> (f64, f64)
     meeting.run(Duration::from_secs(secs));
     let after = got(meeting, by, of);
     let concealed = after.concealed - before.concealed;
-    let blocks = concealed + after.played - before.played;
-    (concealed as f64 / blocks.max(1) as f64, (after.frames - before.frames) as f64 / secs as f64)
+    let samples = concealed + after.played - before.played;
+    (concealed as f64 / samples.max(1) as f64, (after.frames - before.frames) as f64 / secs as f64)
 }
 
 #[test]

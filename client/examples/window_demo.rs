@@ -12,8 +12,11 @@ use client::devices::{DeviceChoice, Picture};
 use client::engine::protocol::{ChatLine, Command, Event, FrameSlots, Joined};
 use client::ui::{DeviceLists, EngineLink, Start, run};
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId};
+use common::media::blocks::AssemblerStatistics;
+use common::media::freezes::FreezeStatistics;
+use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
-use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
+use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use common::wire::control::{MediaState, Member};
 use common::wire::message::{FileOffer, FileState, Recipients};
 
@@ -219,6 +222,15 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
         reno: reno(quarter),
         received_bitrate_bps: (2_450_000.0 + 300_000.0 * wave(11.0) - 600_000.0 * trouble) as u64,
         sent_bitrate_bps: (1_350_000.0 + 150_000.0 * wave(6.0)) as u64,
+        uplink: HopStatistics {
+            available_bitrate_bps: Some((2_900_000.0 - 900_000.0 * trouble + 40_000.0 * wave(4.0)) as u64),
+            queueing_delay: Duration::from_secs_f64((3.0 + wave(2.0) + 4.0 * trouble) / 1e3),
+            ..HopStatistics::default()
+        },
+        downlink: HopStatistics {
+            queueing_delay: Duration::from_secs_f64((4.0 + wave(3.0) + 38.0 * trouble) / 1e3),
+            ..HopStatistics::default()
+        },
         ..NetworkSnapshot::default()
     }
 }
@@ -226,14 +238,14 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
 fn media(kind: StreamKind) -> InboundMedia {
     match kind {
         StreamKind::Audio => InboundMedia::Audio {
-            blocks_played: 11_900,
-            blocks_concealed: 12,
-            packets_discarded: 0,
+            playout: PlayoutStatistics::default(),
+            fraction_concealed: 0.001,
             playout_delay: Duration::from_millis(38),
+            mean_opinion_score: Some(4.3),
         },
         StreamKind::Video => InboundMedia::Video {
-            frames_received: 3_580,
-            frames_incomplete: 9,
+            frames: AssemblerStatistics::default(),
+            freezes: FreezeStatistics::default(),
             frames_per_second: 29.8,
             rung: 3,
             quality: 62,

@@ -20,16 +20,16 @@ use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pcm::Block;
-use crate::path::{Arrivals, Outgoing};
+use crate::path::{Arrivals, Outgoing, Reception};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
-use crate::stats::NetworkSnapshot;
+use crate::stats::{HopStatistics, NetworkSnapshot};
 use crate::wire::Malformed;
 use crate::wire::control::CipherSuite;
 use crate::wire::datagram::{DatagramHeader, Kind};
 use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
-use crate::wire::media::{Report, ReportBlock};
+use crate::wire::media::{MediaHeader, Report, ReportBlock};
 use crate::wire::message::{Delivery, Message};
 
 use channel::Channel;
@@ -91,6 +91,7 @@ pub struct Endpoint {
     /// What we sent to the server, and what came from it.
     outgoing: Outgoing,
     arrivals: Arrivals,
+    reception: Reception,
     /// Blocks of the report being sent, and how many of them were.
     report: Vec<ReportBlock>,
     next_report: Instant,
@@ -123,6 +124,7 @@ impl Endpoint {
             path: Path { next_ping: now, ping_due: false, last_ping: 0, round_trip_time: None },
             outgoing: Outgoing::new(now, Bandwidth::new(now, Range::default())),
             arrivals: Arrivals::new(now),
+            reception: Reception::default(),
             report: Vec::with_capacity(STREAMS_MAX),
             next_report: now + REPORT_INTERVAL,
             events: VecDeque::new(),
@@ -157,6 +159,10 @@ impl Endpoint {
         let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
         self.arrivals.note(now, header.packet_number, kind);
+        self.reception.handle_packet(now, header.packet_number);
+        if let (Kind::Audio | Kind::Video, Ok(media)) = (kind, MediaHeader::parse(body)) {
+            self.reception.handle_send_time(now, media.send_time);
+        }
         match kind {
             Kind::Feedback => self.handle_feedback(now, Feedback::parse(body)?),
             Kind::Audio => self.receiving.handle_audio(now, body, bytes)?,
@@ -411,13 +417,29 @@ impl Endpoint {
         NetworkSnapshot {
             uptime: now.saturating_duration_since(self.began),
             round_trip_time: self.path.round_trip_time,
-            inbound: self.receiving.statistics(now),
+            uplink: self.uplink(),
+            downlink: HopStatistics {
+                queueing_delay: self.reception.queueing_delay(),
+                fraction_lost: self.reception.fraction_lost(now),
+                ..HopStatistics::default()
+            },
+            inbound: self.receiving.statistics(now, self.path.round_trip_time),
             outbound: self.sending.statistics(now),
             reno: self.channel.reno().statistics(),
             video_target: self.sending.video_target(),
             received_bitrate_bps: self.received.bits_per_second(now),
             sent_bitrate_bps: self.sent.bits_per_second(now),
             datagrams_discarded: self.discarded,
+        }
+    }
+
+    fn uplink(&self) -> HopStatistics {
+        let bandwidth = self.outgoing.bandwidth();
+        HopStatistics {
+            available_bitrate_bps: (!bandwidth.round_trip().is_zero()).then(|| bandwidth.target_bps()),
+            queueing_delay: bandwidth.queueing_delay(),
+            fraction_lost: bandwidth.fraction_lost() as f32,
+            competing: bandwidth.competes(),
         }
     }
 }

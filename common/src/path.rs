@@ -8,7 +8,9 @@
 mod arrivals;
 mod departures;
 mod outgoing;
+mod reception;
 
 pub use arrivals::Arrivals;
 pub use departures::{Departure, Departures, Outcome};
 pub use outgoing::{Fate, Outgoing, TRAIN_GAP};
+pub use reception::Reception;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::ids::{MemberId, Ssrc};
+use crate::media::blocks::AssemblerStatistics;
+use crate::media::freezes::FreezeStatistics;
 use crate::media::ladder::VideoTarget;
+use crate::media::playout::PlayoutStatistics;
 use crate::reno::RenoStatistics;
 
 /// One look at everything an [`crate::endpoint::Endpoint`] measures; taken four times a second for the plots.
@@ -13,6 +16,10 @@ pub struct NetworkSnapshot {
     pub uptime: Duration,
     /// Last round trip to the server on the data plane, `None` before the first.
     pub round_trip_time: Option<Duration>,
+    /// The way from here to the server.
+    pub uplink: HopStatistics,
+    /// The way from the server to here.
+    pub downlink: HopStatistics,
     /// Streams that arrive here.
     pub inbound: Vec<InboundStream>,
     /// Streams that are sent from here.
@@ -27,6 +34,20 @@ pub struct NetworkSnapshot {
     pub sent_bitrate_bps: u64,
     /// Datagrams dropped since the start because they did not open, were seen before, or were malformed.
     pub datagrams_discarded: u64,
+}
+
+/// One way between this member and the server, whatever goes over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HopStatistics {
+    /// What may be sent, in bits per second (webrtc-stats `availableOutgoingBitrate`); `None` where the other end decides,
+    /// and before it told anything.
+    pub available_bitrate_bps: Option<u64>,
+    /// How much longer packets wait than the quickest did of late: the queue in front of the narrow place.
+    pub queueing_delay: Duration,
+    /// Share of the last second's datagrams that were lost, 0.0..=1.0.
+    pub fraction_lost: f32,
+    /// Somebody else keeps the queue full, and we fight for a share; only known where we send.
+    pub competing: bool,
 }
 
 /// A media stream that arrives (webrtc-stats `inbound-rtp`).
@@ -49,25 +70,27 @@ pub struct InboundStream {
 }
 
 /// The part of [`InboundStream`] that depends on what the stream carries. Counts run since the stream began.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InboundMedia {
     /// Blocks of audio.
     Audio {
-        /// Blocks that were played as they came.
-        blocks_played: u64,
-        /// Blocks made up because theirs was missing (webrtc-stats `concealedSamples` / 480).
-        blocks_concealed: u64,
-        /// Blocks that came too late or too early to be played (webrtc-stats `packetsDiscarded`).
-        packets_discarded: u64,
-        /// How long a block waits between arriving and being played (webrtc-stats `jitterBufferDelay`).
+        /// What became of its samples.
+        playout: PlayoutStatistics,
+        /// Share of the last second that was made up, 0.0..=1.0: what is left of the loss after copies and repairs.
+        fraction_concealed: f32,
+        /// How long a block waits right now between arriving and being played.
         playout_delay: Duration,
+        /// How such a voice is liked, 1.0..=4.5 ([`crate::media::mos`]): by what was concealed in the last second, and the
+        /// way there, for which our half is measured and the speaker's taken to be as long. `None` before the first round
+        /// trip.
+        mean_opinion_score: Option<f32>,
     },
     /// Video frames.
     Video {
-        /// Frames of which at least one part arrived, handed to the decoder.
-        frames_received: u64,
-        /// Of these, frames with a part missing.
-        frames_incomplete: u64,
+        /// What became of frames and parts.
+        frames: AssemblerStatistics,
+        /// When the picture stood still that should have moved.
+        freezes: FreezeStatistics,
         /// Frames over the last second.
         frames_per_second: f32,
         /// Index into [`crate::media::ladder::Rung::ALL`] of the last frame.

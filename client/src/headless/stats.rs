@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::ids::StreamKind;
 use common::media::ladder::Rung;
 use common::reno::{Algorithm, Phase, RenoStatistics};
-use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
+use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use serde_json::{Value, json};
 
 /// A file of statistics, one JSON object a line.
@@ -41,9 +41,20 @@ fn to_json(snapshot: &NetworkSnapshot) -> Value {
             "quality": target.quality,
             "frames_per_second": target.frames_per_second,
         },
+        "uplink": hop(&snapshot.uplink),
+        "downlink": hop(&snapshot.downlink),
         "inbound": snapshot.inbound.iter().map(inbound).collect::<Vec<_>>(),
         "outbound": snapshot.outbound.iter().map(outbound).collect::<Vec<_>>(),
         "reno": reno(&snapshot.reno),
+    })
+}
+
+fn hop(hop: &HopStatistics) -> Value {
+    json!({
+        "available_bitrate_bps": hop.available_bitrate_bps,
+        "queueing_delay_ms": millis(hop.queueing_delay),
+        "fraction_lost": hop.fraction_lost,
+        "competing": hop.competing,
     })
 }
 
@@ -58,15 +69,28 @@ fn inbound(stream: &InboundStream) -> Value {
         "bitrate_bps": stream.bitrate_bps,
     });
     let media = match stream.media {
-        InboundMedia::Audio { blocks_played, blocks_concealed, packets_discarded, playout_delay } => json!({
-            "blocks_played": blocks_played,
-            "blocks_concealed": blocks_concealed,
-            "packets_discarded": packets_discarded,
+        InboundMedia::Audio { playout, fraction_concealed, playout_delay, mean_opinion_score } => json!({
+            "concealed_samples": playout.concealed_samples,
+            "silent_concealed_samples": playout.silent_concealed_samples,
+            "concealment_events": playout.concealment_events,
+            "inserted_samples_for_deceleration": playout.inserted_samples_for_deceleration,
+            "removed_samples_for_acceleration": playout.removed_samples_for_acceleration,
+            "jitter_buffer_delay_ms": millis(playout.jitter_buffer_delay),
+            "jitter_buffer_target_delay_ms": millis(playout.jitter_buffer_target_delay),
+            "jitter_buffer_emitted_count": playout.jitter_buffer_emitted_count,
+            "packets_discarded": playout.packets_discarded,
+            "fraction_concealed": fraction_concealed,
             "playout_delay_ms": millis(playout_delay),
+            "mean_opinion_score": mean_opinion_score,
         }),
-        InboundMedia::Video { frames_received, frames_incomplete, frames_per_second, rung, quality } => json!({
-            "frames_received": frames_received,
-            "frames_incomplete": frames_incomplete,
+        InboundMedia::Video { frames, freezes, frames_per_second, rung, quality } => json!({
+            "frames_received": frames.frames_received,
+            "frames_incomplete": frames.frames_incomplete,
+            "frames_dropped": frames.frames_dropped,
+            "parts_repaired": frames.parts_repaired,
+            "parts_late": frames.parts_late,
+            "freeze_count": freezes.freeze_count,
+            "total_freezes_duration_ms": millis(freezes.total_freezes_duration),
             "frames_per_second": frames_per_second,
             "rung": Rung::from_index(rung).map(|rung| rung.name),
             "quality": quality,
@@ -152,6 +176,7 @@ fn millis(time: Duration) -> f64 {
 mod tests {
     use super::*;
     use common::ids::{MemberId, Ssrc};
+    use common::media::playout::PlayoutStatistics;
 
     #[test]
     fn a_snapshot_has_the_network_the_streams_and_reno() {
@@ -165,10 +190,10 @@ mod tests {
                 jitter: Duration::from_millis(2),
                 bitrate_bps: 800_000,
                 media: InboundMedia::Audio {
-                    blocks_played: 4,
-                    blocks_concealed: 1,
-                    packets_discarded: 0,
+                    playout: PlayoutStatistics { concealed_samples: 480, ..PlayoutStatistics::default() },
+                    fraction_concealed: 0.2,
                     playout_delay: Duration::from_millis(30),
+                    mean_opinion_score: Some(4.4),
                 },
             }],
             ..NetworkSnapshot::default()
@@ -178,6 +203,8 @@ mod tests {
         assert_eq!(value["inbound"][0]["member"], 3);
         assert_eq!(value["inbound"][0]["kind"], "audio");
         assert_eq!(value["inbound"][0]["playout_delay_ms"], 30.0);
+        assert_eq!(value["inbound"][0]["concealed_samples"], 480);
+        assert_eq!(value["uplink"]["queueing_delay_ms"], 0.0);
         assert_eq!(value["reno"]["phase"], "slow_start");
         assert_eq!(value["reno"]["ssthresh_bytes"], Value::Null);
         assert!(!value.to_string().contains('\n'));

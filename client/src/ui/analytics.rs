@@ -48,6 +48,7 @@ pub fn analytics_ui(ui: &mut Ui, meeting: &Meeting) {
         let history = &meeting.history;
         let now = history.latest.uptime.as_secs_f64();
         round_trip_ui(ui, history, now);
+        queue_ui(ui, history, now);
         streams_ui(ui, meeting, now, LOSS, |lines| &lines.loss_percent);
         streams_ui(ui, meeting, now, JITTER, |lines| &lines.jitter_ms);
         bitrate_ui(ui, history, now);
@@ -57,6 +58,7 @@ pub fn analytics_ui(ui: &mut Ui, meeting: &Meeting) {
 }
 
 const ROUND_TRIP: Subject = Subject { title: "Round trip to the server", unit: "ms", at_least: 50.0, decimals: 0 };
+const QUEUE: Subject = Subject { title: "Waiting in the queue", unit: "ms", at_least: 50.0, decimals: 0 };
 const LOSS: Subject = Subject { title: "Packets lost", unit: "%", at_least: 5.0, decimals: 1 };
 const JITTER: Subject = Subject { title: "Jitter", unit: "ms", at_least: 20.0, decimals: 1 };
 const BITRATE: Subject = Subject { title: "Bitrate", unit: "Mbit/s", at_least: 1.0, decimals: 2 };
@@ -83,9 +85,23 @@ fn round_trip_ui(ui: &mut Ui, history: &History, now: f64) {
 
 fn bitrate_ui(ui: &mut Ui, history: &History, now: f64) {
     let series = &theme::of(ui).series;
-    let curves =
-        [curve("received", series[0], &history.received_mbps, now), curve("sent", series[1], &history.sent_mbps, now)];
+    let mut available = curve("the path takes", series[1], &history.available_mbps, now);
+    available.style = LineStyle::dashed_dense();
+    let curves = [
+        curve("received", series[0], &history.received_mbps, now),
+        curve("sent", series[1], &history.sent_mbps, now),
+        available,
+    ];
     plot_ui(ui, &BITRATE, &curves, now);
+}
+
+fn queue_ui(ui: &mut Ui, history: &History, now: f64) {
+    let series = &theme::of(ui).series;
+    let curves = [
+        curve("to here", series[0], &history.queue_down_ms, now),
+        curve("to the server", series[1], &history.queue_up_ms, now),
+    ];
+    plot_ui(ui, &QUEUE, &curves, now);
 }
 
 /// Draws one quantity of every stream, solid for what arrives here, dashed for what we send.
@@ -350,12 +366,15 @@ fn media_text(meeting: &Meeting, side: Side) -> String {
     let inbound = &meeting.history.latest.inbound;
     match inbound.iter().find(|stream| stream.ssrc == ssrc) {
         Some(stream) => match &stream.media {
-            InboundMedia::Audio { playout_delay, .. } => {
-                format!("waits {} ms", playout_delay.as_millis())
+            InboundMedia::Audio { playout_delay, fraction_concealed, mean_opinion_score, .. } => {
+                let score = mean_opinion_score.map_or("-".into(), |score| format!("{score:.1}"));
+                let (waits, concealed) = (playout_delay.as_millis(), 100.0 * fraction_concealed);
+                format!("MOS {score}, {concealed:.1} % made up, waits {waits} ms")
             }
-            InboundMedia::Video { frames_per_second, rung, quality, .. } => {
+            InboundMedia::Video { frames_per_second, rung, quality, freezes, .. } => {
                 let rung = Rung::from_index(*rung).map_or("?", |rung| rung.name);
-                format!("{rung} q{quality} {frames_per_second:.0} fps")
+                let freezes = freezes.freeze_count;
+                format!("{rung} q{quality} {frames_per_second:.0} fps, froze {freezes} times")
             }
         },
         None => String::new(),

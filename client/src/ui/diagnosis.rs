@@ -2,7 +2,8 @@
 //!
 //! Every media packet is counted at its sender, at the server and at its receiver, so a loss can be placed: what the
 //! server misses of ours is lost on our uplink; what a receiver misses and the server has is lost on that receiver's
-//! downlink; what we miss of everybody is lost on our downlink, and of one person only, before it came to the server.
+//! downlink. What is missing of the server's own numbers is lost on our downlink, and what else we miss of somebody, before
+//! it came to the server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,11 @@ const JITTER_POOR: Duration = Duration::from_millis(100);
 const ROUND_TRIP_FAIR: Duration = Duration::from_millis(200);
 /// Round trip at which people talk over each other.
 const ROUND_TRIP_POOR: Duration = Duration::from_millis(400);
+
+/// A queue that is worth a word: more than any frame of video makes.
+const QUEUE_FAIR: Duration = Duration::from_millis(100);
+/// A queue in which people talk over each other.
+const QUEUE_POOR: Duration = Duration::from_millis(250);
 
 /// How the network is, worst last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,8 +70,10 @@ pub fn examine(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -
     if snapshot.round_trip_time.is_none() && snapshot.inbound.is_empty() {
         return Diagnosis::default();
     }
-    let findings = [worst(lost(snapshot, names)), worst(wandering(snapshot, names)), slow(snapshot)];
-    // The order of the findings breaks a tie: loss is heard before jitter, and jitter before delay.
+    let findings =
+        [worst(lost(snapshot, names)), worst(waiting(snapshot)), worst(wandering(snapshot, names)), slow(snapshot)];
+    // The order of the findings breaks a tie: loss is heard before jitter, and jitter before delay. A queue is the cause of
+    // both.
     findings
         .into_iter()
         .flatten()
@@ -125,8 +133,7 @@ fn lost(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Vec<(
         let sentence = format!("{leg} loses {percent:.0} % of packets.");
         Some((percent, Diagnosis { quality, sentence }))
     };
-    let legs = legs(snapshot, |loss, _| loss >= LOSS_FAIR);
-    legs.into_iter().filter_map(finding).collect()
+    losing(snapshot).into_iter().filter_map(finding).collect()
 }
 
 fn wandering(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Vec<(f64, Diagnosis)> {
@@ -137,8 +144,18 @@ fn wandering(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> 
         let sentence = format!("{leg} is unsteady: packets come {millis:.0} ms early or late.");
         Some((millis, Diagnosis { quality, sentence }))
     };
-    let legs = legs(snapshot, |_, jitter| jitter >= JITTER_FAIR);
-    legs.into_iter().filter_map(finding).collect()
+    unsteady(snapshot).into_iter().filter_map(finding).collect()
+}
+
+fn waiting(snapshot: &NetworkSnapshot) -> Vec<(f64, Diagnosis)> {
+    let finding = |(name, queue): (&str, Duration)| {
+        let quality = grade(queue, QUEUE_FAIR, QUEUE_POOR)?;
+        let millis = queue.as_secs_f64() * 1e3;
+        let sentence = format!("Your {name} is full: packets wait {millis:.0} ms.");
+        Some((millis, Diagnosis { quality, sentence }))
+    };
+    let hops = [("uplink", snapshot.uplink.queueing_delay), ("downlink", snapshot.downlink.queueing_delay)];
+    hops.into_iter().filter_map(finding).collect()
 }
 
 fn slow(snapshot: &NetworkSnapshot) -> Option<Diagnosis> {
@@ -164,24 +181,36 @@ fn grade<T: PartialOrd>(value: T, fair: T, poor: T) -> Option<Quality> {
     }
 }
 
-/// Every leg with what was measured on it. `bad` decides which inbound streams point at our downlink.
-fn legs(snapshot: &NetworkSnapshot, bad: impl Fn(f32, Duration) -> bool) -> Vec<Measured> {
+/// Every leg with the loss that was measured on it.
+fn losing(snapshot: &NetworkSnapshot) -> Vec<Measured> {
+    let downlink = snapshot.downlink.fraction_lost;
+    let before = |stream: &InboundStream| {
+        // Of what the server had, so much more is missing than got lost on the way from there.
+        let loss = (stream.fraction_lost - downlink).max(0.0) / (1.0 - downlink).max(0.01);
+        measured(Leg::Uplink(stream.ssrc.member()), loss, Duration::ZERO)
+    };
+    let mut legs = vec![measured(Leg::OurDownlink, downlink, Duration::ZERO)];
+    legs.extend(snapshot.inbound.iter().map(before));
+    legs.extend(snapshot.outbound.iter().flat_map(|stream| outbound_legs(stream.ssrc, &stream.remote)));
+    legs
+}
+
+/// Every leg with the jitter that was measured on it.
+fn unsteady(snapshot: &NetworkSnapshot) -> Vec<Measured> {
     let mut legs = Vec::new();
-    let inbound_bad = |stream: &&InboundStream| bad(stream.fraction_lost, stream.jitter);
+    let bad = |stream: &&InboundStream| stream.jitter >= JITTER_FAIR;
     let senders = members(snapshot.inbound.iter());
-    let bad_senders = members(snapshot.inbound.iter().filter(inbound_bad));
+    let bad_senders = members(snapshot.inbound.iter().filter(bad));
     let all_bad = senders.len() > 1 && bad_senders.len() == senders.len();
-    for stream in snapshot.inbound.iter().filter(inbound_bad) {
+    for stream in snapshot.inbound.iter().filter(bad) {
         let leg = match stream.ssrc.member() {
             _ if all_bad => Leg::OurDownlink,
             member if senders.len() == 1 => Leg::From(member),
             member => Leg::Uplink(member),
         };
-        legs.push(measured(leg, stream.fraction_lost, stream.jitter));
+        legs.push(measured(leg, 0.0, stream.jitter));
     }
-    for stream in &snapshot.outbound {
-        legs.extend(outbound_legs(stream.ssrc, &stream.remote));
-    }
+    legs.extend(snapshot.outbound.iter().flat_map(|stream| outbound_legs(stream.ssrc, &stream.remote)));
     legs
 }
 
@@ -272,28 +301,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_of_one_of_several_is_lost_on_that_ones_uplink() {
-        let sentence = said(|snapshot| snapshot.inbound[0].fraction_lost = 0.08);
-        assert_eq!(sentence, "Bo's uplink loses 8 % of packets.");
-    }
-
-    #[test]
-    fn what_is_missing_of_everybody_is_lost_on_our_downlink() {
+    fn what_the_server_sent_and_did_not_come_is_lost_on_our_downlink() {
         let sentence = said(|snapshot| {
-            for stream in &mut snapshot.inbound {
-                stream.fraction_lost = 0.06;
-            }
+            snapshot.downlink.fraction_lost = 0.06;
+            snapshot.inbound.iter_mut().for_each(|stream| stream.fraction_lost = 0.06);
         });
         assert_eq!(sentence, "Your downlink loses 6 % of packets.");
     }
 
     #[test]
-    fn with_one_other_person_the_half_is_not_guessed() {
-        let sentence = said(|snapshot| {
+    fn what_else_is_missing_of_somebody_is_lost_on_that_ones_uplink() {
+        let with_one = |snapshot: &mut NetworkSnapshot| {
             snapshot.inbound.retain(|stream| stream.ssrc.member() == MemberId(2));
-            snapshot.inbound[0].fraction_lost = 0.06;
+            snapshot.inbound[0].fraction_lost = 0.08;
+        };
+        assert_eq!(said(with_one), "Bo's uplink loses 8 % of packets.");
+        let on_both = said(|snapshot| {
+            snapshot.downlink.fraction_lost = 0.03;
+            snapshot.inbound[0].fraction_lost = 0.103;
         });
-        assert_eq!(sentence, "Your downlink or Bo's uplink loses 6 % of packets.");
+        assert_eq!(on_both, "Bo's uplink loses 8 % of packets.");
+    }
+
+    #[test]
+    fn a_queue_is_named_with_its_side() {
+        let sentence = said(|snapshot| {
+            snapshot.downlink.queueing_delay = Duration::from_millis(290);
+            snapshot.inbound.iter_mut().for_each(|stream| stream.jitter = Duration::from_millis(45));
+        });
+        assert_eq!(sentence, "Your downlink is full: packets wait 290 ms.");
     }
 
     #[test]

@@ -72,6 +72,14 @@ pub struct History {
     pub sent_mbps: Line,
     /// All datagrams received, Mbit/s.
     pub received_mbps: Line,
+    /// What the path to the server carries of ours, Mbit/s.
+    pub available_mbps: Line,
+    /// How long packets wait in the queue to the server, ms.
+    pub queue_up_ms: Line,
+    /// How long they wait in the queue from the server, ms.
+    pub queue_down_ms: Line,
+    /// Share of packets lost on the way from the server, per cent.
+    pub lost_down_percent: Line,
     /// Congestion window of the reliable channel, kB, with the phase at each point.
     pub cwnd_kb: Line,
     /// Reno's phase at each point of [`History::cwnd_kb`].
@@ -98,6 +106,12 @@ impl History {
         }
         self.sent_mbps.push(at, mbps(snapshot.sent_bitrate_bps));
         self.received_mbps.push(at, mbps(snapshot.received_bitrate_bps));
+        if let Some(available) = snapshot.uplink.available_bitrate_bps {
+            self.available_mbps.push(at, mbps(available));
+        }
+        self.queue_up_ms.push(at, millis(snapshot.uplink.queueing_delay));
+        self.queue_down_ms.push(at, millis(snapshot.downlink.queueing_delay));
+        self.lost_down_percent.push(at, 100.0 * f64::from(snapshot.downlink.fraction_lost));
         self.push_reno(at, &snapshot);
         self.push_streams(at, &snapshot);
         self.latest = snapshot;
@@ -148,6 +162,9 @@ impl History {
         if snapshot.round_trip_time.is_some() {
             snapshot.round_trip_time = Some(from_millis(self.round_trip_ms.settled()));
         }
+        snapshot.uplink.queueing_delay = from_millis(self.queue_up_ms.settled());
+        snapshot.downlink.queueing_delay = from_millis(self.queue_down_ms.settled());
+        snapshot.downlink.fraction_lost = (self.lost_down_percent.settled() / 100.0) as f32;
         for stream in &mut snapshot.inbound {
             if let Some(lines) = self.streams.get(&Side::Inbound(stream.ssrc)) {
                 stream.fraction_lost = (lines.loss_percent.settled() / 100.0) as f32;

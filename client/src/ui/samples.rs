@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::ids::{MemberId, RoomCode, Ssrc, StreamKind, TransferId};
+use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use common::wire::control::{MediaState, Member};
@@ -75,10 +76,10 @@ fn inbound(member: MemberId) -> InboundStream {
         jitter: Duration::from_millis(2),
         bitrate_bps: 790_000,
         media: InboundMedia::Audio {
-            blocks_played: 1_000,
-            blocks_concealed: 0,
-            packets_discarded: 0,
+            playout: PlayoutStatistics { jitter_buffer_emitted_count: 480_000, ..PlayoutStatistics::default() },
+            fraction_concealed: 0.0,
             playout_delay: Duration::from_millis(40),
+            mean_opinion_score: Some(4.4),
         },
     }
 }

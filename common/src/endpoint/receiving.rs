@@ -10,6 +10,7 @@ use crate::limits::{AUDIO_BLOCK_SAMPLES, STREAMS_MAX};
 use crate::media::blocks::FrameAssembler;
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::mixer::Mixer;
+use crate::media::mos::mean_opinion_score;
 use crate::media::pcm::Block;
 use crate::stats::{InboundMedia, InboundStream};
 use crate::wire::Malformed;
@@ -131,7 +132,7 @@ impl Receiving {
     pub(super) fn pull_audio(&mut self, now: Instant, block: &mut Block) {
         for stream in self.audio.values_mut() {
             let mut voice = [0; AUDIO_BLOCK_SAMPLES];
-            stream.playout.pull(now, &mut voice);
+            stream.pull(now, &mut voice);
             self.mixer.add(&voice);
         }
         self.mixer.mix(block);
@@ -160,23 +161,23 @@ impl Receiving {
         self.levels.remove(&member);
     }
 
-    pub(super) fn statistics(&self, now: Instant) -> Vec<InboundStream> {
+    /// `round_trip` is that to the server.
+    pub(super) fn statistics(&self, now: Instant, round_trip: Option<Duration>) -> Vec<InboundStream> {
         let audio = self.audio.iter().map(|(member, stream)| {
-            let playout = stream.playout.statistics();
+            let (concealed, delay) = (stream.fraction_concealed(now), stream.playout.playout_delay());
             let media = InboundMedia::Audio {
-                blocks_played: playout.jitter_buffer_emitted_count / AUDIO_BLOCK_SAMPLES as u64,
-                blocks_concealed: playout.concealed_samples / AUDIO_BLOCK_SAMPLES as u64,
-                packets_discarded: playout.packets_discarded,
-                playout_delay: stream.playout.playout_delay(),
+                playout: stream.playout.statistics(),
+                fraction_concealed: concealed,
+                playout_delay: delay,
+                mean_opinion_score: round_trip.map(|way| mean_opinion_score(way + delay, concealed.into()) as f32),
             };
             inbound(now, ssrc(*member, StreamKind::Audio), &stream.reception, media)
         });
         let video = self.video.iter().map(|(member, stream)| {
-            let frames = stream.assembler.statistics();
             let shown = stream.assembler.last_shown();
             let media = InboundMedia::Video {
-                frames_received: frames.frames_received,
-                frames_incomplete: frames.frames_incomplete,
+                frames: stream.assembler.statistics(),
+                freezes: stream.assembler.freezes(),
                 frames_per_second: stream.assembler.frames_per_second(now),
                 rung: shown.map_or(0, |(rung, _)| rung.index),
                 quality: shown.map_or(0, |(_, quality)| quality),

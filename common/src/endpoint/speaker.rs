@@ -5,8 +5,9 @@ use std::time::Instant;
 use crate::ids::Ssrc;
 use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_COPY_OFFSET_MAX};
 use crate::media::jitter::ReceptionStatistics;
+use crate::media::meter::LastSecond;
 use crate::media::pack;
-use crate::media::pcm::SILENT_BLOCK;
+use crate::media::pcm::{Block, SILENT_BLOCK};
 use crate::media::playout::PlayoutBuffer;
 use crate::sequence::{MediaTime, SequenceNumber};
 use crate::wire::Malformed;
@@ -17,11 +18,35 @@ pub(super) struct Speaker {
     pub(super) reception: ReceptionStatistics,
     pub(super) playout: PlayoutBuffer,
     arrived: Arrived,
+    /// Samples of the last second: those made up, and all.
+    concealed: LastSecond,
+    pulled: LastSecond,
 }
 
 impl Speaker {
     pub(super) fn new(ssrc: Ssrc) -> Self {
-        Self { reception: ReceptionStatistics::new(ssrc), playout: PlayoutBuffer::new(), arrived: Arrived::default() }
+        Self {
+            reception: ReceptionStatistics::new(ssrc),
+            playout: PlayoutBuffer::new(),
+            arrived: Arrived::default(),
+            concealed: LastSecond::default(),
+            pulled: LastSecond::default(),
+        }
+    }
+
+    /// The next block to be heard.
+    pub(super) fn pull(&mut self, now: Instant, block: &mut Block) {
+        let before = self.playout.statistics();
+        self.playout.pull(now, block);
+        let after = self.playout.statistics();
+        let concealed = after.concealed_samples - before.concealed_samples;
+        self.concealed.add(now, concealed);
+        self.pulled.add(now, concealed + after.jitter_buffer_emitted_count - before.jitter_buffer_emitted_count);
+    }
+
+    /// Share of the last second's sound that was made up.
+    pub(super) fn fraction_concealed(&self, now: Instant) -> f32 {
+        self.concealed.sum(now) as f32 / self.pulled.sum(now).max(1) as f32
     }
 
     /// A packet came, in a datagram that weighed `bytes`. A copy that makes no sense takes nothing from the rest of it.
@@ -190,7 +215,7 @@ mod tests {
                 let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
                 speaker.handle_packet(now, &packet, 300).unwrap();
             }
-            speaker.playout.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
+            speaker.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
         }
         speaker.playout.statistics().concealed_samples / AUDIO_BLOCK_SAMPLES as u64
     }

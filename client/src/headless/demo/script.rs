@@ -318,7 +318,7 @@ fn promise_media(played: &Played, options: &DemoOptions, promises: &mut Promises
             );
             let played = seen.snapshot.iter().flat_map(|snapshot| &snapshot.inbound).any(|stream| {
                 stream.ssrc.member() == *id
-                    && matches!(stream.media, InboundMedia::Audio { blocks_played, .. } if blocks_played > 0)
+                    && matches!(stream.media, InboundMedia::Audio { playout, .. } if playout.jitter_buffer_emitted_count > 0)
             });
             promises.note(format!("{name} hears {other}"), played);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::ids::{MemberId, StreamKind};
+use common::limits::AUDIO_BLOCK_SAMPLES;
 use common::media::ladder::Rung;
 use common::stats::{InboundMedia, InboundStream};
 use common::wire::message::Recipients;
@@ -62,7 +63,7 @@ fn video_row(name: &str, member: MemberId, seen: &Seen) -> String {
     let frames = seen.frames.get(&member).cloned().unwrap_or_default();
     let stream = stream(seen, member, StreamKind::Video);
     let incomplete = stream.map_or(0, |stream| match stream.media {
-        InboundMedia::Video { frames_incomplete, .. } => frames_incomplete,
+        InboundMedia::Video { frames, .. } => frames.frames_incomplete,
         InboundMedia::Audio { .. } => 0,
     });
     format!(
@@ -77,8 +78,10 @@ fn video_row(name: &str, member: MemberId, seen: &Seen) -> String {
 fn audio_row(name: &str, member: MemberId, seen: &Seen) -> String {
     let stream = stream(seen, member, StreamKind::Audio);
     let (played, concealed, delay) = stream.map_or((0, 0, Duration::ZERO), |stream| match stream.media {
-        InboundMedia::Audio { blocks_played, blocks_concealed, playout_delay, .. } => {
-            (blocks_played, blocks_concealed, playout_delay)
+        InboundMedia::Audio { playout, playout_delay, .. } => {
+            let blocks = [playout.jitter_buffer_emitted_count, playout.concealed_samples]
+                .map(|n| n / AUDIO_BLOCK_SAMPLES as u64);
+            (blocks[0], blocks[1], playout_delay)
         }
         InboundMedia::Video { .. } => (0, 0, Duration::ZERO),
     });

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::ids::Ssrc;
 use crate::limits::{FRAME_MAX_BYTES, FRAMES_ASSEMBLED_MAX};
 use crate::media::blocks::{CodedFrame, CodedPart, ReceivedFrame, Repair, inside};
+use crate::media::freezes::{FreezeStatistics, Freezes};
 use crate::media::jpeg;
 use crate::media::ladder::Rung;
 use crate::media::meter::LastSecond;
@@ -49,6 +50,7 @@ pub struct FrameAssembler {
     /// The newest frame of which something was given out on its own.
     repaired: Option<FrameId>,
     frames: LastSecond,
+    freezes: Freezes,
     shown: Option<(Rung, u8)>,
     /// Parts whose memory is used again, at most [`SPARE_PARTS`].
     spare: Vec<CodedPart>,
@@ -168,6 +170,7 @@ impl FrameAssembler {
             repairs: Repairs::default(),
             repaired: None,
             frames: LastSecond::default(),
+            freezes: Freezes::default(),
             shown: None,
             spare: Vec::new(),
             statistics: AssemblerStatistics::default(),
@@ -220,6 +223,11 @@ impl FrameAssembler {
     /// What became of frames and parts so far.
     pub fn statistics(&self) -> AssemblerStatistics {
         self.statistics
+    }
+
+    /// When the picture stood still that should have moved.
+    pub fn freezes(&self) -> FreezeStatistics {
+        self.freezes.statistics()
     }
 
     /// Frames given out in the second before `now`.
@@ -344,7 +352,8 @@ impl FrameAssembler {
         self.release(now, &frame);
         let complete = frame.complete();
         let quality = frame.picture.parts.iter().map(|part| part.quality).min();
-        self.count_shown(now, frame.picture.rung, quality, complete);
+        let CodedFrame { rung, timestamp, .. } = frame.picture;
+        self.count_shown(now, Newest { frame: frame.id, timestamp, rung }, quality, complete);
         let repairs = self.repairs_for(&frame);
         Some(ReceivedFrame { ssrc: self.ssrc, frame: frame.id, complete, picture: frame.picture, repairs })
     }
@@ -357,7 +366,7 @@ impl FrameAssembler {
         self.repaired = Some(newest.frame);
         if shown {
             let quality = self.repairs.parts.iter().map(|repair| repair.part.quality).min();
-            self.count_shown(now, newest.rung, quality, true);
+            self.count_shown(now, newest, quality, true);
         }
         let picture = CodedFrame { rung: newest.rung, timestamp: newest.timestamp, parts: Vec::new() };
         let repairs = self.take_repairs();
@@ -394,11 +403,12 @@ impl FrameAssembler {
         self.released = Some(Released { frame: frame.id, timestamp, rung, at: now });
     }
 
-    fn count_shown(&mut self, now: Instant, rung: Rung, quality: Option<u8>, complete: bool) {
+    fn count_shown(&mut self, now: Instant, frame: Newest, quality: Option<u8>, complete: bool) {
         self.statistics.frames_received += 1;
         self.statistics.frames_incomplete += u64::from(!complete);
         self.frames.add(now, 1);
-        self.shown = quality.map(|quality| (rung, quality)).or(self.shown);
+        self.freezes.handle_frame(now, frame.frame, frame.timestamp);
+        self.shown = quality.map(|quality| (frame.rung, quality)).or(self.shown);
     }
 }
 
@@ -561,7 +571,7 @@ mod tests {
         sent[88].iter().for_each(|packet| handle(&mut assembler, now, packet));
         assert_eq!(assembler.poll_frame(now).unwrap().frame, FrameId(89));
         let counted = assembler.statistics();
-        assert_eq!((counted.frames_received, counted.frames_incomplete, counted.frames_dropped), (1, 0, 0));
+        assert_eq!((counted.frames_received, counted.frames_incomplete, counted.frames_dropped), (2, 0, 0));
     }
 
     #[test]
