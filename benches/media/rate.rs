@@ -85,24 +85,18 @@ fn steps(figures: &mut Figures, way: Way, hop: &str) {
     });
 }
 
-/// A minute on a path that stays as it is.
+/// A minute on paths that stay as they are.
 fn steady(figures: &mut Figures, way: Way, hop: &str) {
     for (row, mbps, loss) in [("C4", 1.0, 0.0), ("C4", 3.0, 0.0), ("C5", 3.0, 0.05)] {
-        let calls = SEEDS.map(|seed| {
-            let mut call = NarrowCall::new(way, LinkConfig { loss, ..narrow(mbps, QUEUE) }, seed);
-            call.run(60 * SECOND);
-            call
-        });
+        let path = LinkConfig { loss, ..narrow(mbps, QUEUE) };
+        let calls = SEEDS.map(|seed| minute(way, path, seed, false));
         let used = calls.each_ref().map(|call| call.rates_bps(15, 60)[0] / (mbps * 1e6));
         let estimates = calls.each_ref().map(|call| mean_target(call, 15, 60) / (mbps * 1e6));
-        let queues = calls.each_ref().map(|call| {
-            let waits: Vec<f64> = call.between(15, 60).iter().map(|look| look.waiting.as_secs_f64() * 1e3).collect();
-            quantile(&waits, 0.95).unwrap_or(f64::INFINITY)
-        });
-        let path = format!("{hop}, {mbps} Mbit/s, {:.0} % loss", 100.0 * loss);
+        let queues = calls.each_ref().map(queue_p95_ms);
+        let path_name = format!("{hop}, {mbps} Mbit/s, {:.0} % loss", 100.0 * loss);
         let figure = |what: &str, values: &[f64], unit, goal| Figure {
             row,
-            what: format!("{path}: {what}; median of three seeds"),
+            what: format!("{path_name}: {what}; median of three seeds"),
             value: median(values),
             unit,
             goal,
@@ -113,9 +107,23 @@ fn steady(figures: &mut Figures, way: Way, hop: &str) {
             .add(Figure { others, ..figure("share of it that arrived", &used, "of it", Some(Goal::AtLeast(share))) });
         figures.add(figure("share that the estimate takes", &estimates, "of it", None));
         if row == "C4" {
+            let silent = SEEDS.map(|seed| minute(way, path, seed, true).rates_bps(15, 60)[0] / (mbps * 1e6));
+            figures.add(figure("share of it that arrived, without the voice", &silent, "of it", None));
             figures.add(figure("queue, p95 of every 10 ms", &queues, "ms", Some(Goal::AtMost(30.0))));
         }
     }
+}
+
+fn minute(way: Way, path: LinkConfig, seed: u64, muted: bool) -> NarrowCall {
+    let mut call = NarrowCall::new(way, path, seed);
+    call.meeting.participants.iter_mut().for_each(|participant| participant.muted = muted);
+    call.run(60 * SECOND);
+    call
+}
+
+fn queue_p95_ms(call: &NarrowCall) -> f64 {
+    let waits: Vec<f64> = call.between(15, 60).iter().map(|look| look.waiting.as_secs_f64() * 1e3).collect();
+    quantile(&waits, 0.95).unwrap_or(f64::INFINITY)
 }
 
 fn mean_target(call: &NarrowCall, from: u64, to: u64) -> f64 {

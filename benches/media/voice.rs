@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use common::ids::StreamKind;
 use common::limits::{AUDIO_BLOCK, AUDIO_CLOCK_RATE_HZ};
 use common::link::LinkConfig;
 use common::stats::InboundMedia;
@@ -94,19 +95,14 @@ impl Call {
         Some(part.iter().map(|sample| f32::from(*sample)).collect())
     }
 
+    /// Of all that Bo should have heard so far.
     fn concealed_percent(&self) -> f64 {
-        let (played, concealed) = self.blocks();
-        100.0 * concealed as f64 / (played + concealed).max(1) as f64
-    }
-
-    /// Blocks played and concealed so far.
-    fn blocks(&self) -> (u64, u64) {
         let snapshot = &self.meeting.participants[1].seen.snapshot;
-        let audio = snapshot.inbound.iter().find_map(|stream| match stream.media {
-            InboundMedia::Audio { blocks_played, blocks_concealed, .. } => Some((blocks_played, blocks_concealed)),
+        let shares = snapshot.inbound.iter().filter_map(|stream| match stream.media {
+            InboundMedia::Audio { playout, .. } => Some(100.0 * playout.concealed_share()),
             InboundMedia::Video { .. } => None,
         });
-        audio.unwrap_or_default()
+        shares.fold(0.0, f64::max)
     }
 }
 
@@ -241,35 +237,43 @@ fn delay_ms(call: &Call, from: usize, length: usize) -> Option<f64> {
 /// Half a megabit for a voice and its picture, on each hop.
 fn narrow(figures: &mut Figures, options: &Options, judge: Option<&Judge<'_>>) {
     let line = LinkConfig { rate_bps: Some(500_000), queue_bytes: 500_000 / 8 * 3 / 10, ..path(0.02) };
+    let mut sent = Vec::new();
     let calls = SEEDS.map(|seed| {
         let mut call = Call::new(line, "voice_a", seed, options.wrong, true);
-        call.meeting.run(WARM_UP + JUDGED);
+        call.meeting.run(WARM_UP);
+        for _ in 0..JUDGED.as_secs() {
+            call.meeting.run(Duration::from_secs(1));
+            sent.push(sent_kbps(&call.meeting));
+        }
         call
     });
-    let passes: Vec<_> = calls.iter().flat_map(|call| call.passes()).collect();
+    let passes: Vec<_> = calls.iter().flat_map(Call::passes).collect();
     let pairs: Vec<_> = passes.into_iter().map(|heard| (&calls[0].voice[..], heard)).collect();
     let scores = judge.and_then(|judge| judge.pesq(&pairs));
-    let what = "0.5 Mbit/s each way on each hop, 2 % loss";
-    figures.add(Figure {
-        row: "A7",
-        what: format!("{what}: voice_a, median of three seeds"),
-        value: scores.as_deref().and_then(median),
-        unit: "PESQ-WB",
-        goal: Some(Goal::AtLeast(4.0)),
-        others: Some("raw PCM alone takes 0.80 Mbit/s".into()),
-    });
-    let concealed = calls.each_ref().map(Call::concealed_percent);
-    let all = calls.each_ref().map(|call| frames_per_sec(&call.said.borrow(), &call.heard.borrow(), 0));
-    let rates = calls.each_ref().map(|call| frames_per_sec(&call.said.borrow(), &call.heard.borrow(), 240));
-    let figure = |what: String, value, unit, goal| Figure { row: "A7", what, value, unit, goal, others: None };
-    figures.add(figure(
-        format!("{what}: frames of 240p or more that were shown, median of three seeds"),
-        median(&rates),
-        "a second",
-        Some(Goal::AtLeast(8.0)),
-    ));
-    figures.add(figure(format!("{what}: frames of any size that were shown"), median(&all), "a second", None));
-    figures.add(figure(format!("{what}: concealed, median of three seeds"), median(&concealed), "%", None));
+    let frames = |lines| calls.each_ref().map(|call| frames_per_sec(&call.said.borrow(), &call.heard.borrow(), lines));
+    let of_kind = |kind: usize| sent.iter().map(|kinds| kinds[kind]).collect::<Vec<f64>>();
+    let rows: [(&str, Option<f64>, &'static str, Option<Goal>); 6] = [
+        ("voice_a", scores.as_deref().and_then(median), "PESQ-WB", Some(Goal::AtLeast(4.0))),
+        ("frames of 240p or more that were shown", median(&frames(240)), "a second", Some(Goal::AtLeast(8.0))),
+        ("frames of any size that were shown", median(&frames(0)), "a second", None),
+        ("concealed", median(&calls.each_ref().map(Call::concealed_percent)), "%", None),
+        ("the voice takes with all headers", median(&of_kind(0)), "kbit/s", None),
+        ("the picture takes with all headers", median(&of_kind(1)), "kbit/s", None),
+    ];
+    for (what, value, unit, goal) in rows {
+        let what = format!("0.5 Mbit/s on each hop, 2 % loss, half on each: {what}; median of three seeds");
+        let others = (unit == "PESQ-WB").then(|| "raw PCM alone takes 0.80 Mbit/s".into());
+        figures.add(Figure { row: "A7", what, value, unit, goal, others });
+    }
+}
+
+/// What voice and picture of the speaker took within the last second.
+fn sent_kbps(meeting: &Meeting) -> [f64; 2] {
+    let outbound = &meeting.participants[0].seen.snapshot.outbound;
+    [StreamKind::Audio, StreamKind::Video].map(|kind| {
+        let of_kind = outbound.iter().filter(|stream| stream.ssrc.kind() == kind);
+        of_kind.map(|stream| stream.bitrate_bps as f64 / 1e3).sum()
+    })
 }
 
 /// Frames of so many lines or more that came to the screen after the warm-up.
