@@ -122,7 +122,7 @@ impl Studio for Desk {
     fn show(&mut self, now: Instant, frame: &ReceivedFrame) {
         let Some(screen) = &mut self.screen else { return };
         let mut notes = self.notes.borrow_mut();
-        if !(self.frozen && !notes.shown.is_empty()) {
+        if !self.frozen || notes.shown.is_empty() {
             screen.decode(frame);
         }
         // Repairs alone are shown, too, but are no frame of their own.

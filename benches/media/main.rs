@@ -24,7 +24,7 @@ use figures::Figures;
 fn main() {
     let options = Options::read(std::env::args().skip(1));
     let mut figures = Figures::new("media");
-    let groups: [(&[&str], fn(&mut Figures, &Options)); 6] = [
+    let groups: [Group; 6] = [
         (&["V1", "V6"], picture::add),
         (&["V2", "V3", "G1"], quality::add),
         (&["C1", "C2", "C3", "C4", "C5", "C6", "C7"], rate::add),
@@ -37,6 +37,9 @@ fn main() {
     }
     figures.finish_beside(&target_dir());
 }
+
+/// Rows that are measured together, and by what.
+type Group = (&'static [&'static str], fn(&mut Figures, &Options));
 
 /// What was asked for.
 #[derive(Debug, Default)]

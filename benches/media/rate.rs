@@ -34,12 +34,14 @@ pub(crate) fn add(figures: &mut Figures, options: &Options) {
     }
 }
 
+/// A queue by name, the line that has it at so many Mbit/s, and the seconds after which it is to be gone.
+type Queue = (&'static str, fn(f64) -> LinkConfig, f64);
+
 /// 0.3 Mbit/s, then 3, then 0.5, then 3 again.
 fn steps(figures: &mut Figures, way: Way, hop: &str) {
     let deep = |mbps| LinkConfig { queue_bytes: DEEP_QUEUE_BYTES, ..narrow(mbps, QUEUE) };
     let shallow = |mbps| narrow(mbps, QUEUE);
-    let queues: [(&str, &dyn Fn(f64) -> LinkConfig, f64); 2] =
-        [("queue of 300 ms", &shallow, 1.0), ("queue of 112 kB", &deep, 1.5)];
+    let queues: [Queue; 2] = [("queue of 300 ms", shallow, 1.0), ("queue of 112 kB", deep, 1.5)];
     for (queue, path, settled) in queues {
         let calls = SEEDS.map(|seed| {
             let mut call = NarrowCall::new(way, path(0.3), seed);
