@@ -10,13 +10,15 @@ CARGOFLAGS ?=
 # More arguments for one target: make test ARGS='reno', make run ARGS='host --name Ada'.
 ARGS ?=
 RELEASE_DIR = $(or $(CARGO_TARGET_DIR),target)/release
+# What judges voice and picture in the lab: a Python of its own, which the product does not need.
+LAB = $(or $(CARGO_TARGET_DIR),target)/lab
 # A window needs libraries that a machine without a display can do without.
 HAS_DISPLAY = $(if $(DISPLAY)$(WAYLAND_DISPLAY),window,build)
 
 .DEFAULT_GOAL := help
 # First what is missing, then the build, whatever -j says; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help run demo server test bench lab-files lab-reno lint fmt doc build install-deps clean
+.PHONY: help run demo server test bench lab lab-files lab-reno lint fmt doc build install-deps clean
 
 help: ## Lists these targets
 	@echo 'Conclave: make run starts a meeting, make test runs every test. Both install what is missing.'
@@ -39,6 +41,12 @@ test: install-deps ## Runs every test
 
 bench: install-deps ## Runs every benchmark; tables on the screen, figures in target/figures
 	$(CARGO) bench --workspace $(CARGOFLAGS) $(ARGS)
+
+lab: install-deps ## Voice and picture on bad networks, judged by PESQ and VMAF (Python packages in target/lab); 4 minutes
+	@test -x $(LAB)/bin/python || python3 -m venv $(LAB)
+	@$(LAB)/bin/python -c 'import pesq, numpy, imageio_ffmpeg' 2>/dev/null \
+	|| $(LAB)/bin/pip install --quiet pesq==0.0.4 numpy imageio-ffmpeg
+	$(CARGO) bench -p testbench --bench media $(CARGOFLAGS) -- --python $(LAB)/bin/python $(ARGS)
 
 lab-files: install-deps ## A file of 2 GiB from program to program, and 20 kills in the middle of one; takes a while
 	$(CARGO) build --release -p conclave-client -p conclave-server $(CARGOFLAGS)

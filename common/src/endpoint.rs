@@ -316,6 +316,11 @@ impl Endpoint {
         self.sending.push_video(now, frame);
     }
 
+    /// What the path to the server is taken to carry right now, bits per second with IP and UDP headers.
+    pub fn path_bps(&self) -> u64 {
+        self.outgoing.bandwidth().target_bps()
+    }
+
     /// What the camera and the encoder should produce right now.
     pub fn video_target(&self) -> VideoTarget {
         self.sending.video_target()

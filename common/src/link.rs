@@ -163,6 +163,11 @@ impl Link {
         self.queue_drops
     }
 
+    /// How long a datagram that is sent right now would wait for those before it.
+    pub fn waiting(&self, now: Instant) -> Duration {
+        self.busy_until.map_or(Duration::ZERO, |busy| busy.saturating_duration_since(now))
+    }
+
     /// Puts a datagram on the path.
     pub fn send(&mut self, now: Instant, datagram: Vec<u8>) {
         self.sent += 1;

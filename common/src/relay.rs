@@ -191,6 +191,13 @@ impl Relay {
         self.catch_up(now, key, |sender| before.as_ref().is_some_and(|before| before.binary_search(&sender).is_err()));
     }
 
+    /// What the path to a member is taken to carry right now, bits per second with IP and UDP headers; `None` as long as
+    /// it never showed that it carries no more than comes.
+    pub fn path_bps(&mut self, connection: ConnectionId) -> Option<u64> {
+        let key = self.roster.key(connection)?;
+        self.roster.member(key)?.path_bps()
+    }
+
     /// What a member lacks of pictures that it does not watch, it is not to get.
     fn forget_unwatched(&mut self, key: MemberKey) {
         let Some(room) = self.roster.member(key).map(|member| member.room) else { return };

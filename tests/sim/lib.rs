@@ -4,8 +4,12 @@
 //! Everything here is the shipped core; only sockets, devices and disks are made up.
 
 pub mod channel;
+pub mod lateness;
+pub mod line;
 pub mod meeting;
 pub mod participant;
 pub mod picture;
+pub mod rate;
 pub mod sources;
 pub mod spool;
+pub mod studio;

@@ -14,6 +14,7 @@ use common::seal::{Secret, Secrets};
 use common::session::{self, Purpose, Session};
 use common::wire::control::{self, Action, ClientMessage, Framer, ServerMessage};
 
+use crate::line::{Line, Way};
 use crate::participant::Participant;
 use crate::spool::Spool;
 
@@ -30,6 +31,10 @@ pub struct Meeting {
     pub spool: Spool,
     /// Everybody, in the order they connected.
     pub participants: Vec<Participant>,
+    /// Time moves by at least this: what happens closer together happens at once.
+    pub step: Duration,
+    /// A line that some of them share, in place of the paths of their own.
+    pub line: Option<Line>,
     path: LinkConfig,
     seed: u64,
     /// Bytes on control connections: when they arrive, in which order they were written, at whom.
@@ -76,6 +81,8 @@ impl Meeting {
             relay: Relay::new(now),
             spool: Spool::default(),
             participants: Vec::new(),
+            step: STEP,
+            line: None,
             path,
             seed,
             control: BTreeMap::new(),
@@ -200,7 +207,7 @@ impl Meeting {
                 return true;
             }
             match self.next_event() {
-                Some(next) if next <= end => self.now = next.max(self.now + STEP),
+                Some(next) if next <= end => self.now = next.max(self.now + self.step),
                 _ => {
                     self.now = end;
                     return false;
@@ -220,7 +227,8 @@ impl Meeting {
         });
         let server = [self.hub.poll_timeout(), self.relay.poll_timeout()];
         let control = self.control.first_key_value().map(|((at, _), _)| *at);
-        participants.chain(server).flatten().chain(control).min()
+        let line = self.line.as_ref().and_then(Line::poll_timeout);
+        participants.chain(server).flatten().chain(control).chain(line).min()
     }
 
     /// A participant vanishes for good: the server finds out on the control plane, and keeps the place for a while.
@@ -234,6 +242,7 @@ impl Meeting {
         self.deliver_control();
         self.hub.handle_timeout(self.now);
         self.drain_hub();
+        self.deliver_line();
         for index in 0..self.participants.len() {
             self.advance(index);
         }
@@ -320,6 +329,23 @@ impl Meeting {
         self.transmit(index);
     }
 
+    /// What came over the shared line, both ways.
+    fn deliver_line(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        line.advance(self.now);
+        while let Some((member, mut datagram)) = line.poll(self.now, Way::Up) {
+            self.relay.handle_datagram(self.now, self.participants[member].address, &mut datagram);
+        }
+        while let Some((member, mut datagram)) = line.poll(self.now, Way::Down) {
+            let endpoint = self.participants[member].endpoint.as_mut();
+            endpoint.into_iter().for_each(|endpoint| endpoint.handle_datagram(self.now, &mut datagram));
+        }
+    }
+
+    fn shared_line(&mut self, index: usize) -> Option<&mut Line> {
+        self.line.as_mut().filter(|line| line.members.contains(&index))
+    }
+
     fn drain_session(&mut self, index: usize) {
         while let Some(output) = self.participants[index].session.poll_output() {
             let participant = &mut self.participants[index];
@@ -332,6 +358,7 @@ impl Meeting {
                 session::Output::Event(event) => {
                     if let session::Event::Admitted(admission) = &event {
                         let (id, suite) = (admission.connection_id, admission.suite);
+                        participant.connection = Some(id);
                         participant.endpoint = Some(Endpoint::new(self.now, admission.you, id, suite, &secrets(id)));
                     }
                     participant.handle_session_event(self.now, event);
@@ -345,11 +372,15 @@ impl Meeting {
         let now = self.now;
         let participant = &mut self.participants[index];
         let mut buffer = [0; DATAGRAM_MAX_BYTES];
-        while let Some(bytes) =
-            participant.endpoint.as_mut().and_then(|endpoint| endpoint.poll_transmit(now, &mut buffer))
-        {
-            participant.up.send(now, buffer[..bytes].to_vec());
+        let mut endpoint = participant.endpoint.take();
+        while let Some(bytes) = endpoint.as_mut().and_then(|endpoint| endpoint.poll_transmit(now, &mut buffer)) {
+            match self.shared_line(index) {
+                None => self.participants[index].up.send(now, buffer[..bytes].to_vec()),
+                Some(line) => line.send(now, Way::Up, index, &buffer[..bytes]),
+            }
         }
+        let participant = &mut self.participants[index];
+        participant.endpoint = endpoint;
         while let Some(mut datagram) = participant.up.poll(now) {
             self.relay.handle_datagram(now, participant.address, &mut datagram);
         }
@@ -360,7 +391,11 @@ impl Meeting {
         while let Some(transmit) = self.relay.poll_transmit(self.now, &mut buffer) {
             if let Some(participant) = self.at(transmit.to) {
                 let now = self.now;
-                self.participants[participant].down.send(now, buffer[..transmit.bytes].to_vec());
+                let datagram = &buffer[..transmit.bytes];
+                match self.shared_line(participant) {
+                    None => self.participants[participant].down.send(now, datagram.to_vec()),
+                    Some(line) => line.send(now, Way::Down, participant, datagram),
+                }
             }
         }
     }
@@ -377,7 +412,7 @@ impl Meeting {
 /// Longer than any meeting of a test.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// Time moves by at least this: what happens closer together happens at once. A datagram of 1,200 bytes takes as
+/// What [`Meeting::step`] is unless told otherwise. A datagram of 1,200 bytes takes as
 /// long at 10 Mbit/s.
 const STEP: Duration = Duration::from_millis(1);
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::endpoint::{Endpoint, Event, StreamId};
-use common::ids::{ChatId, ControlId, KnockId, MemberId, TransferId};
+use common::ids::{ChatId, ConnectionId, ControlId, KnockId, MemberId, TransferId};
 use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES};
 use common::link::{Link, LinkConfig};
 use common::sequence::MediaTime;
@@ -16,6 +16,7 @@ use common::wire::message::{FileOffer, FileState, Message, Recipients};
 
 use crate::picture::{Screen, Talker};
 use crate::sources::{Camera, Voice, file, is_intact, loudness};
+use crate::studio::Studio;
 
 /// A client of the meeting.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Participant {
     pub name: String,
     /// The newest control connection.
     pub control: ControlId,
+    /// By which the relay knows us, once admitted.
+    pub connection: Option<ConnectionId>,
     /// The control plane.
     pub session: Session,
     /// What the server sends on the control plane, put together from bytes.
@@ -52,6 +55,8 @@ pub struct Participant {
     camera: Camera,
     /// In place of the camera: a picture that is sent block by block. What comes from the others is taken for such.
     pub talker: Option<Talker>,
+    /// In place of all devices.
+    pub studio: Option<Box<dyn Studio>>,
     /// Files that are offered are taken at once.
     pub accepts: bool,
     /// Files that arrive are read from their streams.
@@ -121,6 +126,7 @@ impl Participant {
         Self {
             name: name.to_owned(),
             control: ControlId(number),
+            connection: None,
             session,
             framer: Framer::new(),
             endpoint: None,
@@ -137,6 +143,7 @@ impl Participant {
             voice: Voice::new(seed ^ number),
             camera: Camera::new(seed ^ number),
             talker: None,
+            studio: None,
             accepts: true,
             reads: true,
             uploads: Vec::new(),
@@ -292,12 +299,16 @@ impl Participant {
     fn run_devices(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while now >= self.next_block {
             self.next_block += AUDIO_BLOCK;
-            let voice = self.voice.next_block();
+            let voice = match &mut self.studio {
+                None => self.voice.next_block(),
+                Some(studio) => studio.say(now),
+            };
             if self.media && !self.muted {
                 endpoint.push_audio(now, &voice);
             }
             let mut heard = [0; AUDIO_BLOCK_SAMPLES];
             endpoint.pull_audio(now, &mut heard);
+            self.studio.iter_mut().for_each(|studio| studio.hear(now, &heard));
             self.seen.blocks.0 += u64::from(loudness(&heard) > 300.0);
             self.seen.blocks.1 += 1;
         }
@@ -307,13 +318,12 @@ impl Participant {
             let since = self.next_frame.saturating_duration_since(self.began);
             let timestamp = MediaTime((since.as_micros() * 9 / 100) as u32);
             if self.media && self.video_wanted {
-                match &mut self.talker {
-                    None => endpoint.push_video(now, self.camera.next_frame(target, timestamp)),
-                    Some(talker) => talker
-                        .next_frame(now, target, timestamp)
-                        .into_iter()
-                        .for_each(|frame| endpoint.push_video(now, frame)),
-                }
+                let frame = match (&mut self.studio, &mut self.talker) {
+                    (Some(studio), _) => studio.film(now, target, timestamp),
+                    (None, Some(talker)) => talker.next_frame(now, target, timestamp),
+                    (None, None) => Some(self.camera.next_frame(target, timestamp)),
+                };
+                frame.into_iter().for_each(|frame| endpoint.push_video(now, frame));
             }
             self.seen.snapshot = endpoint.snapshot(now);
         }
@@ -321,7 +331,13 @@ impl Participant {
 
     fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
-            Event::BlocksLost(lost) => self.talker.iter_mut().for_each(|talker| talker.mark_lost(&lost)),
+            Event::BlocksLost(lost) => {
+                self.talker.iter_mut().for_each(|talker| talker.mark_lost(&lost));
+                self.studio.iter_mut().for_each(|studio| studio.mark_lost(&lost));
+            }
+            Event::Frame(frame) if self.studio.is_some() => {
+                self.studio.iter_mut().for_each(|studio| studio.show(now, &frame));
+            }
             Event::Frame(frame) if self.talker.is_some() => {
                 self.seen.screens.entry(frame.ssrc.member()).or_default().draw(now, &frame);
             }

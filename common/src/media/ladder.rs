@@ -61,9 +61,10 @@ impl Default for VideoTarget {
 /// The steps between which [`Ladder`] moves, along the hull of quality over rate: a larger picture is taken before a
 /// quality above 55 of a smaller one, and nothing above quality 70, where bits buy next to nothing. Each with about what it
 /// takes for a talking head whose every block is sent, in bits per second.
-const STEPS: [(VideoTarget, f64); 12] = [
+const STEPS: [(VideoTarget, f64); 13] = [
     step(0, 25, 10, 0.3e6),
     step(0, 40, 12, 0.5e6),
+    step(1, 25, 8, 0.53e6),
     step(1, 25, 12, 0.8e6),
     step(1, 40, 15, 1.2e6),
     step(1, 55, 15, 1.5e6),
@@ -81,7 +82,7 @@ const fn step(rung: usize, quality: u8, frames_per_second: u8, rate: f64) -> (Vi
 }
 
 /// Where [`VideoTarget::default`] stands in [`STEPS`].
-const FIRST_STEP: usize = 6;
+const FIRST_STEP: usize = 7;
 
 /// Chooses the step whose frames fit the budget.
 ///

@@ -284,7 +284,7 @@ impl Member {
     }
 
     /// What the path to this member carries, bits per second; `None` as long as it never showed that it carries no more.
-    fn path_bps(&self) -> Option<u64> {
+    pub(super) fn path_bps(&self) -> Option<u64> {
         let bandwidth = self.outgoing.bandwidth();
         bandwidth.was_limited().then(|| bandwidth.target_bps())
     }

@@ -21,9 +21,9 @@ const EXACT_PERCENT: u64 = 40;
 /// … and so many to stay it: with more than that, pictures starve.
 const EXACT_STAY_PERCENT: u64 = 55;
 /// Copies may take more: an intact voice goes before pictures.
-const BASE_PERCENT: u64 = 65;
+const BASE_PERCENT: u64 = 75;
 /// The same to stay.
-const BASE_STAY_PERCENT: u64 = 80;
+const BASE_STAY_PERCENT: u64 = 92;
 /// There has to be room for so long.
 const ROOM_FOR: Duration = Duration::from_secs(3);
 
@@ -62,7 +62,7 @@ mod tests {
             (900_000, 1, AudioDetail::Exact),
             (3_000_000, 3, AudioDetail::Exact),
             (3_000_000, 4, AudioDetail::Base),
-            (450_000, 1, AudioDetail::Base),
+            (400_000, 1, AudioDetail::Base),
             (450_000, 2, AudioDetail::Bare),
         ] {
             assert_eq!(choice.handle_budget(now, path, voices), detail, "{path} {voices}");
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(at(7_000, 1_200_000), AudioDetail::Exact);
         assert_eq!(at(7_100, 1_000_000), AudioDetail::Exact, "it takes less to stay");
         assert_eq!(at(7_200, 100_000), AudioDetail::Bare);
-        assert_eq!(at(7_300, 600_000), AudioDetail::Bare);
-        assert_eq!(at(10_300, 600_000), AudioDetail::Base);
+        assert_eq!(at(7_300, 450_000), AudioDetail::Bare);
+        assert_eq!(at(10_300, 450_000), AudioDetail::Base);
     }
 }

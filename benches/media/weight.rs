@@ -1,13 +1,7 @@
-//! What does a voice weigh in packets, and what does packing it cost? The shipped packer on the voices in `assets/`,
-//! as they are and with the noise of a room, beside a coder of the same kind in one layer.
-//!
-//! `--pesq PYTHON` names a Python that has the packages pesq and numpy, and the reduced form is listened to as well.
-
-mod figures;
+//! A4: what a voice weighs in packets, and what packing it costs: the shipped packer on the voices in `assets/`, as they are
+//! and with the noise of a room, beside a coder of the same kind in one layer. The times are those of this machine.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
@@ -17,34 +11,26 @@ use common::wire::audio::Sound;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use figures::{Figure, Figures, Goal, quantile};
+use crate::Options;
+use crate::desk::voice;
+use crate::figures::{Figure, Figures, Goal, quantile};
+use crate::judge::Judge;
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let python = arguments.iter().position(|argument| argument == "--pesq").map(|at| PathBuf::from(&arguments[at + 1]));
-    let mut figures = Figures::new("audio");
+pub(crate) fn add(figures: &mut Figures, options: &Options) {
+    let judge = Judge::new(options.python.as_deref(), "weight");
     for name in ["voice_a", "voice_b"] {
         let clean = voice(name);
-        weigh(&mut figures, name, &clean, Some(Goal::AtMost(45.0)));
-        weigh(&mut figures, &format!("{name} and noise of -60 dBFS"), &with_noise(&clean, -60.0), None);
-        weigh(&mut figures, &format!("{name} and noise of -50 dBFS"), &with_noise(&clean, -50.0), None);
-        reduce(&mut figures, name, &clean, python.as_deref());
+        weigh(figures, name, &clean, Some(Goal::AtMost(45.0)));
+        weigh(figures, &format!("{name} and noise of -60 dBFS"), &with_noise(&clean, -60.0), None);
+        weigh(figures, &format!("{name} and noise of -50 dBFS"), &with_noise(&clean, -50.0), None);
+        reduce(figures, name, &clean, judge.as_ref());
     }
-    time(&mut figures, &voice("voice_a"));
-    figures.finish();
+    time(figures, &voice("voice_a"));
 }
 
 /// The bit rate of the samples as they are, kbit/s.
 const RAW_KBPS: f64 = 768.0;
 const BLOCKS_PER_SEC: f64 = 100.0;
-
-fn voice(name: &str) -> Vec<i16> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(format!("{name}_48k.wav"));
-    let wav = std::fs::read(path).expect("the asset is there");
-    let data = wav.windows(4).position(|name| name == b"data").expect("a WAV has data");
-    let (samples, _) = wav[data + 8..].as_chunks();
-    samples.iter().map(|sample| i16::from_le_bytes(*sample)).collect()
-}
 
 /// White noise of that level; a level in dBFS is that of its root mean square under a full-scale sample.
 fn with_noise(sound: &[i16], level_dbfs: f64) -> Vec<i16> {
@@ -77,8 +63,8 @@ fn weigh(figures: &mut Figures, name: &str, sound: &[i16], goal: Option<Goal>) {
     let base = percent(blocks.iter().map(|(_, packed)| packed.base().len()).sum());
     let single = percent(blocks.iter().map(|(block, _)| single_layer_bytes(block)).sum());
     figures.add(Figure {
-        row: "exact",
-        what: format!("{name}: both layers, of {RAW_KBPS} kbit/s; the base alone has {base:.1} %"),
+        row: "A4",
+        what: format!("{name}, exact: both layers, of {RAW_KBPS} kbit/s; the base alone has {base:.1} %"),
         value: exact.then_some(both),
         unit: "% of raw",
         goal,
@@ -112,11 +98,11 @@ fn single_layer_bytes(block: &Block) -> usize {
 }
 
 /// The reduced form: what it takes, and how it sounds.
-fn reduce(figures: &mut Figures, name: &str, sound: &[i16], python: Option<&Path>) {
+fn reduce(figures: &mut Figures, name: &str, sound: &[i16], judge: Option<&Judge<'_>>) {
     let blocks = packed(sound, AudioDetail::Base);
     let bytes: usize = blocks.iter().map(|(_, packed)| packed.base().len()).sum();
     figures.add(Figure {
-        row: "reduced",
+        row: "A4",
         what: format!("{name}: the base layer alone"),
         value: Some(bytes as f64 * 8.0 * BLOCKS_PER_SEC / blocks.len() as f64 / 1e3),
         unit: "kbit/s",
@@ -125,9 +111,9 @@ fn reduce(figures: &mut Figures, name: &str, sound: &[i16], python: Option<&Path
     });
     let heard: Vec<i16> = blocks.iter().flat_map(|(_, packed)| alone(packed)).collect();
     figures.add(Figure {
-        row: "reduced sound",
-        what: format!("{name}: the base layer alone (--pesq PYTHON)"),
-        value: python.and_then(|python| pesq(python, sound, &heard[LOOK_AHEAD_SAMPLES..])),
+        row: "A4",
+        what: format!("{name}: the base layer alone, 16 kHz and 12 bit"),
+        value: judge.and_then(|judge| judge.pesq(&[(sound, heard[LOOK_AHEAD_SAMPLES..].to_vec())])?.first().copied()),
         unit: "PESQ-WB",
         goal: Some(Goal::AtLeast(4.3)),
         others: Some("G.711: 3.1 to 3.75 at 64 kbit/s".into()),
@@ -139,33 +125,6 @@ fn alone(packed: &Packed) -> Block {
     pack::unpack_base(packed.base(), &mut block).expect("it was packed");
     block
 }
-
-/// Both at 48 kHz.
-fn pesq(python: &Path, sound: &[i16], heard: &[i16]) -> Option<f64> {
-    let folder = std::env::temp_dir();
-    let raw = |name: &str, samples: &[i16]| {
-        let path = folder.join(format!("conclave-bench-{}-{name}.s16", std::process::id()));
-        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        std::fs::write(&path, bytes).expect("the folder for temporary files can be written to");
-        path
-    };
-    let files = [raw("said", sound), raw("heard", heard)];
-    let output = Command::new(python).args(["-c", SCORE]).args(&files).output();
-    files.iter().for_each(|file| drop(std::fs::remove_file(file)));
-    String::from_utf8(output.ok()?.stdout).ok()?.trim().parse().ok()
-}
-
-/// Down to 16 kHz, which is what PESQ-WB (ITU-T P.862.2) hears.
-const SCORE: &str = "
-import sys, numpy, pesq
-taps = numpy.sinc(numpy.arange(-120, 121) / 3) * numpy.kaiser(241, 8)
-def load(path):
-    samples = numpy.fromfile(path, '<i2').astype(float)
-    return numpy.convolve(samples, taps / taps.sum(), 'same')[::3]
-said, heard = (load(path) for path in sys.argv[1:])
-length = min(len(said), len(heard))
-print(pesq.pesq(16000, said[:length] / 32768, heard[:length] / 32768, 'wb'))
-";
 
 /// CPU time of one block each way.
 fn time(figures: &mut Figures, sound: &[i16]) {
@@ -182,10 +141,10 @@ fn time(figures: &mut Figures, sound: &[i16]) {
             pack::unpack(black_box(packed).sound(), &mut block).expect("it was packed");
             black_box(block);
         });
-        for (row, times) in [("pack", packing), ("unpack", unpacking)] {
+        for (work, times) in [("packed", packing), ("unpacked", unpacking)] {
             figures.add(Figure {
-                row,
-                what: format!("a block of 10 ms, {name}, voice_a, median"),
+                row: "A4",
+                what: format!("a block of 10 ms is {work}, {name}, voice_a, median; by this machine's clock"),
                 value: quantile(&times, 0.5),
                 unit: "µs",
                 goal: Some(Goal::AtMost(10.0)),

@@ -1,0 +1,78 @@
+//! What rate control takes a path to carry, second by second, as it is checked in: a change of the algorithm is a change
+//! of `golden/rate_control.txt`.
+//!
+//! Virtual time and seeds: the figures are the same everywhere. Who changes them on purpose takes over the table that the
+//! failing test prints.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use common::link::LinkConfig;
+use sim::line::Way;
+use sim::rate::{NarrowCall, QUEUE, narrow};
+
+const GOLDEN: &str = include_str!("golden/rate_control.txt");
+const SECOND: Duration = Duration::from_secs(1);
+const SEED: u64 = 1;
+/// Between two rows of the table.
+const EVERY: u64 = 2;
+const LENGTH: u64 = 60;
+
+#[test]
+fn the_target_follows_the_path_as_it_is_checked_in() {
+    let columns = [
+        steps(Way::Up, narrow),
+        steps(Way::Down, narrow),
+        steps(Way::Up, deep),
+        steps(Way::Down, deep),
+        steady(Way::Up, LinkConfig { loss: 0.05, ..narrow(3.0, QUEUE) }),
+        steady(Way::Up, LinkConfig { jitter: Duration::from_millis(5), ..narrow(1.0, QUEUE) }),
+        beside_reno(Way::Up),
+        beside_reno(Way::Down),
+    ];
+    let mut table: String =
+        GOLDEN.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    for second in (EVERY..=LENGTH).step_by(EVERY as usize) {
+        write!(table, "{second:>4}").expect("a string grows");
+        columns.iter().for_each(|call| write!(table, "  {}", cell(call, second)).expect("a string grows"));
+        table.push('\n');
+    }
+    assert!(table == GOLDEN, "the table is now\n{table}");
+}
+
+/// The mean target of the seconds since the last row, and the longest queue in them.
+fn cell(call: &NarrowCall, second: u64) -> String {
+    let looks = call.between(second - EVERY, second);
+    let target = looks.iter().map(|look| look.targets_bps[0] as f64).sum::<f64>() / looks.len() as f64;
+    let queue = looks.iter().map(|look| look.waiting).max().unwrap_or_default();
+    format!("{:5.2} {:4}", target / 1e6, queue.as_millis())
+}
+
+fn deep(mbps: f64, _: Duration) -> LinkConfig {
+    LinkConfig { queue_bytes: 112_500, ..narrow(mbps, QUEUE) }
+}
+
+/// 3 Mbit/s, from the 20th second on a sixth of it, and from the 40th as before.
+fn steps(way: Way, path: fn(f64, Duration) -> LinkConfig) -> NarrowCall {
+    let mut call = NarrowCall::new(way, path(3.0, QUEUE), SEED);
+    for mbps in [3.0, 0.5, 3.0] {
+        call.configure(path(mbps, QUEUE));
+        call.run(20 * SECOND);
+    }
+    call
+}
+
+fn steady(way: Way, path: LinkConfig) -> NarrowCall {
+    let mut call = NarrowCall::new(way, path, SEED);
+    call.run(60 * SECOND);
+    call
+}
+
+/// 2 Mbit/s, shared with a transfer from the 20th second on.
+fn beside_reno(way: Way) -> NarrowCall {
+    let mut call = NarrowCall::new(way, narrow(2.0, QUEUE), SEED);
+    call.run(20 * SECOND);
+    call.begin_foreign();
+    call.run(40 * SECOND);
+    call
+}

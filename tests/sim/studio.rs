@@ -1,0 +1,31 @@
+//! Devices that a test or bench brings along, in place of the made-up ones.
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use common::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
+use common::media::ladder::VideoTarget;
+use common::media::pcm::{Block, SILENT_BLOCK};
+use common::sequence::MediaTime;
+
+/// Microphone, speaker, camera and screen of one participant. What is not written does nothing.
+pub trait Studio: Debug {
+    /// The next 10 ms of the microphone, captured just now.
+    fn say(&mut self, _now: Instant) -> Block {
+        SILENT_BLOCK
+    }
+
+    /// The next 10 ms of the speaker, played from now on.
+    fn hear(&mut self, _now: Instant, _block: &Block) {}
+
+    /// What is to be sent of a picture captured just now.
+    fn film(&mut self, _now: Instant, _target: VideoTarget, _timestamp: MediaTime) -> Option<CodedFrame> {
+        None
+    }
+
+    /// These blocks come again with the next picture.
+    fn mark_lost(&mut self, _lost: &LostBlocks) {}
+
+    /// Draws what came.
+    fn show(&mut self, _now: Instant, _frame: &ReceivedFrame) {}
+}
