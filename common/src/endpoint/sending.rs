@@ -178,7 +178,9 @@ impl Sending {
         let voice = self.audio.meter.bits_per_second(now);
         let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
         self.ladder.handle_budget(now, budget.min(wanted));
-        self.pacer.set_rate((PACE_FACTOR * bandwidth.target_bps() as f64) as u64);
+        // A burst that our path carries may be too much for one behind it.
+        let path = (bandwidth.target_bps() as f64).min(wanted + voice as f64);
+        self.pacer.set_rate((PACE_FACTOR * path) as u64);
         if let Some(until) = bandwidth.video_waits_until(now) {
             self.video_waits_until = until;
             self.pacer.clear();
