@@ -85,8 +85,8 @@ impl Voice {
             send_time,
             timestamp: block.timestamp,
         };
-        let offsets = if self.detail == AudioDetail::Bare { &[] } else { self.redundancy.offsets() };
-        let copies = self.sent.copies(media, offsets);
+        let offsets = self.redundancy.offsets();
+        let copies = self.sent.copies(media, &offsets[..offsets.len().min(self.detail.copies_max())]);
         let mut packet = AudioPacket { media, level: block.level, sound: block.packed.sound(), copies };
         while packet.bytes() > AudioPacket::MAX_BYTES
             && let Some(last) = packet.copies.iter_mut().rev().find(|copy| copy.is_some())

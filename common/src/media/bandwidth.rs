@@ -108,7 +108,7 @@ const HOLD: Duration = Duration::from_millis(300);
 /// The target grows by this factor in a second, and by [`GROWTH_BPS`].
 const GROWTH: f64 = 3.2;
 /// The same in bits per second and second, so that small targets grow as well.
-const GROWTH_BPS: f64 = 200_000.0;
+const GROWTH_BPS: f64 = 130_000.0;
 /// Share of time at work from which on the narrow place is near its capacity, …
 const BUSY: f64 = 0.75;
 /// … and from which on it is there.

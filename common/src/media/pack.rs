@@ -16,7 +16,7 @@ mod layers;
 mod predict;
 mod rice;
 
-use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES};
+use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX};
 use crate::media::pcm::{self, BLOCK_BYTES, Block};
 use crate::wire::Malformed;
 use crate::wire::audio::Sound;
@@ -29,11 +29,22 @@ use filter::{BASE_SAMPLES, MARGIN, WINDOW};
 pub enum AudioDetail {
     /// The base layer alone, 60 to 90 kbit/s of a voice, and no copies of earlier blocks whatever is lost.
     Bare,
-    /// The base layer, and copies of earlier blocks where they are needed.
+    /// The base layer, and a copy of one earlier block where it is needed.
     Base,
     /// All of it, bit by bit.
     #[default]
     Exact,
+}
+
+impl AudioDetail {
+    /// Copies of earlier blocks that a packet may bring.
+    pub fn copies_max(self) -> usize {
+        match self {
+            Self::Bare => 0,
+            Self::Base => 1,
+            Self::Exact => AUDIO_COPIES_MAX,
+        }
+    }
 }
 
 /// Samples by which what is packed is behind what was pushed.

@@ -120,7 +120,9 @@ impl<'a> AudioPacket<'a> {
 
     /// As much of the packet as this detail has. Samples that are not packed stay.
     pub fn thinned(self, detail: AudioDetail) -> Self {
-        let copies = if detail == AudioDetail::Bare { [None; AUDIO_COPIES_MAX] } else { self.copies };
+        let copies_max = detail.copies_max();
+        let mut copies = self.copies;
+        copies.iter_mut().skip(copies_max).for_each(|copy| *copy = None);
         let sound = match self.sound {
             Sound::Packed { base, .. } if detail < AudioDetail::Exact => Sound::Packed { base, enhancement: &[] },
             sound @ (Sound::L16(_) | Sound::Packed { .. }) => sound,
@@ -233,7 +235,8 @@ mod tests {
         for length in 0..cut {
             assert_eq!(AudioPacket::parse(&body[..length]), Err(Malformed));
         }
-        assert_eq!((whole.thinned(AudioDetail::Base), whole.thinned(AudioDetail::Exact)), (thinned, whole));
+        let with_one = AudioPacket { copies: [thinned.copies[0], None], ..thinned };
+        assert_eq!((whole.thinned(AudioDetail::Base), whole.thinned(AudioDetail::Exact)), (with_one, whole));
         assert_eq!(whole.thinned(AudioDetail::Bare), AudioPacket { copies: [None; 2], ..thinned });
     }
 

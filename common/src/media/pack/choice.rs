@@ -14,16 +14,16 @@ pub struct DetailChoice {
 
 /// What a voice takes with its headers, bits per second, near enough; music takes more.
 const EXACT_BPS: u64 = 450_000;
-/// The same of the base layer with two copies.
-const BASE_BPS: u64 = 330_000;
+/// The same of the base layer with a copy.
+const BASE_BPS: u64 = 230_000;
 /// Of a hundred parts of the path exact voices may take so many to become it: that leaves room for pictures, …
 const EXACT_PERCENT: u64 = 40;
 /// … and so many to stay it: with more than that, pictures starve.
 const EXACT_STAY_PERCENT: u64 = 55;
 /// Copies may take more: an intact voice goes before pictures.
-const BASE_PERCENT: u64 = 75;
+const BASE_PERCENT: u64 = 65;
 /// The same to stay.
-const BASE_STAY_PERCENT: u64 = 92;
+const BASE_STAY_PERCENT: u64 = 80;
 /// There has to be room for so long.
 const ROOM_FOR: Duration = Duration::from_secs(3);
 
