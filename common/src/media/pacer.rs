@@ -225,14 +225,15 @@ mod tests {
         let start = virtual_time();
         let mut pacer = Pacer::new();
         pacer.set_rate(22_000_000);
-        pacer.push(start, frame(80), INTERVAL);
+        let interval = 33 * MILLI;
+        pacer.push(start, frame(54), interval);
         let departures = departures(&mut pacer, start);
-        assert_eq!(departures.len(), 80);
-        let step = INTERVAL / 2 / 80;
+        assert_eq!(departures.len(), 54);
+        let step = interval / 2 / 54;
         for pair in departures.windows(2) {
             assert!((pair[1] - pair[0]).abs_diff(step) < Duration::from_micros(1));
         }
-        assert!(departures[79] < INTERVAL / 2);
+        assert!(departures[53] < interval / 2);
     }
 
     #[test]
