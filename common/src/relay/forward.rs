@@ -125,8 +125,8 @@ impl Relay {
         uplink.handle_packet(now, media.sequence, media.timestamp, packet.bytes_on_wire);
         let picture = *sender.picture.get_or_insert_with(|| self.pictures.begin());
         let part = self.pictures.insert(now, picture, packet.plaintext, &header, runs);
-        let (id, watchers) = (sender.member, std::mem::take(&mut sender.watchers));
-        self.show(now, &watchers, (id, part), packet.plaintext);
+        let watchers = std::mem::take(&mut sender.watchers);
+        self.show(now, &watchers, (header.media, part), packet.plaintext);
         if let Some(sender) = self.roster.member(from) {
             sender.watchers = watchers;
         }
@@ -134,17 +134,20 @@ impl Relay {
     }
 
     /// Queues a part for everybody whose path carries it now. The others lack it until there is room.
-    fn show(&mut self, now: Instant, watchers: &[MemberKey], (sender, part): (MemberId, PartId), plaintext: &[u8]) {
-        let lane = &mut self.forwards.video;
+    fn show(&mut self, now: Instant, watchers: &[MemberKey], (media, part): (MediaHeader, PartId), plaintext: &[u8]) {
+        let (lane, sender) = (&mut self.forwards.video, media.ssrc.member());
         let place = lane.ring.push(plaintext, part.serial.0);
         let mut shed = 0;
         for key in watchers {
             let Some(member) = self.roster.member(*key) else { continue };
             if !member.repairs.passes(now, part.picture, plaintext.len()) {
                 member.repairs.add(now, part, &self.pictures);
-                member.pass_over(sender);
+                member.pass_over(sender, media.sequence);
                 lane.wake(*key, member, StreamKind::Video);
-            } else if let Some(tag) = lane.queue(place, *key, member, StreamKind::Video) {
+                continue;
+            }
+            member.pass_on(sender, media.sequence);
+            if let Some(tag) = lane.queue(place, *key, member, StreamKind::Video) {
                 shed += 1;
                 member.miss(now, tag, &self.pictures);
             }

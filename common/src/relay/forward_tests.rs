@@ -34,6 +34,8 @@ struct Got {
     sequence: SequenceNumber,
     /// Of video.
     frame: Option<FrameId>,
+    /// It was marked as a repair.
+    again: bool,
     plaintext_bytes: usize,
 }
 
@@ -118,8 +120,9 @@ impl Room {
                 .map_or((Ssrc::new(MemberId(0), StreamKind::Audio), SequenceNumber(0)), |media| {
                     (media.ssrc, media.sequence)
                 });
-            let frame = VideoHeader::parse(body).ok().filter(|_| kind == Kind::Video).map(|(header, ..)| header.frame);
-            Got { kind, ssrc, sequence, frame, plaintext_bytes }
+            let video = VideoHeader::parse(body).ok().filter(|_| kind == Kind::Video).map(|(header, ..)| header);
+            let (frame, again) = (video.map(|video| video.frame), video.is_some_and(|video| video.again()));
+            Got { kind, ssrc, sequence, frame, again, plaintext_bytes }
         });
         Some((to, got.collect()))
     }
@@ -324,6 +327,29 @@ fn a_thin_path_gets_what_it_carries_and_always_the_newest() {
     room.relay.roster.named(ConnectionId(1)).unwrap().repairs.set_budget(None);
     let rest = pass(&mut room, Duration::from_millis(200)).remove(1);
     assert!(rest.len() <= 16, "what nobody sees any more is not caught up with");
+}
+
+#[test]
+fn what_a_thin_path_is_not_sent_is_not_lost_there_wherever_else_it_was() {
+    let mut room = Room::new(2);
+    let mut numbers = Vec::new();
+    for frame in 0..600_u16 {
+        let budget = (100..500).contains(&frame).then_some(50_000);
+        room.relay.roster.named(ConnectionId(1)).unwrap().repairs.set_budget(budget);
+        // Every tenth does not come to the server, but none at the end.
+        if frame % 10 != 3 || frame >= 500 {
+            send_part(&mut room, 0, frame, 0);
+        }
+        let got = pass(&mut room, Duration::from_millis(10)).remove(1);
+        numbers.extend(got.iter().filter(|got| !got.again).map(|got| got.sequence));
+    }
+    let lost = |numbers: &[SequenceNumber]| {
+        let expected = numbers.last().unwrap().distance(numbers[0]) as usize + 1;
+        expected - numbers.len()
+    };
+    assert_eq!(lost(&numbers[..90]), 10, "what the uplink lost is seen");
+    assert!(numbers.len() > 190, "{numbers:?}");
+    assert!(lost(&numbers) <= 12, "{} of {numbers:?}", lost(&numbers));
 }
 
 #[test]

@@ -86,8 +86,8 @@ pub(super) struct Member {
     audio_blocks: LastSecond,
     /// Video that goes to this member, added up anew at each tick.
     pub(super) video_offered: Offered,
-    /// Packets of whose video this member was not sent as they came, and how many: so many its numbers are behind.
-    passed_over: Vec<(MemberId, u16)>,
+    /// Whose video did not all go to this member as it came, at most [`ROOM_MEMBERS_MAX`].
+    passed_over: Vec<PassedOver>,
 }
 
 /// Video that comes from others for one member.
@@ -105,6 +105,41 @@ impl Offered {
     }
 }
 
+/// Video of one sender that was not sent to this member as it came, and that the receiver shall not take for lost.
+#[derive(Clone, Copy, Debug)]
+struct PassedOver {
+    sender: MemberId,
+    /// So many the numbers told are behind the sender's.
+    packets: u16,
+    /// The newest packet that came here.
+    newest: SequenceNumber,
+}
+
+impl PassedOver {
+    /// This packet came and does not go on. What was lost before it on its way here does not go on either.
+    fn pass_over(&mut self, sequence: SequenceNumber) {
+        self.packets = self.packets.wrapping_add(self.advance(sequence));
+    }
+
+    /// This packet goes on.
+    fn pass_on(&mut self, sequence: SequenceNumber) {
+        self.advance(sequence);
+    }
+
+    /// Answers how far ahead of all others it is; 0 for one that was overtaken.
+    fn advance(&mut self, sequence: SequenceNumber) -> u16 {
+        let ahead = sequence.distance(self.newest);
+        if (-REORDERED_MAX..=0).contains(&ahead) {
+            return 0;
+        }
+        self.newest = sequence;
+        // Far behind is a sender that counts anew.
+        ahead.max(1) as u16
+    }
+}
+
+/// A packet further behind is none that was overtaken.
+const REORDERED_MAX: i16 = 100;
 /// A path that carries so many tenths of what is offered gets it as it comes, and is not counted out.
 const AMPLE_TENTHS: u64 = 13;
 /// Blocks of one voice in a second.
@@ -344,12 +379,19 @@ impl Member {
         }
     }
 
-    /// A packet of this sender's video does not go to this member as it is. The receiver shall not take it for lost.
-    pub(super) fn pass_over(&mut self, sender: MemberId) {
-        if let Some((_, packets)) = self.passed_over.iter_mut().find(|(member, _)| *member == sender) {
-            *packets = packets.wrapping_add(1);
+    /// This packet of a sender's video does not go to this member as it is.
+    pub(super) fn pass_over(&mut self, sender: MemberId, sequence: SequenceNumber) {
+        if let Some(passed_over) = self.passed_over.iter_mut().find(|passed_over| passed_over.sender == sender) {
+            passed_over.pass_over(sequence);
         } else if self.passed_over.len() < ROOM_MEMBERS_MAX {
-            self.passed_over.push((sender, 1));
+            self.passed_over.push(PassedOver { sender, packets: 1, newest: sequence });
+        }
+    }
+
+    /// This one does.
+    pub(super) fn pass_on(&mut self, sender: MemberId, sequence: SequenceNumber) {
+        if let Some(passed_over) = self.passed_over.iter_mut().find(|passed_over| passed_over.sender == sender) {
+            passed_over.pass_on(sequence);
         }
     }
 
@@ -504,10 +546,10 @@ impl Member {
 }
 
 /// Numbers a packet as if those that were passed over had never been.
-fn close_gap(passed_over: &[(MemberId, u16)], body: &mut [u8]) {
+fn close_gap(passed_over: &[PassedOver], body: &mut [u8]) {
     let Ok(media) = MediaHeader::parse(body) else { return };
-    if let Some((_, packets)) = passed_over.iter().find(|(member, _)| *member == media.ssrc.member()) {
-        MediaHeader::rename(body, media.ssrc, media.sequence.minus(*packets));
+    if let Some(passed_over) = passed_over.iter().find(|passed_over| passed_over.sender == media.ssrc.member()) {
+        MediaHeader::rename(body, media.ssrc, media.sequence.minus(passed_over.packets));
     }
 }
 
