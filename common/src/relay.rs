@@ -220,6 +220,10 @@ impl Relay {
         };
         member.forget_waiting(&mut self.forwards.audio.ring, &mut self.forwards.video.ring);
         member.picture.into_iter().for_each(|picture| self.pictures.end(picture));
+        // The next tick adds up what the others send.
+        for watcher in &member.watchers {
+            self.roster.member(*watcher).into_iter().for_each(|watcher| watcher.video_offered = Offered::default());
+        }
         if let Some(alarm) = member.alarm {
             self.alarms.remove(&(alarm, key));
         }
