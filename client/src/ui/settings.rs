@@ -150,10 +150,10 @@ fn voice_ui(ui: &mut Ui, devices: &mut DeviceLists) -> bool {
         ui.end_row();
     }
     ui.label("");
-    let note = if applies {
-        "Original sound is for music: none of the others, and no gaps."
-    } else {
-        "This microphone is sent as it is."
+    let note = match microphone {
+        _ if applies => "Original sound is for music: none of the others, and no gaps.",
+        DeviceChoice::Off => "Without a microphone there is nothing to switch.",
+        _ => "This microphone is sent as it is.",
     };
     theme::weak(ui, note);
     ui.end_row();
@@ -282,6 +282,11 @@ mod tests {
         draft.devices.microphone = DeviceChoice::Synthetic;
         let mut harness = harness(draft);
         harness.get_by_label("This microphone is sent as it is.");
+        harness.state_mut().0.devices.microphone = DeviceChoice::Off;
+        harness.run();
+        harness.get_by_label("Without a microphone there is nothing to switch.");
+        harness.state_mut().0.devices.microphone = DeviceChoice::Synthetic;
+        harness.run();
         harness.get_by_label("Noise suppression").click();
         harness.run();
         assert_eq!(harness.state().1, []);
