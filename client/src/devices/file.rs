@@ -135,6 +135,10 @@ impl Microphone for WavMicrophone {
     fn read(&mut self, block: &mut Block) -> Result<bool, DeviceError> {
         Ok(self.read_at(Instant::now(), block))
     }
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        self.pace.next_due()
+    }
 }
 
 fn read_wav(path: &Path) -> Result<Vec<i16>, DeviceError> {
@@ -231,6 +235,10 @@ impl Speaker for WavSpeaker {
 
     fn write(&mut self, block: &Block) -> Result<(), DeviceError> {
         self.write_at(Instant::now(), block)
+    }
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        self.pace.next_due()
     }
 }
 

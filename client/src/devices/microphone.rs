@@ -1,6 +1,7 @@
 //! Real microphones, by cpal.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use cpal::traits::DeviceTrait;
@@ -53,6 +54,10 @@ struct CardMicrophone {
 impl Microphone for CardMicrophone {
     fn read(&mut self, block: &mut Block) -> Result<bool, DeviceError> {
         self.ear.read(block)
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.ear.status.last().and_then(|callback| callback.next_block(now, self.ear.heard.slots()))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod pace;
 pub mod processing;
 pub mod record;
 pub mod resample;
+pub mod reserve;
 pub mod scale;
 #[cfg(feature = "audio")]
 mod sound_card;
@@ -23,6 +24,7 @@ pub mod synthetic;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Instant;
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
 
@@ -93,6 +95,11 @@ pub trait Microphone: Send {
     /// # Errors
     /// [`DeviceError`] when the device is gone; the microphone is then dropped.
     fn read(&mut self, block: &mut Block) -> Result<bool, DeviceError>;
+
+    /// When the next block should be there, as far as is known.
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }
 
 /// Takes sound. Polled by the engine; the device's own callback drains a lock-free ring behind it.
@@ -105,6 +112,11 @@ pub trait Speaker: Send {
     /// # Errors
     /// [`DeviceError`] when the device is gone; the speaker is then dropped.
     fn write(&mut self, block: &Block) -> Result<(), DeviceError>;
+
+    /// When it should want the next block, as far as is known.
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }
 
 /// Which camera, microphone or speaker to use.

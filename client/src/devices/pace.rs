@@ -1,8 +1,9 @@
-//! When the next frame or block of a device without hardware is due: plain functions of the time they are given.
+//! When the next frame or block of a device is due, and when the engine looks at its devices: plain functions of the time
+//! they are given.
 
 use std::time::{Duration, Instant};
 
-use common::limits::AUDIO_BLOCK;
+use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES};
 
 /// Deadlines of frames at a steady rate; after a stall the missed ones are skipped, not hurried through.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,11 @@ impl BlockPace {
         ((due - missed) as u32, missed)
     }
 
+    /// When the next block is due; `None` before the first call of the others.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.next_due
+    }
+
     /// Takes one block that is due; `false` when none is.
     pub fn take(&mut self, now: Instant) -> bool {
         let due = self.due(now).0 > 0;
@@ -61,6 +67,48 @@ impl BlockPace {
         due
     }
 }
+
+/// A callback of a sound card, as the engine learns of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// Counts callbacks, and begins again after the largest number.
+    pub number: usize,
+    /// When it came.
+    pub at: Instant,
+    /// Samples at 48 kHz that it gave or took.
+    pub samples: usize,
+}
+
+impl Callback {
+    /// When a microphone that called back like this has the next block, with `waiting` samples of it there; `None` when it
+    /// does not call back as it should.
+    pub fn next_block(self, now: Instant, waiting: usize) -> Option<Instant> {
+        let period = self.samples.max(1);
+        let callbacks = AUDIO_BLOCK_SAMPLES.saturating_sub(waiting).div_ceil(period);
+        let overdue_at = self.at + time_of((callbacks + 1) * period);
+        (now < overdue_at).then(|| self.at + time_of(callbacks * period))
+    }
+}
+
+/// How long so many samples at 48 kHz take.
+pub(super) fn time_of(samples: usize) -> Duration {
+    AUDIO_BLOCK.mul_f64(samples as f64 / AUDIO_BLOCK_SAMPLES as f64)
+}
+
+/// When the engine looks at its sound devices after a look at `now`: when the first of them is due, which `None` leaves
+/// open.
+pub fn next_look(now: Instant, dues: impl Iterator<Item = Option<Instant>>) -> Instant {
+    let first = dues.map(|due| due.unwrap_or(now + LOOK_BLINDLY)).min();
+    first.map_or(now + LOOK_MAX, |first| first.clamp(now + LOOK_MIN, now + LOOK_MAX))
+}
+
+/// Between two looks at least: what the timers of the runtime count in. A device that is a little late is looked at again
+/// after that.
+pub const LOOK_MIN: Duration = Duration::from_millis(1);
+/// Between two looks at most: a block, since a device may call back when nobody expects it.
+pub const LOOK_MAX: Duration = AUDIO_BLOCK;
+/// Between two looks at a device of which nothing is known: a block of it waits 5 ms at most.
+const LOOK_BLINDLY: Duration = Duration::from_millis(5);
 
 fn blocks(count: u64) -> Duration {
     Duration::from_nanos(count.saturating_mul(AUDIO_BLOCK.as_nanos() as u64))
@@ -112,6 +160,30 @@ mod tests {
         let burst = (0..10).filter(|_| pace.take(start + ms(500))).count();
         assert_eq!(burst, 3);
         assert!(pace.take(start + ms(510)));
+    }
+
+    #[test]
+    fn a_microphone_has_a_block_after_as_many_callbacks_as_it_takes() {
+        let at = Instant::now();
+        let of = |samples| Callback { number: 1, at, samples };
+        assert_eq!(of(480).next_block(at, 0), Some(at + ms(10)));
+        assert_eq!(of(960).next_block(at, 0), Some(at + ms(20)));
+        assert_eq!(of(120).next_block(at, 200), Some(at + Duration::from_micros(7_500)));
+        assert_eq!(of(480).next_block(at, 480), Some(at));
+        // A device that stands still is not waited for.
+        assert_eq!(of(480).next_block(at + ms(20), 0), None);
+        assert_eq!(of(0).next_block(at + ms(60_000), 0), None);
+    }
+
+    #[test]
+    fn the_engine_looks_when_the_first_device_is_due() {
+        let now = Instant::now();
+        let look = |dues: [Option<Instant>; 2]| next_look(now, dues.into_iter()) - now;
+        assert_eq!(look([Some(now + ms(7)), Some(now + ms(3))]), ms(3));
+        assert_eq!(look([Some(now + ms(7)), None]), LOOK_BLINDLY);
+        assert_eq!(look([Some(now), None]), LOOK_MIN);
+        assert_eq!(look([Some(now + ms(40)), Some(now + ms(50))]), LOOK_MAX);
+        assert_eq!(next_look(now, std::iter::empty()), now + LOOK_MAX);
     }
 
     #[test]

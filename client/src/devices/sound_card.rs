@@ -1,14 +1,16 @@
 //! What microphones and speakers have in common: finding the device, and a thread that owns its stream.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{Device, ErrorKind, Stream, SupportedStreamConfig};
 
 use super::DeviceError;
+use super::pace::Callback;
 use super::resample::RATE_HZ;
 
 /// Which way the sound goes.
@@ -109,11 +111,32 @@ macro_rules! with_sample_type {
 pub(super) use with_sample_type;
 
 /// What a callback tells the engine's side, without a lock.
-#[derive(Debug, Default)]
+///
+/// Each is read for itself: what belongs to a callback may be that of the one before, which costs the engine a look.
+#[derive(Debug)]
 pub(super) struct Status {
     gone: AtomicBool,
     failures: AtomicUsize,
     period: AtomicUsize,
+    callbacks: AtomicUsize,
+    /// Of the last callback, since `began`.
+    micros: AtomicU64,
+    began: Instant,
+    missing: AtomicUsize,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            gone: AtomicBool::default(),
+            failures: AtomicUsize::default(),
+            period: AtomicUsize::default(),
+            callbacks: AtomicUsize::default(),
+            micros: AtomicU64::default(),
+            began: Instant::now(),
+            missing: AtomicUsize::default(),
+        }
+    }
 }
 
 impl Status {
@@ -135,6 +158,25 @@ impl Status {
         let period = frames * RATE_HZ as usize / rate_hz.max(1) as usize;
         self.failures.store(0, Ordering::Relaxed);
         self.period.store(period.min(RING_SAMPLES / 2), Ordering::Relaxed);
+        self.micros.store(self.began.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.callbacks.fetch_add(1, Ordering::Release);
+    }
+
+    /// The last callback, if there was one.
+    pub(super) fn last(&self) -> Option<Callback> {
+        let number = self.callbacks.load(Ordering::Acquire);
+        let at = self.began + Duration::from_micros(self.micros.load(Ordering::Relaxed));
+        (number > 0).then(|| Callback { number, at, samples: self.period() })
+    }
+
+    /// Notes that so many samples at 48 kHz were not there for a callback.
+    pub(super) fn missed(&self, samples: usize) {
+        self.missing.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Samples that were not there since this was asked for last.
+    pub(super) fn take_missing(&self) -> usize {
+        self.missing.swap(0, Ordering::Relaxed)
     }
 
     /// Notes what the driver reports: a glitch or a change of route passes, and so does an error of the driver when
@@ -266,6 +308,22 @@ mod tests {
         assert_eq!(status.period(), 480);
         status.called_back(512, 16_000);
         assert_eq!(status.period(), 1_536);
+    }
+
+    #[test]
+    fn callbacks_are_counted_and_so_is_what_they_lacked() {
+        let status = Status::default();
+        assert_eq!(status.last(), None);
+        let before = Instant::now();
+        status.called_back(960, 48_000);
+        status.called_back(480, 48_000);
+        let last = status.last().unwrap();
+        assert_eq!((last.number, last.samples), (2, 480));
+        // The time is kept in microseconds.
+        assert!(last.at + Duration::from_micros(1) >= before && last.at <= Instant::now());
+        status.missed(3);
+        status.missed(4);
+        assert_eq!((status.take_missing(), status.take_missing()), (7, 0));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Real speakers, by cpal.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use common::limits::AUDIO_BLOCK_SAMPLES;
 use cpal::traits::DeviceTrait;
 use cpal::{Device, FromSample, SizedSample, Stream, StreamConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::resample::{RATE_HZ, Resampler, from_i16};
+use super::reserve::Reserve;
 use super::sound_card::{self, Direction, RING_SAMPLES, Running, Status, with_sample_type};
 use super::{Block, DeviceError, Speaker};
 
@@ -51,11 +52,15 @@ struct CardSpeaker {
 
 impl Speaker for CardSpeaker {
     fn wanted(&mut self) -> usize {
-        self.mouth.wanted()
+        self.mouth.wanted(Instant::now())
     }
 
     fn write(&mut self, block: &Block) -> Result<(), DeviceError> {
         self.mouth.write(block)
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.mouth.reserve.due(now, self.mouth.waiting())
     }
 }
 
@@ -70,7 +75,7 @@ fn playback(channels: u16, rate_hz: u32) -> (Playback, Mouth) {
         rate_hz,
         status: Arc::clone(&status),
     };
-    (playback, Mouth { said, status })
+    (playback, Mouth { said, reserve: Reserve::new(), status })
 }
 
 /// The callback's side.
@@ -91,13 +96,21 @@ impl Playback {
         T: SizedSample + FromSample<f32>,
     {
         let Self { ring, resampler, last, .. } = self;
+        let mut missing = 0;
         for frame in samples.chunks_exact_mut(self.channels) {
             let sample = resampler.pull(|| {
-                *last = ring.pop().map_or(*last * FADE, from_i16);
+                *last = ring.pop().map_or_else(
+                    |_| {
+                        missing += 1;
+                        *last * FADE
+                    },
+                    from_i16,
+                );
                 *last
             });
             frame.fill(T::from_sample_(sample));
         }
+        self.status.missed(missing);
         self.status.called_back(samples.len() / self.channels, self.rate_hz);
     }
 }
@@ -109,18 +122,20 @@ const FADE: f32 = 0.98;
 #[derive(Debug)]
 struct Mouth {
     said: Producer<i16>,
+    reserve: Reserve,
     status: Arc<Status>,
 }
 
-/// Samples held for the device beside those of one callback: 25 ms, so that an engine that wakes every few milliseconds
-/// may be late once.
-const RESERVE_SAMPLES: usize = AUDIO_BLOCK_SAMPLES * 5 / 2;
-
 impl Mouth {
-    fn wanted(&self) -> usize {
-        let waiting = RING_SAMPLES - self.said.slots();
-        let target = self.status.period() + RESERVE_SAMPLES;
-        target.saturating_sub(waiting).div_ceil(AUDIO_BLOCK_SAMPLES)
+    fn waiting(&self) -> usize {
+        RING_SAMPLES - self.said.slots()
+    }
+
+    fn wanted(&mut self, now: Instant) -> usize {
+        // Before what waits: a callback in between leaves the ring emptier than it is thought to be, not fuller.
+        self.status.last().into_iter().for_each(|callback| self.reserve.handle_callback(callback));
+        let missing = self.status.take_missing();
+        self.reserve.wanted(now, self.waiting(), missing)
     }
 
     /// What does not fit is lost: the device has stopped taking.
@@ -133,23 +148,40 @@ impl Mouth {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use common::limits::AUDIO_BLOCK_SAMPLES;
+
     use super::*;
+    use crate::devices::reserve::LEAD_START;
 
     const BLOCK: Block = [8_192; AUDIO_BLOCK_SAMPLES];
 
     #[test]
-    fn a_speaker_wants_its_period_and_25_ms() {
+    fn a_speaker_wants_what_its_next_callback_takes_and_no_more() {
         let (mut playback, mut mouth) = playback(2, 48_000);
-        assert_eq!(mouth.wanted(), 4);
-        for _ in 0..4 {
-            mouth.write(&BLOCK).unwrap();
-        }
-        assert_eq!(mouth.wanted(), 0);
+        // A block, and the lead.
+        assert_eq!(mouth.wanted(Instant::now()), 2);
         let mut samples = [0.0_f32; 2 * 960];
         playback.give(&mut samples);
-        // The device takes 20 ms at a time: 20 + 25 ms are to be there, 20 ms are.
-        assert_eq!(mouth.wanted(), 3);
+        let called = mouth.status.last().unwrap().at;
+        assert_eq!(mouth.wanted(called), 0);
+        assert_eq!(mouth.wanted(called + LEAD_START - Duration::from_millis(1)), 0);
+        assert_eq!(mouth.wanted(called + Duration::from_millis(20) - LEAD_START), 2);
+        for _ in 0..2 {
+            mouth.write(&BLOCK).unwrap();
+        }
+        assert_eq!(mouth.wanted(called + Duration::from_millis(11)), 0);
+        playback.give(&mut samples);
         assert!(samples[8..].iter().all(|sample| *sample == 0.25));
+    }
+
+    #[test]
+    fn what_is_missing_is_counted() {
+        let (mut playback, mut mouth) = playback(1, 48_000);
+        mouth.write(&BLOCK).unwrap();
+        playback.give(&mut [0_i16; 500]);
+        assert_eq!(mouth.status.take_missing(), 20);
     }
 
     #[test]
@@ -167,7 +199,7 @@ mod tests {
         let (mut playback, mut mouth) = playback(1, 44_100);
         let mut written = 0;
         for _ in 0..100 {
-            for _ in 0..mouth.wanted() {
+            for _ in 0..mouth.wanted(Instant::now()) {
                 mouth.write(&BLOCK).unwrap();
                 written += 1;
             }
@@ -183,7 +215,7 @@ mod tests {
         for _ in 0..1_000 {
             mouth.write(&BLOCK).unwrap();
         }
-        assert_eq!((mouth.wanted(), mouth.said.slots()), (0, 0));
+        assert_eq!((mouth.wanted(Instant::now()), mouth.said.slots()), (0, 0));
     }
 
     #[test]

@@ -43,6 +43,10 @@ impl Microphone for ToneMicrophone {
     fn read(&mut self, block: &mut Block) -> Result<bool, DeviceError> {
         Ok(self.read_at(Instant::now(), block))
     }
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        self.pace.next_due()
+    }
 }
 
 /// Takes 100 blocks a second, as a sound card would, and throws them away.
@@ -76,6 +80,10 @@ impl Speaker for ClockSpeaker {
     fn write(&mut self, _block: &Block) -> Result<(), DeviceError> {
         self.write_at(Instant::now());
         Ok(())
+    }
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        self.pace.next_due()
     }
 }
 

@@ -1,6 +1,6 @@
-//! Between the sound devices and the endpoint: a few blocks of 10 ms each time the meeting looks at the clock.
+//! Between the sound devices and the endpoint: a few blocks of 10 ms each time one of the devices is due.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::endpoint::Endpoint;
 use common::limits::AUDIO_BLOCK_SAMPLES;
@@ -8,11 +8,9 @@ use tokio::sync::mpsc;
 
 use super::EngineConfig;
 use super::recording::Recorder;
+use crate::devices::pace::next_look;
 use crate::devices::processing::{VoiceProcessing, VoiceProcessor};
 use crate::devices::{Block, DeviceChoice, DeviceError, Microphone, Speaker, open_microphone, open_speaker};
-
-/// How often the devices are looked at: twice a block, so that a block waits 5 ms at most.
-pub(super) const AUDIO_TICK: Duration = Duration::from_millis(5);
 
 /// Blocks moved at a time each way, after the machine was busy with something else: 100 ms. What is older is the
 /// device's to throw away.
@@ -158,5 +156,11 @@ impl Audio {
             }
         }
         Ok(())
+    }
+
+    /// When to look at the devices after a look at `now`.
+    pub(super) fn next_look(&self, now: Instant) -> Instant {
+        let microphone = self.microphone.iter().map(|microphone| microphone.device.due(now));
+        next_look(now, microphone.chain(self.speaker.iter().map(|speaker| speaker.due(now))))
     }
 }

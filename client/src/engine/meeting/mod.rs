@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::address::ServerAddress;
-use super::audio::{AUDIO_TICK, Audio, Opened};
+use super::audio::{Audio, Opened};
 use super::camera::{CameraSink, CameraThread, FromCamera};
 use super::chat::Chat;
 use super::control::{Connected, Trust};
@@ -84,7 +84,7 @@ pub(super) struct Place {
 struct Sources {
     opened: mpsc::Receiver<Opened>,
     disk: mpsc::Receiver<FromDisk>,
-    audio_tick: Interval,
+    audio_look: Instant,
     slow_tick: Interval,
 }
 
@@ -186,7 +186,7 @@ impl<'a> Meeting<'a> {
             media: MediaState::default(),
             video_wanted: true,
             views: Views::default(),
-            sources: Sources { opened, disk, audio_tick: ticks(AUDIO_TICK), slow_tick: ticks(SLOW_TICK) },
+            sources: Sources { opened, disk, audio_look: now, slow_tick: ticks(SLOW_TICK) },
             surroundings,
             ours,
             leave_at: None,
@@ -275,10 +275,10 @@ impl<'a> Meeting<'a> {
     async fn wait(&mut self) -> Wake {
         let deadline = self.deadline();
         let Surroundings { commands, outlet, .. } = &mut self.surroundings;
-        let Sources { opened, disk, audio_tick, slow_tick } = &mut self.sources;
+        let Sources { opened, disk, audio_look, slow_tick } = &mut self.sources;
         tokio::select! {
             () = self.socket.readable() => Wake::Datagrams,
-            _ = audio_tick.tick() => Wake::Audio,
+            () = sleep_until((*audio_look).into()) => Wake::Audio,
             () = sleep_until(deadline.into()) => Wake::Timer,
             frame = next_frame(&mut self.camera) => Wake::Camera(frame),
             news = self.line.news() => Wake::Line(news),
@@ -335,6 +335,7 @@ impl<'a> Meeting<'a> {
         self.audio_failed(captured.err());
         let played = self.audio.play(now, &mut self.endpoint);
         self.audio_failed(played.err());
+        self.sources.audio_look = self.audio.next_look(now);
     }
 
     fn look_around(&mut self, now: Instant) {
