@@ -1,17 +1,19 @@
 //! A1, A3 and A7, and A2 at 5 % loss: a voice from a file through whole calls, and what the other one hears.
 
+mod ear;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::ids::StreamKind;
-use common::limits::{AUDIO_BLOCK, AUDIO_CLOCK_RATE_HZ};
+use common::limits::AUDIO_CLOCK_RATE_HZ;
 use common::link::LinkConfig;
 use common::stats::InboundMedia;
 use sim::meeting::Meeting;
 
 use crate::desk::{Desk, Notes, voice};
-use crate::figures::{Figure, Figures, Goal, quantile};
+use crate::figures::{Figure, Figures, Goal};
 use crate::judge::Judge;
 use crate::picture::path;
 use crate::{Options, median};
@@ -30,7 +32,7 @@ pub(crate) fn add(figures: &mut Figures, options: &Options) {
         losses(figures, options, judge.as_ref());
     }
     if options.wants("A3") {
-        mouth_to_ear(figures);
+        ear::add(figures);
     }
     if options.wants("A7") {
         narrow(figures, options, judge.as_ref());
@@ -190,49 +192,6 @@ fn scores(judge: &Judge<'_>, calls: &[Vec<Call>]) -> Option<[f64; 3]> {
     let scores = judge.pesq(&all)?;
     let (first, second) = scores.split_at(pairs[0].len());
     Some([median(first)?, median(second)?, median(&scores)?])
-}
-
-/// What the sound card adds at the ear, by the shipped constants of `client::devices::speaker`: a reserve of 25 ms, and
-/// a callback of 10 ms that is being played; and at both ends the engine looks at the cards every 5 ms.
-const CARDS_MS: f64 = 25.0 + 5.0 + 2.5 + 2.5;
-
-/// The delay of each half second of speech, beyond the network's.
-fn mouth_to_ear(figures: &mut Figures) {
-    let mut call = Call::new(path(0.0), "voice_a", 1, false, false);
-    call.meeting.run(WARM_UP + JUDGED);
-    let (first, step) = (samples(WARM_UP), samples(Duration::from_millis(500)));
-    let delays: Vec<f64> = (first..samples(WARM_UP + JUDGED) - 2 * step)
-        .step_by(step)
-        .filter_map(|from| delay_ms(&call, from, step))
-        .collect();
-    for (which, share, goal) in [("p50", 0.5, 60.0), ("p95", 0.95, 80.0)] {
-        let core = quantile(&delays, share);
-        figures.add(Figure {
-            row: "A3",
-            what: format!("clean path, mouth to ear less the network, {which}: {:.1} ms in virtual time (a block of 10 ms to be full, packing, playout) and {CARDS_MS} ms of the cards' rings by their constants", core.unwrap_or(0.0)),
-            value: core.map(|core| core + CARDS_MS),
-            unit: "ms",
-            goal: Some(Goal::AtMost(goal)),
-            others: Some("Mumble 80 to 90".into()),
-        });
-    }
-}
-
-/// From the mouth, where a block begins 10 ms before it is pushed, to the block for the card, less 50 ms of network;
-/// `None` where nothing is said.
-fn delay_ms(call: &Call, from: usize, length: usize) -> Option<f64> {
-    let length = length.min(call.voice.len());
-    let pattern = call.pattern(from, length)?;
-    let loud = pattern.iter().map(|sample| sample.powi(2)).sum::<f32>() / pattern.len() as f32 > 400.0_f32.powi(2);
-    if !loud || pattern.len() < length {
-        return None;
-    }
-    let at = call.lag(from, length)?;
-    let (said, heard) = (call.said.borrow(), call.heard.borrow());
-    let said_at = said.said.0? + AUDIO_BLOCK.mul_f64(from as f64 / BLOCK_SAMPLES as f64);
-    let heard_at = heard.heard.0? + AUDIO_BLOCK.mul_f64(at as f64 / BLOCK_SAMPLES as f64);
-    let network = Duration::from_millis(50);
-    Some((heard_at - said_at + AUDIO_BLOCK).saturating_sub(network).as_secs_f64() * 1e3)
 }
 
 /// Half a megabit for a voice and its picture, on each hop.

@@ -298,6 +298,10 @@ impl Participant {
 
     fn run_devices(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while now >= self.next_block {
+            if let Some(next) = self.studio.as_mut().and_then(|studio| studio.move_sound(now, endpoint)) {
+                self.next_block = next;
+                continue;
+            }
             self.next_block += AUDIO_BLOCK;
             let voice = match &mut self.studio {
                 None => self.voice.next_block(),

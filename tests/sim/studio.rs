@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
+use common::endpoint::Endpoint;
 use common::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use common::media::ladder::VideoTarget;
 use common::media::pcm::{Block, SILENT_BLOCK};
@@ -10,6 +11,12 @@ use common::sequence::MediaTime;
 
 /// Microphone, speaker, camera and screen of one participant. What is not written does nothing.
 pub trait Studio: Debug {
+    /// Moves sound between cards of its own and the endpoint, and answers when it is to be called again, which is later;
+    /// `None` where there are none, and [`Studio::say`] and [`Studio::hear`] are called every 10 ms.
+    fn move_sound(&mut self, _now: Instant, _endpoint: &mut Endpoint) -> Option<Instant> {
+        None
+    }
+
     /// The next 10 ms of the microphone, captured just now.
     fn say(&mut self, _now: Instant) -> Block {
         SILENT_BLOCK
