@@ -13,6 +13,7 @@ use client::devices::reserve::Reserve;
 use common::endpoint::Endpoint;
 use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES};
 use common::media::pcm::{Block, SILENT_BLOCK};
+use common::media::playout::PlayoutStatistics;
 use common::stats::InboundMedia;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -92,21 +93,32 @@ fn measure(period: usize, seed: u64) -> Measured {
     meeting.participants[1].studio = Some(Box::new(bo));
     let mut call = Call { meeting, said, heard, voice: text };
     call.meeting.run(WARM_UP);
-    let before = of_bo.borrow().dry;
+    // What came before is not judged.
+    let before = playout(&call.meeting);
+    [&of_ada, &of_bo].map(|seen| seen.take());
     call.meeting.run(JUDGED);
-    let playout = call.meeting.participants[1].seen.snapshot.inbound.iter().find_map(|stream| match stream.media {
-        InboundMedia::Audio { playout, .. } => Some(millis(playout.mean_delay())),
-        InboundMedia::Video { .. } => None,
-    });
+    let after = playout(&call.meeting);
+    let waited = after.jitter_buffer_delay - before.jitter_buffer_delay;
+    let played = after.jitter_buffer_emitted_count - before.jitter_buffer_emitted_count;
     let step = samples(Duration::from_millis(500));
     let delays = (samples(WARM_UP)..samples(WARM_UP + JUDGED) - 2 * step).step_by(step);
     Measured {
         delays: delays.filter_map(|from| delay_ms(&call, from, step)).collect(),
         to_socket: of_ada.borrow().to_socket.mean(),
-        playout: playout.unwrap_or(0.0),
+        playout: millis(waited) / played.max(1) as f64,
         to_ear: of_bo.borrow().to_ear.mean(),
-        dry: of_bo.borrow().dry - before,
+        dry: of_bo.borrow().dry,
     }
+}
+
+/// What became of Ada's voice at Bo's so far.
+fn playout(meeting: &Meeting) -> PlayoutStatistics {
+    let inbound = &meeting.participants[1].seen.snapshot.inbound;
+    let audio = inbound.iter().find_map(|stream| match stream.media {
+        InboundMedia::Audio { playout, .. } => Some(playout),
+        InboundMedia::Video { .. } => None,
+    });
+    audio.unwrap_or_default()
 }
 
 fn millis(time: Duration) -> f64 {

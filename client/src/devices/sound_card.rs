@@ -185,7 +185,11 @@ impl Status {
     pub(super) fn failed(&self, kind: ErrorKind) {
         let passes = match kind {
             ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun => true,
-            ErrorKind::BackendError => self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_MAX,
+            ErrorKind::BackendError => {
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+                let sounded = Duration::from_micros(self.micros.load(Ordering::Relaxed));
+                recovers(failures, self.began.elapsed().saturating_sub(sounded))
+            }
             _ => false,
         };
         if !passes {
@@ -202,9 +206,18 @@ impl Status {
     }
 }
 
-/// Errors of the driver in a row, without sound between them, after which a device is given up. ALSA's PulseAudio plugin
-/// gives hundreds in a few milliseconds after running dry, and then goes on.
+/// Whether a driver may yet go on, after so many errors in a row and so long without sound.
+fn recovers(failures: usize, silent_for: Duration) -> bool {
+    failures < FAILURES_MAX || silent_for < SILENT_MAX
+}
+
+/// Errors of the driver in a row, without sound between them, after which a device may be given up. ALSA's PulseAudio
+/// plugin gives hundreds in a few milliseconds after running dry, and then goes on.
 const FAILURES_MAX: usize = 10_000;
+
+/// How long it may go on giving errors: where the sound server is starved by a busy machine, tens of thousands come
+/// within a second before sound flows again.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 
 /// Samples at 48 kHz between a callback and the engine: 400 ms, more than any device's period and any stall worth
 /// bridging.
@@ -289,15 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_only_fails_is_given_up() {
+    fn a_driver_that_only_fails_is_given_up_after_a_while() {
+        let moment = Duration::from_millis(1);
+        assert!(recovers(FAILURES_MAX - 1, 60 * SILENT_MAX));
+        assert!(recovers(100 * FAILURES_MAX, SILENT_MAX - moment));
+        assert!(!recovers(FAILURES_MAX, SILENT_MAX));
+    }
+
+    #[test]
+    fn sound_after_errors_is_a_new_beginning() {
         let status = Status::default();
-        for _ in 0..3 {
-            (0..FAILURES_MAX).for_each(|_| status.failed(ErrorKind::BackendError));
-            assert!(!status.gone());
-            status.called_back(480, 48_000);
-        }
-        (0..=FAILURES_MAX).for_each(|_| status.failed(ErrorKind::BackendError));
-        assert!(status.gone());
+        (0..2 * FAILURES_MAX).for_each(|_| status.failed(ErrorKind::BackendError));
+        assert!(!status.gone());
+        status.called_back(480, 48_000);
+        assert_eq!(status.failures.load(Ordering::Relaxed), 0);
     }
 
     #[test]

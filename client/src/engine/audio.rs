@@ -14,7 +14,7 @@ use crate::devices::{Block, DeviceChoice, DeviceError, Microphone, Speaker, open
 
 /// Blocks moved at a time each way, after the machine was busy with something else: 100 ms. What is older is the
 /// device's to throw away.
-const BLOCKS_PER_TICK: usize = 10;
+const BLOCKS_PER_LOOK: usize = 10;
 
 /// A device that was opened, or why not; `None` is a device that was chosen to be off.
 pub(super) enum Opened {
@@ -123,7 +123,7 @@ impl Audio {
         let Some(microphone) = &mut self.microphone else {
             return Ok(());
         };
-        for _ in 0..BLOCKS_PER_TICK {
+        for _ in 0..BLOCKS_PER_LOOK {
             match microphone.read(&mut self.block) {
                 Ok(true) if on => endpoint.push_audio(now, &self.block),
                 Ok(true) => {}
@@ -142,7 +142,7 @@ impl Audio {
         let Some(speaker) = &mut self.speaker else {
             return Ok(());
         };
-        for _ in 0..speaker.wanted().min(BLOCKS_PER_TICK) {
+        for _ in 0..speaker.wanted().min(BLOCKS_PER_LOOK) {
             endpoint.pull_audio(now, &mut self.block);
             if let Some(recorder) = &self.recorder {
                 recorder.block(&self.block);
