@@ -150,10 +150,12 @@ fn voice_ui(ui: &mut Ui, devices: &mut DeviceLists) -> bool {
         ui.end_row();
     }
     ui.label("");
-    let note = match microphone {
-        _ if applies => "Original sound is for music: none of the others, and no gaps.",
-        DeviceChoice::Off => "Without a microphone there is nothing to switch.",
-        _ => "This microphone is sent as it is.",
+    let note = if applies {
+        "Original sound is for music: none of the others, and no gaps."
+    } else if matches!(microphone, DeviceChoice::Off) {
+        "Without a microphone there is nothing to switch."
+    } else {
+        "This microphone is sent as it is."
     };
     theme::weak(ui, note);
     ui.end_row();
