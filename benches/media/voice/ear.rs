@@ -95,7 +95,9 @@ fn measure(period: usize, seed: u64) -> Measured {
     call.meeting.run(WARM_UP);
     // What came before is not judged.
     let before = playout(&call.meeting);
-    [&of_ada, &of_bo].map(|seen| seen.take());
+    for seen in [&of_ada, &of_bo] {
+        seen.take();
+    }
     call.meeting.run(JUDGED);
     let after = playout(&call.meeting);
     let waited = after.jitter_buffer_delay - before.jitter_buffer_delay;
