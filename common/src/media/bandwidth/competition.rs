@@ -7,9 +7,17 @@ use super::{Standing, Told};
 /// A window as Reno's (RFC 5681), in the form of a rate, while the queue stays full whatever we do.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Competition {
-    /// Since when the queue has been long and the target near the bottom.
-    pressed_since: Option<Instant>,
+    pressed: Option<Pressed>,
     window: Option<Window>,
+}
+
+/// The queue is long and the target near the bottom.
+#[derive(Clone, Copy, Debug)]
+struct Pressed {
+    /// Packets that left since then count, in the time of their departures.
+    since: Duration,
+    /// How long the queue was then.
+    queue: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +34,8 @@ struct Window {
 const PRESSING: Duration = Duration::from_millis(60);
 /// So long pressed, and the fight begins.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A queue fell if this share of it is left.
+const FALLEN: f64 = 0.85;
 /// A queue that is gone, seconds.
 const CALM: f64 = 0.020;
 /// So long calm, and it is over.
@@ -51,7 +61,7 @@ impl Competition {
         bottom: Option<f64>,
     ) -> Option<f64> {
         let Some(window) = &mut self.window else {
-            self.look_for_pressure(now, standing, bottom);
+            self.look_for_pressure(now, told, standing, bottom);
             return None;
         };
         window.grow(now, told, standing);
@@ -62,14 +72,20 @@ impl Competition {
         Some(window.bytes)
     }
 
-    fn look_for_pressure(&mut self, now: Instant, standing: Standing, bottom: Option<f64>) {
-        let at_bottom = bottom.is_some() || self.pressed_since.is_some();
-        if standing.of_minute <= PRESSING || !at_bottom {
-            self.pressed_since = None;
+    fn look_for_pressure(&mut self, now: Instant, told: &Told<'_>, standing: Standing, bottom: Option<f64>) {
+        let queue = standing.of_minute;
+        let at_bottom = bottom.is_some() || self.pressed.is_some();
+        if queue <= PRESSING || !at_bottom {
+            self.pressed = None;
             return;
         }
-        let since = *self.pressed_since.get_or_insert(now);
-        if now.saturating_duration_since(since) > PATIENCE {
+        // A queue that falls is our own, and drains.
+        let falls = |pressed: &Pressed| queue < pressed.queue.mul_f64(FALLEN);
+        let left = told.arrived.last().map_or(Duration::ZERO, |packet| packet.sent);
+        let since = left + told.round_trip.unwrap_or_default();
+        let pressed = self.pressed.filter(|pressed| !falls(pressed)).unwrap_or(Pressed { since, queue });
+        self.pressed = Some(Pressed { queue: queue.max(pressed.queue), ..pressed });
+        if left > pressed.since + PATIENCE {
             let bytes = WINDOW_START.max(bottom.unwrap_or_default() / 8.0 * 0.3);
             self.window = Some(Window { bytes, halved_at: now, calm_since: None, queue: PRESSING.as_secs_f64() });
         }
@@ -83,7 +99,10 @@ impl Window {
             self.halved_at = now;
         }
         let arrived: f64 = told.arrived.iter().map(|packet| f64::from(packet.bytes)).sum();
-        self.bytes += SEGMENT * arrived / self.bytes;
+        // A window that is not used tells nothing (RFC 7661 §4.2).
+        if 2.0 * told.in_flight as f64 >= self.bytes {
+            self.bytes += SEGMENT * arrived / self.bytes;
+        }
         self.queue += 0.3 * (standing.of_minute.as_secs_f64() - self.queue);
         let calm = self.queue < CALM;
         self.calm_since = calm.then(|| self.calm_since.unwrap_or(now));
