@@ -61,17 +61,28 @@ impl Default for VideoTarget {
 /// The steps between which [`Ladder`] moves, along the hull of quality over rate: a larger picture is taken before a
 /// quality above 55 of a smaller one, and nothing above quality 70, where bits buy next to nothing. Each with about what it
 /// takes for a talking head whose every block is sent, in bits per second.
-const STEPS: [(VideoTarget, f64); 13] = [
+const STEPS: [(VideoTarget, f64); 24] = [
+    step(0, 15, 5, 0.105e6),
+    step(0, 15, 9, 0.19e6),
     step(0, 25, 10, 0.3e6),
+    step(0, 32, 11, 0.4e6),
     step(0, 40, 12, 0.5e6),
     step(1, 25, 8, 0.53e6),
+    step(1, 25, 10, 0.66e6),
     step(1, 25, 12, 0.8e6),
+    step(1, 32, 14, 1.03e6),
     step(1, 40, 15, 1.2e6),
+    step(1, 47, 15, 1.35e6),
     step(1, 55, 15, 1.5e6),
+    step(1, 55, 17, 1.7e6),
     step(2, 40, 15, 2.0e6),
+    step(2, 45, 15, 2.2e6),
     step(2, 50, 15, 2.4e6),
+    step(2, 50, 17, 2.72e6),
     step(3, 35, 15, 3.1e6),
+    step(3, 42, 15, 3.45e6),
     step(3, 50, 15, 3.9e6),
+    step(3, 55, 17, 4.75e6),
     step(3, 60, 18, 5.5e6),
     step(3, 65, 24, 7.5e6),
     step(3, 70, 30, 10.5e6),
@@ -82,7 +93,7 @@ const fn step(rung: usize, quality: u8, frames_per_second: u8, rate: f64) -> (Vi
 }
 
 /// Where [`VideoTarget::default`] stands in [`STEPS`].
-const FIRST_STEP: usize = 7;
+const FIRST_STEP: usize = 15;
 
 /// Chooses the step whose frames fit the budget.
 ///
@@ -100,6 +111,8 @@ pub struct Ladder {
     budget: f64,
     /// The highest step that fitted all the time since then.
     fits: Option<(usize, Instant)>,
+    /// Since when the step takes more than the budget.
+    over_since: Option<Instant>,
 }
 
 /// Frames of late whose weight counts, as the weight of one.
@@ -113,14 +126,25 @@ const BUSYNESS_MAX: f64 = 3.0;
 /// A step has to fit with so much to spare before it is taken, …
 const SPARE: f64 = 0.9;
 /// … and for so long.
-const UP_AFTER: Duration = Duration::from_millis(400);
+const UP_AFTER: Duration = Duration::from_millis(250);
 /// The step is left when it takes more than this much of the budget.
 const OVER: f64 = 1.1;
+/// A size that takes more than this much of the budget is left at once, …
+const OVER_FAR: f64 = 1.3;
+/// … and otherwise after this: what is a little too much for so long, the pacer and the path's queue bear.
+const SMALLER_AFTER: Duration = Duration::from_millis(500);
 
 impl Ladder {
     /// Begins at [`VideoTarget::default`].
     pub fn new() -> Self {
-        Self { step: FIRST_STEP, highest: STEPS.len() - 1, busyness: 0.6, budget: STEPS[FIRST_STEP].1, fits: None }
+        Self {
+            step: FIRST_STEP,
+            highest: STEPS.len() - 1,
+            busyness: 0.6,
+            budget: STEPS[FIRST_STEP].1,
+            fits: None,
+            over_since: None,
+        }
     }
 
     /// What camera and encoder should produce.
@@ -149,10 +173,10 @@ impl Ladder {
     pub fn handle_budget(&mut self, now: Instant, budget_bps: f64) {
         self.budget = budget_bps;
         if self.rate(self.step) > OVER * budget_bps {
-            self.step = self.highest_within(budget_bps).min(self.step);
             self.fits = None;
-            return;
+            return self.step_down(now, budget_bps);
         }
+        self.over_since = None;
         let fits = self.highest_within(SPARE * budget_bps);
         if fits <= self.step {
             self.fits = None;
@@ -165,6 +189,17 @@ impl Ladder {
             self.step = fits;
             self.fits = None;
         }
+    }
+
+    /// A smaller picture is all new, so before that one of the same size is tried for a while, unless it is far too much.
+    fn step_down(&mut self, now: Instant, budget: f64) {
+        let since = *self.over_since.get_or_insert(now);
+        let fits = self.highest_within(budget).min(self.step);
+        let rung = STEPS[self.step].0.rung;
+        let first = STEPS.iter().position(|(step, _)| step.rung == rung).unwrap_or_default();
+        let bearable = self.rate(first) <= OVER_FAR * budget;
+        let waits = bearable && now.saturating_duration_since(since) < SMALLER_AFTER;
+        self.step = if waits { fits.max(first) } else { fits };
     }
 
     /// Bits per second that a step takes with the scene of late.
@@ -232,7 +267,10 @@ mod tests {
         ladder.handle_budget(now + 2_000 * MILLI, 0.9e6);
         assert_eq!(ladder.target().rung, Rung::ALL[1]);
         let steps = run(&mut ladder, now + 2_025 * MILLI, 5.0, 1.0, 1_000);
-        assert_eq!(steps.last(), Some(&9));
+        assert_eq!(
+            steps.last().map(|step| STEPS[*step].0),
+            Some(VideoTarget { rung: Rung::ALL[3], quality: 50, frames_per_second: 15 })
+        );
     }
 
     #[test]
