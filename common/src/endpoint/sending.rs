@@ -13,7 +13,7 @@ use crate::media::bandwidth::Bandwidth;
 use crate::media::blocks::{CodedFrame, LostBlocks, Packetizer};
 use crate::media::ladder::{Ladder, Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
-use crate::media::pacer::{PACE_FACTOR, PART_OVERHEAD_BYTES, Pacer};
+use crate::media::pacer::{PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pack::DetailChoice;
 use crate::media::pcm::Block;
 use crate::path::Fate;
@@ -175,12 +175,12 @@ impl Sending {
     pub(super) fn handle_bandwidth(&mut self, now: Instant, bandwidth: &Bandwidth, video_wanted: u16) {
         let wanted = if video_wanted == VIDEO_UNLIMITED { f64::INFINITY } else { f64::from(video_wanted) * 1e3 };
         self.voice.set_detail(self.detail.handle_budget(now, bandwidth.target_bps(), 1));
-        let voice = self.audio.meter.bits_per_second(now);
+        let voice = self.audio.meter.rising_bits_per_second(now);
         let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
         self.ladder.handle_budget(now, budget.min(wanted));
         // A burst that our path carries may be too much for one behind it.
-        let path = (bandwidth.target_bps() as f64).min(wanted + voice as f64);
-        self.pacer.set_rate((PACE_FACTOR * path) as u64);
+        let free = budget.min(wanted);
+        self.pacer.set_path((free + voice as f64) as u64, free as u64);
         if let Some(until) = bandwidth.video_waits_until(now) {
             self.video_waits_until = until;
             self.pacer.clear();

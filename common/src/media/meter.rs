@@ -19,6 +19,12 @@ impl BitrateMeter {
     pub fn bits_per_second(&self, now: Instant) -> u64 {
         8 * self.0.sum(now)
     }
+
+    /// The same, or what was counted in the last two to three tenths of a second if that is faster: where something begins,
+    /// that shows at once.
+    pub fn rising_bits_per_second(&self, now: Instant) -> u64 {
+        8 * self.0.sum(now).max(self.0.rate_of_late(now))
+    }
 }
 
 /// A sum over a second that slides, in slots of 100 ms.
@@ -58,6 +64,15 @@ impl LastSecond {
         let (current, into) = (micros / SLOT_MICROS, micros % SLOT_MICROS);
         let whole: u64 = (0..10).map(|age| self.slot(current, age)).sum();
         whole + self.slot(current, 10) * (SLOT_MICROS - into) / SLOT_MICROS
+    }
+
+    /// What would come together in a second, by the newest slot and two whole ones before it.
+    fn rate_of_late(&self, now: Instant) -> u64 {
+        let Some(epoch) = self.epoch else { return 0 };
+        let micros = micros_between(epoch, now).max(self.newest * SLOT_MICROS);
+        let (current, into) = (micros / SLOT_MICROS, micros % SLOT_MICROS);
+        let sum: u64 = (0..3).map(|age| self.slot(current, age)).sum();
+        sum * 1_000_000 / (2 * SLOT_MICROS + into)
     }
 
     fn slot(&self, current: u64, age: u64) -> u64 {

@@ -326,7 +326,7 @@ impl Member {
 
     /// What of the path to this member is left for video; bits per second.
     fn video_bps(&self, now: Instant) -> Option<u64> {
-        Some(self.path_bps()?.saturating_sub(self.audio_sent.bits_per_second(now)))
+        Some(self.path_bps()?.saturating_sub(self.audio_sent.rising_bits_per_second(now)))
     }
 
     /// What each of those whose video this member gets may send, so that the path to here carries all of it and the voices;
