@@ -95,28 +95,34 @@ impl Default for Range {
 
 /// The share of the capacity that is used while no queue stands.
 const USE: f64 = 0.92;
+/// The share that it may come to by additions, which a narrow place that pauses allows.
+const USE_MOST: f64 = 0.94;
 /// A standing queue that is nothing but jitter, seconds.
 const QUEUE_NONE: f64 = 0.010;
 /// With a queue this long, video waits until it is gone.
-const QUEUE_LONG: Duration = Duration::from_millis(60);
+const QUEUE_LONG: Duration = Duration::from_millis(45);
 /// A rate over less time than this is a guess.
 const QUEUE_SPAN_MIN: Duration = Duration::from_millis(20);
 /// The longest such wait.
 const DRAIN_MAX: Duration = Duration::from_millis(1_500);
+/// Less than this share of what the queue was taken to drain at.
+const SLOWER: f64 = 0.85;
 /// After the target fell, it stays for this long.
 const HOLD: Duration = Duration::from_millis(300);
 /// The target grows by this factor in a second, and by [`GROWTH_BPS`].
 const GROWTH: f64 = 3.2;
 /// The same in bits per second and second, so that small targets grow as well.
-const GROWTH_BPS: f64 = 130_000.0;
+const GROWTH_BPS: f64 = 250_000.0;
+/// The target is at least this share of what arrives without a queue.
+const CARRIED: f64 = 0.9;
 /// Share of time at work from which on the narrow place is near its capacity, …
-const BUSY: f64 = 0.75;
+const BUSY: f64 = 0.65;
 /// … and from which on it is there.
 const BUSY_FULL: f64 = 0.80;
 /// Near the capacity, a second adds this to the target, bits per second, …
-const ADDITION_BPS: f64 = 80_000.0;
+const ADDITION_BPS: f64 = 150_000.0;
 /// … and at the capacity, leaves this much of the target.
-const REDUCTION: f64 = 0.8;
+const REDUCTION: f64 = 0.7;
 /// A single packet of a slower path shows nothing; this many trains do.
 const TRAINS_MIN: usize = 2;
 /// So many leave no doubt.
@@ -266,8 +272,11 @@ impl Bandwidth {
     }
 
     fn follow(&mut self, now: Instant, passed: f64, told: &Told<'_>, standing: Standing) {
-        if standing.newest > QUEUE_LONG && now >= self.drained_at {
+        if standing.newest > QUEUE_LONG && (now >= self.drained_at || self.drains_slower(told)) {
             return self.drain(now, told, standing);
+        }
+        if standing.newest.as_secs_f64() <= QUEUE_NONE {
+            self.drained_at = self.drained_at.min(now);
         }
         self.note_capacity();
         // Frames too small to be trains show nothing but that they arrive.
@@ -298,9 +307,12 @@ impl Bandwidth {
         let busy = if self.trains.are_stretched() { self.delays.busy() } else { 0.0 };
         if busy < BUSY {
             let grown = self.target * GROWTH.powf(seconds) + GROWTH_BPS * seconds;
-            self.target.max(grown.min(ceiling))
+            // What arrives and finds no queue, the path carries.
+            let carried = CARRIED * self.delivered.rate().unwrap_or_default();
+            self.target.max(grown.max(carried).min(ceiling))
         } else if busy < BUSY_FULL {
-            self.target + ADDITION_BPS * seconds
+            let added = self.target + ADDITION_BPS * seconds;
+            self.target.max(added.min(ceiling / USE * USE_MOST))
         } else {
             self.target * REDUCTION.powf(seconds)
         }
@@ -333,6 +345,12 @@ impl Bandwidth {
         self.drained_at = now + wait;
         self.limited_at = Some(now);
         self.fall_to(now, 0.85 * rate, wait + HOLD);
+    }
+
+    /// A queue that began to drain does so more slowly than its first packets told.
+    fn drains_slower(&self, told: &Told<'_>) -> bool {
+        let rate = self.rate_of_queue(told.arrived);
+        rate.zip(self.capacity).is_some_and(|(rate, capacity)| rate < SLOWER * capacity)
     }
 
     /// Bits per second of the newest packets that waited: the narrow place had no pause between them.

@@ -308,7 +308,7 @@ fn loss_and_jitter_that_are_not_ours_do_not_take_the_path_away() {
         let mut world = World::new(config, 1);
         world.run(60 * SECOND);
         let used = world.callers[0].rate(10, 59) / 3e6;
-        assert!(used >= 0.7, "{used} with {config:?}");
+        assert!(used >= 0.65, "{used} with {config:?}");
     }
 }
 
@@ -337,7 +337,7 @@ fn frames_that_are_no_trains_hold_nothing_down() {
     world.run(20 * SECOND);
     let caller = &mut world.callers[0];
     let (target, sent) = (caller.path.bandwidth().target_bps() as f64, caller.rate(10, 19));
-    assert!((1.3..2.0).contains(&(target / sent)), "{target} of {sent}");
+    assert!((1.3..2.6).contains(&(target / sent)), "{target} of {sent}");
     caller.frame_bytes_max = usize::MAX;
     world.run(10 * SECOND);
     assert!(world.callers[0].reaches(20, 2.4e6) <= 3.0);
