@@ -32,7 +32,9 @@ use std::time::Instant;
 
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
-use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
+use crate::limits::{
+    AUDIO_AGAIN_MAX_AGE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
+};
 use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
@@ -255,7 +257,9 @@ impl Relay {
         }
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
-        let feedback_due = member.arrivals.note(now, header.packet_number, kind);
+        let round_trip = member.outgoing.bandwidth().round_trip();
+        let feedback_due = member.arrivals.note(now, header.packet_number, kind)
+            | member.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= AUDIO_AGAIN_MAX_AGE);
         let handled = match kind {
             Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
@@ -263,7 +267,8 @@ impl Relay {
                 self.handle_segment(now, header.connection_id, body)
             }
             Kind::Feedback if member.allowances.signals.take(now, 1) => {
-                if member.handle_feedback(now, Feedback::parse(body)?, &self.pictures) {
+                self.forwards.audio.hear_of(now, key, member, Feedback::parse(body)?, &self.pictures);
+                if !member.repairs.is_empty() {
                     self.forwards.video.wake(key, member, StreamKind::Video);
                 }
                 Ok(())

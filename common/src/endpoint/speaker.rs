@@ -59,15 +59,24 @@ impl Speaker {
         let mut block = SILENT_BLOCK;
         pack::unpack(packet.sound, &mut block)?;
         let media = packet.media;
-        self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        if packet.again {
+            self.reception.handle_again(now, bytes);
+        } else {
+            self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        }
         // The oldest first, as they were said.
         let place = Place { sequence: media.sequence, timestamp: media.timestamp };
         let mut outcome = Ok(());
         for copy in packet.copies.iter().rev().flatten() {
             outcome = self.handle_copy(now, place, copy).and(outcome);
         }
-        self.arrived.note(place);
-        self.playout.handle_block(now, media.sequence, media.timestamp, &block);
+        if !packet.again {
+            self.arrived.note(place);
+            self.playout.handle_block(now, media.sequence, media.timestamp, &block);
+        } else if self.arrived.lacks(place) {
+            self.arrived.note(place);
+            self.playout.handle_again(now, media.sequence, media.timestamp, &block);
+        }
         outcome
     }
 
@@ -120,7 +129,7 @@ struct Arrived {
     places: [Option<Place>; ARRIVED_BLOCKS],
 }
 
-/// Whatever a copy may be of is remembered.
+/// Whatever a copy may be of, or may be sent again, is remembered.
 const ARRIVED_BLOCKS: usize = AUDIO_COPY_OFFSET_MAX + 1;
 
 impl Arrived {
@@ -129,7 +138,7 @@ impl Arrived {
     }
 
     /// Whether this block did not arrive. A relay that left out packets numbers on without them, so a copy of one of
-    /// those may bear the number of another block: it is none that is missing.
+    /// those, or one of them that is sent again, may bear the number of another block: it is none that is missing.
     fn lacks(&self, place: Place) -> bool {
         self.places.iter().flatten().all(|other| *other != place && place.agrees_with(*other))
     }
@@ -212,7 +221,7 @@ mod tests {
             let media =
                 MediaHeader { ssrc, sequence: SequenceNumber(number as u16), send_time: SendTime(0), timestamp };
             if !lost(number) {
-                let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+                let packet = AudioPacket { media, level: 20, again: false, sound: packed.sound(), copies };
                 speaker.handle_packet(now, &packet, 300).unwrap();
             }
             speaker.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
@@ -240,7 +249,7 @@ mod tests {
         };
         let packed = Packer::default().pack(AudioDetail::Exact);
         let copies = [Some(AudioCopy { offset: 2, base: &[0xff; 9] }), None];
-        let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+        let packet = AudioPacket { media, level: 20, again: false, sound: packed.sound(), copies };
         let mut speaker = Speaker::new(ssrc);
         assert_eq!(speaker.handle_packet(virtual_time(), &packet, 300), Err(Malformed));
         assert_eq!(speaker.reception.packets_received(), 1);

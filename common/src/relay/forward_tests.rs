@@ -97,7 +97,8 @@ impl Room {
 
     fn send_audio(&mut self, from: usize, level: u8) {
         let sound = Sound::Packed { base: &[1; 70], enhancement: &[2; 200] };
-        let packet = AudioPacket { media: self.media(StreamKind::Audio), level, sound, copies: [None; 2] };
+        let packet =
+            AudioPacket { media: self.media(StreamKind::Audio), level, again: false, sound, copies: [None; 2] };
         let mut plaintext = vec![0; 1 + packet.bytes()];
         plaintext[0] = Kind::Audio as u8;
         packet.write(&mut plaintext[1..]);

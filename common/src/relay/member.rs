@@ -8,9 +8,9 @@ use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES,
-    DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST, SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC,
-    VIDEO_BYTES_BURST,
+    AUDIO_AGAIN_MAX_AGE, AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC,
+    AUDIO_QUEUE_DATAGRAMS, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST,
+    SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
@@ -195,9 +195,14 @@ pub(super) struct Numbering {
 }
 
 impl Numbering {
-    /// A packet is not forwarded.
-    pub(super) fn leave_out(&mut self) {
-        self.leaving_out = true;
+    /// Whether the packet before this one was forwarded.
+    pub(super) fn forwards(&self) -> bool {
+        !self.leaving_out
+    }
+
+    /// A packet is not forwarded if `out`.
+    pub(super) fn leave_out(&mut self, out: bool) {
+        self.leaving_out |= out;
     }
 
     /// The number under which a packet is forwarded. What was lost on its way here remains a gap.
@@ -395,16 +400,27 @@ impl Member {
         }
     }
 
-    /// What became of what was sent to this member; answers whether something is to be sent again.
-    pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, pictures: &Pictures) -> bool {
-        let Self { outgoing, repairs, .. } = self;
-        outgoing.handle_feedback(now, feedback, |tag, fate| {
-            if fate == Fate::Lost {
-                pictures.find(now, Serial(tag)).into_iter().for_each(|part| repairs.add(now, part, pictures));
+    /// What became of what was sent to this member. What is to be sent again waits then.
+    pub(super) fn handle_feedback(
+        &mut self,
+        now: Instant,
+        feedback: Feedback<'_>,
+        pictures: &Pictures,
+        audio: &mut Ring,
+    ) {
+        let Self { outgoing, repairs, audio: Waiting { queue, .. }, .. } = self;
+        outgoing.handle_feedback(now, feedback, |departure, fate| match fate {
+            Fate::Lost if departure.is_video() => {
+                let part = pictures.find(now, Serial(departure.tag));
+                part.into_iter().for_each(|part| repairs.add(now, part, pictures));
             }
+            Fate::Missing(age) if !departure.is_video() && age <= AUDIO_AGAIN_MAX_AGE => {
+                let place = audio.find(departure.tag);
+                place.into_iter().for_each(|place| queue.push_again(audio, place, AUDIO_QUEUE_DATAGRAMS));
+            }
+            Fate::Arrived | Fate::Lost | Fate::Missing(_) => {}
         });
         self.share_path(now);
-        !self.repairs.is_empty()
     }
 
     /// Media of others, as much as one group takes.
@@ -458,6 +474,9 @@ impl Member {
                 None => place.copy_from_slice(packet),
             }
             MediaHeader::stamp(&mut place[1..], send_time);
+            if kind == StreamKind::Audio && tag == 0 {
+                AudioPacket::mark_again(&mut place[1..]);
+            }
             if kind == StreamKind::Video && !self.passed_over.is_empty() {
                 close_gap(&self.passed_over, &mut place[1..]);
             }
