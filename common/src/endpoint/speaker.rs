@@ -146,6 +146,8 @@ impl Arrived {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ids::{MemberId, StreamKind};
     use crate::limits::AUDIO_BLOCK;
@@ -236,6 +238,56 @@ mod tests {
         assert!(concealed(single, [0, 0]) >= 14);
         assert_eq!(concealed(single, [1, 0]), 0);
         assert_eq!(concealed(three, [1, 3]), 0);
+    }
+
+    /// A stream of which every twentieth packet comes again, so late, and some others as well although they were there.
+    fn again(late: Duration) -> Speaker {
+        let ssrc = Ssrc::new(MemberId(3), StreamKind::Audio);
+        let (mut speaker, mut packer) = (Speaker::new(ssrc), Packer::default());
+        let start = virtual_time();
+        let mut arrivals = Vec::new();
+        for number in 0..1_000_u16 {
+            let at = start + u32::from(number) * AUDIO_BLOCK;
+            match number % 20 {
+                9 => arrivals.push((at + late, number, true)),
+                10 => arrivals.extend([(at, number, false), (at + late, number, true)]),
+                _ => arrivals.push((at, number, false)),
+            }
+        }
+        arrivals.sort();
+        let mut arrivals = arrivals.into_iter().peekable();
+        packer.push(&[1_000; AUDIO_BLOCK_SAMPLES]);
+        let packed = packer.pack(AudioDetail::Exact);
+        for step in 0..1_000 {
+            let now = start + step * AUDIO_BLOCK + AUDIO_BLOCK / 2;
+            while let Some((at, number, again)) = arrivals.next_if(|(at, ..)| *at <= now) {
+                let timestamp = MediaTime(u32::from(number) * AUDIO_BLOCK_SAMPLES as u32);
+                let media = MediaHeader { ssrc, sequence: SequenceNumber(number), send_time: SendTime(0), timestamp };
+                let packet = AudioPacket { media, level: 20, again, sound: packed.sound(), copies: [None; 2] };
+                speaker.handle_packet(at, &packet, 300).unwrap();
+            }
+            speaker.pull(now, &mut SILENT_BLOCK.clone());
+        }
+        speaker
+    }
+
+    #[test]
+    fn what_comes_again_in_time_is_heard_and_was_lost_all_the_same() {
+        let speaker = again(Duration::from_millis(14));
+        let (reception, playout) = (&speaker.reception, speaker.playout.statistics());
+        assert_eq!((reception.packets_received(), reception.packets_lost(), reception.packets_again()), (950, 50, 100));
+        assert!(reception.jitter() < Duration::from_millis(1), "{:?}", reception.jitter());
+        assert!(playout.concealed_samples <= 3 * AUDIO_BLOCK_SAMPLES as u64, "{playout:?}");
+        assert_eq!(speaker.playout.target_delay(), Duration::from_millis(15));
+    }
+
+    #[test]
+    fn what_comes_again_too_late_makes_nobody_wait() {
+        let speaker = again(Duration::from_millis(45));
+        let playout = speaker.playout.statistics();
+        assert_eq!(speaker.playout.target_delay(), Duration::from_millis(10));
+        let concealed = playout.concealed_samples / AUDIO_BLOCK_SAMPLES as u64;
+        assert!((35..=50).contains(&concealed), "the first ones found a longer buffer: {concealed}");
     }
 
     #[test]

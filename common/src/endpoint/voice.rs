@@ -331,6 +331,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_sent_once_more_as_it_was() {
+        let mut voice = Voice::new(MemberId(1));
+        let sent: Vec<_> = (0..5)
+            .map(|number| {
+                voice.push(&block(number));
+                (sent(&mut voice), voice.tag())
+            })
+            .collect();
+        let mut body = [0; AudioPacket::MAX_BYTES];
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None);
+        let (first, tag) = &sent[2];
+        voice.handle_missing(*tag, AUDIO_AGAIN_MAX_AGE);
+        let length = voice.poll_again(SendTime(7), &mut body).unwrap();
+        let (before, again) = (AudioPacket::parse(first).unwrap(), AudioPacket::parse(&body[..length]).unwrap());
+        let media = MediaHeader { send_time: SendTime(7), ..before.media };
+        assert_eq!(again, AudioPacket { media, again: true, ..before });
+        assert_eq!(voice.tag(), 0, "nobody asks for it");
+        voice.handle_missing(*tag, Duration::ZERO);
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None, "once");
+        voice.handle_missing(sent[3].1, AUDIO_AGAIN_MAX_AGE + Duration::from_millis(1));
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None, "too old");
+    }
+
+    #[test]
+    fn what_made_room_is_not_sent_again() {
+        let mut voice = Voice::new(MemberId(1));
+        let tags: Vec<_> = (0..=SENT_PACKETS)
+            .map(|number| {
+                voice.push(&block(number));
+                sent(&mut voice);
+                voice.tag()
+            })
+            .collect();
+        let mut body = [0; AudioPacket::MAX_BYTES];
+        voice.handle_missing(tags[0], Duration::ZERO);
+        assert_eq!(voice.poll_again(SendTime(0), &mut body), None);
+        voice.handle_missing(tags[1], Duration::ZERO);
+        assert!(voice.poll_again(SendTime(0), &mut body).is_some());
+    }
+
+    #[test]
     fn music_may_be_silent() {
         let mut voice = Voice::new(MemberId(1));
         assert_eq!(voice.push(&SILENT_BLOCK), None);

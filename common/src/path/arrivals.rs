@@ -184,7 +184,7 @@ mod tests {
         assert!(!hurried(&mut arrivals, 0, start, true) && !hurried(&mut arrivals, 1, start, true));
         assert!(hurried(&mut arrivals, 3, start + MILLI, true), "2 is missing");
         let told_at = start + MILLI;
-        assert_eq!(told(&mut arrivals, told_at), [(0, Some(1_000)), (1, Some(1_000)), (2, None), (3, Some(0))]);
+        assert_eq!(told(&mut arrivals, told_at), [(0, Some(992)), (1, Some(992)), (2, None), (3, Some(0))]);
         assert!(!hurried(&mut arrivals, 4, told_at, true), "nothing more is missing");
         assert!(!hurried(&mut arrivals, 6, told_at, false), "it would come too late");
         assert!(hurried(&mut arrivals, 8, told_at, true));

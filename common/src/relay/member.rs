@@ -358,6 +358,12 @@ impl Member {
         waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }
 
+    /// The packet number of the next datagram to this member.
+    #[cfg(test)]
+    pub(super) fn next_packet_number(&self) -> u64 {
+        self.sealer.next_packet_number()
+    }
+
     /// When something of this member is due that no datagram asks for.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = [
