@@ -154,7 +154,8 @@ pub const STREAMS_MAX: usize = 2 * ROOM_MEMBERS_MAX;
 pub const SHARDS_MAX: usize = 64;
 /// Video datagrams a relay holds, of all its rooms, until everybody has them: 4.8 MB, a frame of 130 senders at once.
 pub const RELAY_VIDEO_DATAGRAMS: usize = 4_096;
-/// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms.
+/// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms, or what may be sent again
+/// of 40 rooms.
 pub const RELAY_AUDIO_DATAGRAMS: usize = 1_024;
 /// Video datagrams that wait for one receiver: 8 frames of 30 parts, a quarter of a second of two senders.
 pub const VIDEO_QUEUE_DATAGRAMS: usize = 256;

@@ -19,6 +19,7 @@ mod forward;
 mod group;
 mod member;
 mod messages;
+mod numbering;
 mod packets;
 mod pictures;
 mod repairs;

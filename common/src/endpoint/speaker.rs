@@ -68,29 +68,34 @@ impl Speaker {
         let place = Place { sequence: media.sequence, timestamp: media.timestamp };
         let mut outcome = Ok(());
         for copy in packet.copies.iter().rev().flatten() {
-            outcome = self.handle_copy(now, place, copy).and(outcome);
+            outcome = self.handle_copy(now, place, copy, packet.again).and(outcome);
         }
-        if !packet.again {
-            self.arrived.note(place);
-            self.playout.handle_block(now, media.sequence, media.timestamp, &block);
-        } else if self.arrived.lacks(place) {
-            self.arrived.note(place);
-            self.playout.handle_again(now, media.sequence, media.timestamp, &block);
+        if !packet.again || self.arrived.lacks(place) {
+            self.take(now, place, &block, packet.again);
         }
         outcome
     }
 
     /// An earlier block comes again, with a packet that is at `place`.
-    fn handle_copy(&mut self, now: Instant, place: Place, copy: &AudioCopy<'_>) -> Result<(), Malformed> {
+    fn handle_copy(&mut self, now: Instant, place: Place, copy: &AudioCopy<'_>, again: bool) -> Result<(), Malformed> {
         let earlier = place.blocks_before(copy.offset);
         if !self.arrived.lacks(earlier) {
             return Ok(());
         }
         let mut block = SILENT_BLOCK;
         pack::unpack_base(copy.base, &mut block)?;
-        self.arrived.note(earlier);
-        self.playout.handle_block(now, earlier.sequence, earlier.timestamp, &block);
+        self.take(now, earlier, &block, again);
         Ok(())
+    }
+
+    /// A block came, in a packet that was sent `again` or for the first time.
+    fn take(&mut self, now: Instant, place: Place, block: &Block, again: bool) {
+        self.arrived.note(place);
+        if again {
+            self.playout.handle_again(now, place.sequence, place.timestamp, block);
+        } else {
+            self.playout.handle_block(now, place.sequence, place.timestamp, block);
+        }
     }
 }
 
