@@ -48,12 +48,12 @@ fn what_is_lost_on_a_short_hop_comes_again_in_time_without_copies() {
     for percent in [1.0, 2.0] {
         let heard = heard(4, percent, Copies::None);
         let lost = 2.0 * percent;
-        assert!((lost / 2.0..2.0 * lost).contains(&heard.lost_percent), "what is repaired was lost: {heard:?}");
+        assert!((0.7 * lost..1.3 * lost).contains(&heard.lost_percent), "what is repaired was lost: {heard:?}");
         assert!(heard.concealed_percent < lost / 10.0, "{heard:?}");
         assert!(heard.delay_ms <= 30.0, "{heard:?}");
     }
     let clean = heard(4, 0.0, Copies::None);
-    assert!((clean.concealed_percent, clean.again) == (0.0, 0) && clean.delay_ms < 20.0, "{clean:?}");
+    assert!((clean.concealed_percent, clean.again) == (0.0, 0) && clean.delay_ms < 22.0, "{clean:?}");
 }
 
 #[test]

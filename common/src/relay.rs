@@ -34,7 +34,7 @@ use std::time::Instant;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{
-    AUDIO_AGAIN_MAX_AGE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
+    AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
 };
 use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
@@ -259,8 +259,8 @@ impl Relay {
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
         let round_trip = member.outgoing.bandwidth().round_trip();
-        let feedback_due = member.arrivals.note(now, header.packet_number, kind)
-            | member.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= AUDIO_AGAIN_MAX_AGE);
+        let feedback_due = member.arrivals.note(now, header.packet_number, kind);
+        let hurried = member.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= AUDIO_AGAIN_PATIENCE);
         let handled = match kind {
             Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
@@ -284,6 +284,8 @@ impl Relay {
         if feedback_due {
             self.note_video_wanted(now, key);
             self.set_alarm(key);
+        } else if hurried {
+            self.mark_ready(key);
         }
         handled
     }

@@ -34,6 +34,8 @@ struct Early {
     due: Option<Instant>,
 }
 
+/// Nothing is told out of turn before: the round trip is not known yet, and playout begins with a longer delay anyway.
+const BEGINNING: Duration = Duration::from_secs(1);
 /// Where no audio came for so long, it is hardly audio that is missing.
 const AUDIO_FLOWS: Duration = Duration::from_millis(50);
 
@@ -80,7 +82,8 @@ impl Arrivals {
     pub fn hurry(&mut self, now: Instant, in_time: impl FnOnce() -> bool) -> bool {
         let flows = |audio| now.saturating_duration_since(audio) <= AUDIO_FLOWS;
         let missing = std::mem::take(&mut self.early.gap) && self.early.audio.is_some_and(flows);
-        let wanted = missing && in_time();
+        let began = now.saturating_duration_since(self.epoch) >= BEGINNING;
+        let wanted = missing && began && in_time();
         if wanted {
             let next = self.early.told.map_or(now, |told| now.max(told + FEEDBACK_INTERVAL_EARLY));
             self.early.due.get_or_insert(next);
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_missing_among_audio_is_told_at_once_and_in_turn_as_well() {
         let start = Instant::now();
-        let mut arrivals = Arrivals::new(start);
+        let mut arrivals = Arrivals::new(start.checked_sub(BEGINNING).unwrap());
         let hurried = |arrivals: &mut Arrivals, number: u64, at: Instant, in_time: bool| {
             arrivals.note(at, number, Kind::Audio);
             arrivals.hurry(at, || in_time)
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_missing_where_no_audio_comes_is_told_in_turn() {
         let start = Instant::now();
-        let mut arrivals = Arrivals::new(start);
+        let mut arrivals = Arrivals::new(start.checked_sub(BEGINNING).unwrap());
         for (number, kind, at) in [(0, Kind::Audio, 0), (1, Kind::Video, 60), (3, Kind::Video, 60)] {
             arrivals.note(start + at * MILLI, number, kind);
             assert!(!arrivals.hurry(start + at * MILLI, || true));
