@@ -130,6 +130,7 @@ fn media_vectors() -> Vec<Vector> {
     vec![
         ("audio_of_samples", audio_of_samples()),
         ("audio_packed_with_two_copies", plaintext(Kind::Audio, write_packed_audio)),
+        ("audio_sent_again", audio_sent_again()),
         ("video_header_two_runs", plaintext(Kind::Video, write_video_header)),
         ("report_one_block", plaintext(Kind::Report, |buffer| Report::write(MemberId(5), &[report_block()], buffer))),
         ("feedback_of_three", plaintext(Kind::Feedback, write_feedback)),
@@ -139,7 +140,7 @@ fn media_vectors() -> Vec<Vector> {
 /// Up to the samples.
 fn audio_of_samples() -> Vec<u8> {
     let sound = Sound::L16(&[0; BLOCK_BYTES]);
-    let packet = AudioPacket { media: media(StreamKind::Audio), level: 30, sound, copies: [None; 2] };
+    let packet = AudioPacket { media: media(StreamKind::Audio), level: 30, again: false, sound, copies: [None; 2] };
     let mut bytes = plaintext(Kind::Audio, |buffer| packet.write(buffer));
     bytes.truncate(1 + AudioPacket::HEADER_BYTES);
     bytes
@@ -148,7 +149,13 @@ fn audio_of_samples() -> Vec<u8> {
 fn write_packed_audio(buffer: &mut [u8]) -> usize {
     let sound = Sound::Packed { base: b"base", enhancement: b"enhancement" };
     let copies = [(1, &b"one"[..]), (3, b"three")].map(|(offset, base)| Some(AudioCopy { offset, base }));
-    AudioPacket { media: media(StreamKind::Audio), level: 30, sound, copies }.write(buffer)
+    AudioPacket { media: media(StreamKind::Audio), level: 30, again: false, sound, copies }.write(buffer)
+}
+
+fn audio_sent_again() -> Vec<u8> {
+    let mut packet = plaintext(Kind::Audio, write_packed_audio);
+    AudioPacket::mark_again(&mut packet[1..]);
+    packet
 }
 
 fn write_video_header(buffer: &mut [u8]) -> usize {

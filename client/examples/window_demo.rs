@@ -204,6 +204,7 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
         ssrc: Ssrc::new(member, kind),
         packets_received: quarter * 25,
         packets_lost: 0,
+        retransmitted_packets_received: 0,
         fraction_lost: loss as f32,
         jitter: Duration::from_secs_f64((2.0 + wave(5.0 + f64::from(member.0)).abs() + 9.0 * trouble) / 1e3),
         bitrate_bps: (790_000.0 + 30_000.0 * wave(7.0)) as u64,

@@ -14,7 +14,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
-use crate::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX};
+use crate::limits::{
+    AUDIO_BLOCK, DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
+};
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
@@ -159,6 +161,8 @@ impl Endpoint {
         let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
         self.arrivals.note(now, header.packet_number, kind);
+        let (round_trip, receiving) = (self.round_trip(), &self.receiving);
+        self.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= receiving.audio_patience());
         self.reception.handle_packet(now, header.packet_number);
         if let (Kind::Audio | Kind::Video, Ok(media)) = (kind, MediaHeader::parse(body)) {
             self.reception.handle_send_time(now, media.send_time);
@@ -176,9 +180,15 @@ impl Endpoint {
         Ok(())
     }
 
+    /// The shorter of what pings and feedbacks say; zero before they say anything.
+    fn round_trip(&self) -> Duration {
+        let heard = Some(self.outgoing.bandwidth().round_trip()).filter(|round_trip| !round_trip.is_zero());
+        [self.path.round_trip_time, heard].into_iter().flatten().min().unwrap_or_default()
+    }
+
     fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
         let sending = &mut self.sending;
-        self.outgoing.handle_feedback(now, feedback, |tag, fate| sending.settle(tag, fate));
+        self.outgoing.handle_feedback(now, feedback, |departure, fate| sending.settle(departure.tag, fate));
         self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
     }
 

@@ -125,6 +125,12 @@ pub const AUDIO_BASE_MAX_BYTES: usize = 160;
 pub const AUDIO_COPIES_MAX: usize = 2;
 /// How many blocks earlier a copy may be: 150 ms, beyond which no receiver waits for it.
 pub const AUDIO_COPY_OFFSET_MAX: usize = 15;
+/// Audio that left longer ago is not sent again over a hop: what playout waits on all but the worst networks. It comes as
+/// late as it is old then, so this bounds the round trip as well, to some 50 ms.
+pub const AUDIO_AGAIN_MAX_AGE: Duration = Duration::from_millis(60);
+/// How late what is sent again may come so that playout learns to wait for it, which takes a block and the round trip; what
+/// comes later is played where the buffer is longer for another reason. A voice on an even network waits 30 ms in all then.
+pub const AUDIO_AGAIN_PATIENCE: Duration = Duration::from_millis(25);
 /// Units of video media time a second (RFC 3551 §5).
 pub const VIDEO_CLOCK_RATE_HZ: u32 = 90_000;
 /// Blocks of audio held for one speaker: one second; a later one pushes the oldest out.
@@ -148,7 +154,8 @@ pub const STREAMS_MAX: usize = 2 * ROOM_MEMBERS_MAX;
 pub const SHARDS_MAX: usize = 64;
 /// Video datagrams a relay holds, of all its rooms, until everybody has them: 4.8 MB, a frame of 130 senders at once.
 pub const RELAY_VIDEO_DATAGRAMS: usize = 4_096;
-/// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms.
+/// Audio datagrams a relay holds, of all its rooms: a block of four speakers in each of 200 rooms, or what may be sent again
+/// of 40 rooms.
 pub const RELAY_AUDIO_DATAGRAMS: usize = 1_024;
 /// Video datagrams that wait for one receiver: 8 frames of 30 parts, a quarter of a second of two senders.
 pub const VIDEO_QUEUE_DATAGRAMS: usize = 256;
@@ -170,7 +177,7 @@ pub const SEGMENTS_PER_SEC: u32 = 150_000;
 /// Segments a member may send at once: the largest congestion window.
 pub const SEGMENTS_BURST: u32 = 15_000;
 /// Reports, feedbacks and pings a member may send per second: a feedback every 25 ms and a report on every stream of a
-/// full room need 60.
+/// full room need 60, and feedbacks out of turn 100 at worst.
 pub const SIGNALS_PER_SEC: u32 = 250;
 /// Reports, feedbacks and pings a member may send at once.
 pub const SIGNALS_BURST: u32 = 100;
@@ -188,6 +195,8 @@ pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(25);
 /// The same while only audio or files come.
 pub const FEEDBACK_INTERVAL_QUIET: Duration = Duration::from_millis(100);
+/// How soon after a feedback another one may follow out of turn, because something is missing among audio: a block.
+pub const FEEDBACK_INTERVAL_EARLY: Duration = Duration::from_millis(10);
 /// Packet numbers that one feedback is about: what arrives in 100 ms at 60 Mbit/s, and a plaintext holds.
 pub const FEEDBACK_PACKETS_MAX: usize = 512;
 /// Datagrams whose fate a hop's sender waits for: a second at 10 Mbit/s.

@@ -19,6 +19,7 @@ mod forward;
 mod group;
 mod member;
 mod messages;
+mod numbering;
 mod packets;
 mod pictures;
 mod repairs;
@@ -32,7 +33,9 @@ use std::time::Instant;
 
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
-use crate::limits::{OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC};
+use crate::limits::{
+    AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
+};
 use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
@@ -255,7 +258,9 @@ impl Relay {
         }
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;
+        let round_trip = member.outgoing.bandwidth().round_trip();
         let feedback_due = member.arrivals.note(now, header.packet_number, kind);
+        let hurried = member.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= AUDIO_AGAIN_PATIENCE);
         let handled = match kind {
             Kind::Audio => self.forward_audio(now, key, Packet { plaintext, bytes_on_wire }),
             Kind::Video => self.forward_video(now, key, Packet { plaintext, bytes_on_wire }),
@@ -263,7 +268,8 @@ impl Relay {
                 self.handle_segment(now, header.connection_id, body)
             }
             Kind::Feedback if member.allowances.signals.take(now, 1) => {
-                if member.handle_feedback(now, Feedback::parse(body)?, &self.pictures) {
+                self.forwards.audio.hear_of(now, key, member, Feedback::parse(body)?, &self.pictures);
+                if !member.repairs.is_empty() {
                     self.forwards.video.wake(key, member, StreamKind::Video);
                 }
                 Ok(())
@@ -278,6 +284,8 @@ impl Relay {
         if feedback_due {
             self.note_video_wanted(now, key);
             self.set_alarm(key);
+        } else if hurried {
+            self.mark_ready(key);
         }
         handled
     }

@@ -55,10 +55,12 @@ pub struct HopStatistics {
 pub struct InboundStream {
     /// Which.
     pub ssrc: Ssrc,
-    /// Packets that arrived, since the stream began.
+    /// Packets that arrived, since the stream began, without those that were sent again.
     pub packets_received: u64,
-    /// Packets that did not, since the stream began; doubled ones can make it negative.
+    /// Packets that did not, since the stream began, whether they were sent again or not; doubled ones can make it negative.
     pub packets_lost: i64,
+    /// Packets that arrived when they were sent again, since the stream began.
+    pub retransmitted_packets_received: u64,
     /// Share of packets lost over the last second, 0.0..=1.0.
     pub fraction_lost: f32,
     /// Interarrival jitter (RFC 3550 §6.4.1).
@@ -106,7 +108,7 @@ pub enum InboundMedia {
 pub struct OutboundStream {
     /// Which.
     pub ssrc: Ssrc,
-    /// Packets sent since the stream began.
+    /// Packets sent since the stream began, without those that were sent again.
     pub packets_sent: u64,
     /// Payload and headers down to UDP and IP, over the last second, in bits per second.
     pub bitrate_bps: u64,

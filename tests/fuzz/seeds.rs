@@ -247,6 +247,7 @@ fn audio(sound: Sound<'_>, copies: [Option<AudioCopy<'_>>; 2]) -> Vec<u8> {
     let packet = AudioPacket {
         media,
         level: 30,
+        again: false,
         sound,
         copies,
     };

@@ -104,7 +104,8 @@ impl AudioSource {
         // A square wave of 1 kHz.
         samples.chunks_mut(48).enumerate().for_each(|(half, wave)| wave.fill(8 * (half % 2) as u8));
         samples[..4].copy_from_slice(&micros.to_be_bytes());
-        let packet = AudioPacket { media, level: self.level, sound: Sound::L16(&samples), copies: [None; 2] };
+        let packet =
+            AudioPacket { media, level: self.level, again: false, sound: Sound::L16(&samples), copies: [None; 2] };
         let bytes = packet.write(&mut plaintext[1..]);
         self.sequence = self.sequence.next();
         self.timestamp = self.timestamp.plus(AUDIO_BLOCK_SAMPLES as u32);

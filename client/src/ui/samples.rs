@@ -72,6 +72,7 @@ fn inbound(member: MemberId) -> InboundStream {
         ssrc: Ssrc::new(member, StreamKind::Audio),
         packets_received: 1_000,
         packets_lost: 0,
+        retransmitted_packets_received: 0,
         fraction_lost: 0.0,
         jitter: Duration::from_millis(2),
         bitrate_bps: 790_000,

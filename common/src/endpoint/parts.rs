@@ -39,6 +39,10 @@ impl SentParts {
 
     /// What became of a packet is known; answers what it brought if that did not arrive.
     pub(super) fn settle(&mut self, tag: u32, fate: Fate) -> Option<LostBlocks> {
+        if let Fate::Missing(_) = fate {
+            // It may come after all, and the next frame is soon enough.
+            return None;
+        }
         let index = tag.checked_sub(self.first)?;
         let blocks = self.sent.get_mut(index as usize)?.take();
         while self.sent.front().is_some_and(Option::is_none) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::endpoint::speaker::Speaker;
 use crate::endpoint::{Event, ssrc};
 use crate::ids::{MemberId, Ssrc, StreamKind};
-use crate::limits::{AUDIO_BLOCK_SAMPLES, STREAMS_MAX};
+use crate::limits::{AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK_SAMPLES, STREAMS_MAX};
 use crate::media::blocks::FrameAssembler;
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::mixer::Mixer;
@@ -98,6 +98,12 @@ impl Receiving {
         let before = |member: &MemberId| self.watched.as_ref().is_none_or(|before| before.contains(member));
         self.video.retain(|member, _| watched.contains(member) && before(member));
         self.watched = Some(watched);
+    }
+
+    /// How late what is sent again may come and be heard.
+    pub(super) fn audio_patience(&self) -> Duration {
+        let delays = self.audio.values().map(|stream| stream.playout.target_delay());
+        delays.fold(AUDIO_AGAIN_PATIENCE, Duration::max)
     }
 
     /// Our own voice counts among those who speak.
@@ -193,6 +199,7 @@ fn inbound(now: Instant, ssrc: Ssrc, reception: &ReceptionStatistics, media: Inb
         ssrc,
         packets_received: reception.packets_received(),
         packets_lost: reception.packets_lost(),
+        retransmitted_packets_received: reception.packets_again(),
         fraction_lost: reception.fraction_lost(now),
         jitter: reception.jitter(),
         bitrate_bps: reception.bitrate_bps(now),

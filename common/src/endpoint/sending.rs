@@ -52,6 +52,11 @@ struct Counters {
 impl Counters {
     fn count(&mut self, now: Instant, plaintext_bytes: usize) {
         self.packets_sent += 1;
+        self.count_again(now, plaintext_bytes);
+    }
+
+    /// Counts the bytes of a packet that is sent again.
+    fn count_again(&mut self, now: Instant, plaintext_bytes: usize) {
         self.meter.add(now, plaintext_bytes + DATAGRAM_HEADER_BYTES + DATAGRAM_TAG_BYTES + IP_UDP_HEADER_BYTES);
     }
 }
@@ -88,8 +93,12 @@ impl Sending {
     }
 
     pub(super) fn poll_audio(&mut self, now: Instant, send_time: SendTime, plaintext: &mut [u8]) -> Option<usize> {
-        let length = 1 + self.voice.poll(send_time, &mut plaintext[1..])?;
         plaintext[0] = Kind::Audio as u8;
+        if let Some(length) = self.voice.poll_again(send_time, &mut plaintext[1..]) {
+            self.audio.count_again(now, 1 + length);
+            return Some(1 + length);
+        }
+        let length = 1 + self.voice.poll(send_time, &mut plaintext[1..])?;
         self.audio.count(now, length);
         Some(length)
     }
@@ -118,8 +127,12 @@ impl Sending {
     pub(super) fn settle(&mut self, tag: u32, fate: Fate) {
         if tag < TAGS_END {
             self.parts.settle(tag, fate).into_iter().for_each(|lost| self.lose(lost));
-        } else if fate == Fate::Lost {
-            self.voice.handle_lost(tag);
+            return;
+        }
+        match fate {
+            Fate::Arrived => {}
+            Fate::Lost => self.voice.handle_lost(tag),
+            Fate::Missing(age) => self.voice.handle_missing(tag, age),
         }
     }
 

@@ -59,29 +59,43 @@ impl Speaker {
         let mut block = SILENT_BLOCK;
         pack::unpack(packet.sound, &mut block)?;
         let media = packet.media;
-        self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        if packet.again {
+            self.reception.handle_again(now, bytes);
+        } else {
+            self.reception.handle_packet(now, media.sequence, media.timestamp, bytes);
+        }
         // The oldest first, as they were said.
         let place = Place { sequence: media.sequence, timestamp: media.timestamp };
         let mut outcome = Ok(());
         for copy in packet.copies.iter().rev().flatten() {
-            outcome = self.handle_copy(now, place, copy).and(outcome);
+            outcome = self.handle_copy(now, place, copy, packet.again).and(outcome);
         }
-        self.arrived.note(place);
-        self.playout.handle_block(now, media.sequence, media.timestamp, &block);
+        if !packet.again || self.arrived.lacks(place) {
+            self.take(now, place, &block, packet.again);
+        }
         outcome
     }
 
     /// An earlier block comes again, with a packet that is at `place`.
-    fn handle_copy(&mut self, now: Instant, place: Place, copy: &AudioCopy<'_>) -> Result<(), Malformed> {
+    fn handle_copy(&mut self, now: Instant, place: Place, copy: &AudioCopy<'_>, again: bool) -> Result<(), Malformed> {
         let earlier = place.blocks_before(copy.offset);
         if !self.arrived.lacks(earlier) {
             return Ok(());
         }
         let mut block = SILENT_BLOCK;
         pack::unpack_base(copy.base, &mut block)?;
-        self.arrived.note(earlier);
-        self.playout.handle_block(now, earlier.sequence, earlier.timestamp, &block);
+        self.take(now, earlier, &block, again);
         Ok(())
+    }
+
+    /// A block came, in a packet that was sent `again` or for the first time.
+    fn take(&mut self, now: Instant, place: Place, block: &Block, again: bool) {
+        self.arrived.note(place);
+        if again {
+            self.playout.handle_again(now, place.sequence, place.timestamp, block);
+        } else {
+            self.playout.handle_block(now, place.sequence, place.timestamp, block);
+        }
     }
 }
 
@@ -120,7 +134,7 @@ struct Arrived {
     places: [Option<Place>; ARRIVED_BLOCKS],
 }
 
-/// Whatever a copy may be of is remembered.
+/// Whatever a copy may be of, or may be sent again, is remembered.
 const ARRIVED_BLOCKS: usize = AUDIO_COPY_OFFSET_MAX + 1;
 
 impl Arrived {
@@ -129,7 +143,7 @@ impl Arrived {
     }
 
     /// Whether this block did not arrive. A relay that left out packets numbers on without them, so a copy of one of
-    /// those may bear the number of another block: it is none that is missing.
+    /// those, or one of them that is sent again, may bear the number of another block: it is none that is missing.
     fn lacks(&self, place: Place) -> bool {
         self.places.iter().flatten().all(|other| *other != place && place.agrees_with(*other))
     }
@@ -137,6 +151,8 @@ impl Arrived {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ids::{MemberId, StreamKind};
     use crate::limits::AUDIO_BLOCK;
@@ -212,7 +228,7 @@ mod tests {
             let media =
                 MediaHeader { ssrc, sequence: SequenceNumber(number as u16), send_time: SendTime(0), timestamp };
             if !lost(number) {
-                let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+                let packet = AudioPacket { media, level: 20, again: false, sound: packed.sound(), copies };
                 speaker.handle_packet(now, &packet, 300).unwrap();
             }
             speaker.pull(now + AUDIO_BLOCK / 2, &mut SILENT_BLOCK.clone());
@@ -229,6 +245,56 @@ mod tests {
         assert_eq!(concealed(three, [1, 3]), 0);
     }
 
+    /// A stream of which every twentieth packet comes again, so late, and some others as well although they were there.
+    fn again(late: Duration) -> Speaker {
+        let ssrc = Ssrc::new(MemberId(3), StreamKind::Audio);
+        let (mut speaker, mut packer) = (Speaker::new(ssrc), Packer::default());
+        let start = virtual_time();
+        let mut arrivals = Vec::new();
+        for number in 0..1_000_u16 {
+            let at = start + u32::from(number) * AUDIO_BLOCK;
+            match number % 20 {
+                9 => arrivals.push((at + late, number, true)),
+                10 => arrivals.extend([(at, number, false), (at + late, number, true)]),
+                _ => arrivals.push((at, number, false)),
+            }
+        }
+        arrivals.sort();
+        let mut arrivals = arrivals.into_iter().peekable();
+        packer.push(&[1_000; AUDIO_BLOCK_SAMPLES]);
+        let packed = packer.pack(AudioDetail::Exact);
+        for step in 0..1_000 {
+            let now = start + step * AUDIO_BLOCK + AUDIO_BLOCK / 2;
+            while let Some((at, number, again)) = arrivals.next_if(|(at, ..)| *at <= now) {
+                let timestamp = MediaTime(u32::from(number) * AUDIO_BLOCK_SAMPLES as u32);
+                let media = MediaHeader { ssrc, sequence: SequenceNumber(number), send_time: SendTime(0), timestamp };
+                let packet = AudioPacket { media, level: 20, again, sound: packed.sound(), copies: [None; 2] };
+                speaker.handle_packet(at, &packet, 300).unwrap();
+            }
+            speaker.pull(now, &mut SILENT_BLOCK.clone());
+        }
+        speaker
+    }
+
+    #[test]
+    fn what_comes_again_in_time_is_heard_and_was_lost_all_the_same() {
+        let speaker = again(Duration::from_millis(14));
+        let (reception, playout) = (&speaker.reception, speaker.playout.statistics());
+        assert_eq!((reception.packets_received(), reception.packets_lost(), reception.packets_again()), (950, 50, 100));
+        assert!(reception.jitter() < Duration::from_millis(1), "{:?}", reception.jitter());
+        assert!(playout.concealed_samples <= 3 * AUDIO_BLOCK_SAMPLES as u64, "{playout:?}");
+        assert_eq!(speaker.playout.target_delay(), Duration::from_millis(15));
+    }
+
+    #[test]
+    fn what_comes_again_too_late_makes_nobody_wait() {
+        let speaker = again(Duration::from_millis(45));
+        let playout = speaker.playout.statistics();
+        assert_eq!(speaker.playout.target_delay(), Duration::from_millis(10));
+        let concealed = playout.concealed_samples / AUDIO_BLOCK_SAMPLES as u64;
+        assert!((35..=50).contains(&concealed), "the first ones found a longer buffer: {concealed}");
+    }
+
     #[test]
     fn a_copy_that_makes_no_sense_takes_nothing_from_the_rest() {
         let ssrc = Ssrc::new(MemberId(3), StreamKind::Audio);
@@ -240,7 +306,7 @@ mod tests {
         };
         let packed = Packer::default().pack(AudioDetail::Exact);
         let copies = [Some(AudioCopy { offset: 2, base: &[0xff; 9] }), None];
-        let packet = AudioPacket { media, level: 20, sound: packed.sound(), copies };
+        let packet = AudioPacket { media, level: 20, again: false, sound: packed.sound(), copies };
         let mut speaker = Speaker::new(ssrc);
         assert_eq!(speaker.handle_packet(virtual_time(), &packet, 300), Err(Malformed));
         assert_eq!(speaker.reception.packets_received(), 1);

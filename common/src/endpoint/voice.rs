@@ -1,11 +1,16 @@
-//! Our own voice: silence left out, the rest packed, and earlier blocks brought again where packets are lost.
+//! Our own voice: silence left out, the rest packed, and earlier blocks brought again where packets are lost, as copies
+//! or as the same packet once more.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::endpoint::parts::TAGS_END;
 use crate::endpoint::ssrc;
 use crate::ids::{MemberId, StreamKind};
-use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX};
+use crate::limits::{
+    AUDIO_AGAIN_MAX_AGE, AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX,
+    AUDIO_COPY_OFFSET_MAX,
+};
 use crate::media::pack::{AudioDetail, Packed, Packer};
 use crate::media::pcm::{self, Block};
 use crate::media::redundancy::{Bursts, Losses, Redundancy};
@@ -29,6 +34,9 @@ pub(super) struct Voice {
     /// On the way to the server.
     bursts: Bursts,
     sent: SentBlocks,
+    packets: SentPackets,
+    /// Of the packet written last.
+    tag: u32,
 }
 
 /// A block that waits for the socket.
@@ -56,6 +64,8 @@ impl Voice {
             redundancy: Redundancy::default(),
             bursts: Bursts::default(),
             sent: SentBlocks::default(),
+            packets: SentPackets::default(),
+            tag: 0,
         }
     }
 
@@ -87,7 +97,7 @@ impl Voice {
         };
         let offsets = self.redundancy.offsets();
         let copies = self.sent.copies(media, &offsets[..offsets.len().min(self.detail.copies_max())]);
-        let mut packet = AudioPacket { media, level: block.level, sound: block.packed.sound(), copies };
+        let mut packet = AudioPacket { media, level: block.level, again: false, sound: block.packed.sound(), copies };
         while packet.bytes() > AudioPacket::MAX_BYTES
             && let Some(last) = packet.copies.iter_mut().rev().find(|copy| copy.is_some())
         {
@@ -95,8 +105,22 @@ impl Voice {
         }
         let length = packet.write(body);
         self.sent.push(media, block.packed.base());
+        self.packets.push(self.sequence, &body[..length]);
+        self.tag = TAGS_END | u32::from(self.sequence.0);
         self.sequence = self.sequence.next();
         Some(length)
+    }
+
+    /// Writes a packet that is to be sent again, if there is one; answers its length.
+    pub(super) fn poll_again(&mut self, send_time: SendTime, body: &mut [u8]) -> Option<usize> {
+        let packet = self.packets.take_missed()?;
+        let body = &mut body[..packet.len()];
+        body.copy_from_slice(packet);
+        AudioPacket::mark_again(body);
+        MediaHeader::stamp(body, send_time);
+        // Once is enough: nobody asks what becomes of it.
+        self.tag = 0;
+        Some(body.len())
     }
 
     pub(super) fn send_silence(&mut self, on: bool) {
@@ -107,9 +131,16 @@ impl Voice {
         self.detail = detail;
     }
 
-    /// The packet written last, as its hop shall name it: from [`TAGS_END`] on.
+    /// The packet written last, as its hop shall name it: from [`TAGS_END`] on, or 0 when it was sent again.
     pub(super) fn tag(&self) -> u32 {
-        TAGS_END | u32::from(self.sequence.minus(1).0)
+        self.tag
+    }
+
+    /// A packet of ours that left so long ago seems to be lost on the way to the server.
+    pub(super) fn handle_missing(&mut self, tag: u32, age: Duration) {
+        if age <= AUDIO_AGAIN_MAX_AGE {
+            self.packets.miss(SequenceNumber(tag as u16));
+        }
     }
 
     /// A packet of ours was lost on the way to the server.
@@ -175,6 +206,56 @@ impl SentBlocks {
         let samples = i32::from(offset) * AUDIO_BLOCK_SAMPLES as i32;
         let unbroken = block.sequence == sequence && media.timestamp.distance(block.timestamp) == samples;
         (unbroken && block.base_bytes > 0).then(|| AudioCopy { offset, base: &block.base[..block.base_bytes] })
+    }
+}
+
+/// The packets that were sent last, to be sent again.
+#[derive(Debug)]
+struct SentPackets {
+    packets: [SentPacket; SENT_PACKETS],
+}
+
+#[derive(Debug)]
+struct SentPacket {
+    sequence: SequenceNumber,
+    body: [u8; AudioPacket::MAX_BYTES],
+    /// 0 before anything was sent here, and once it was sent again.
+    length: usize,
+    missed: bool,
+}
+
+/// All of them that are young enough, and two that waited for the socket.
+const SENT_PACKETS: usize = (AUDIO_AGAIN_MAX_AGE.as_millis() / AUDIO_BLOCK.as_millis()) as usize + 2;
+
+impl Default for SentPackets {
+    fn default() -> Self {
+        let nothing = |_| SentPacket {
+            sequence: SequenceNumber::default(),
+            body: [0; AudioPacket::MAX_BYTES],
+            length: 0,
+            missed: false,
+        };
+        Self { packets: std::array::from_fn(nothing) }
+    }
+}
+
+impl SentPackets {
+    fn push(&mut self, sequence: SequenceNumber, body: &[u8]) {
+        let packet = &mut self.packets[usize::from(sequence.0) % SENT_PACKETS];
+        (packet.sequence, packet.length, packet.missed) = (sequence, body.len(), false);
+        packet.body[..body.len()].copy_from_slice(body);
+    }
+
+    /// Unless it had to make room.
+    fn miss(&mut self, sequence: SequenceNumber) {
+        let packet = &mut self.packets[usize::from(sequence.0) % SENT_PACKETS];
+        packet.missed = packet.length > 0 && packet.sequence == sequence;
+    }
+
+    fn take_missed(&mut self) -> Option<&[u8]> {
+        let packet = self.packets.iter_mut().find(|packet| packet.missed)?;
+        packet.missed = false;
+        Some(&packet.body[..std::mem::take(&mut packet.length)])
     }
 }
 
@@ -247,6 +328,47 @@ mod tests {
             voice.push(&block(number));
             assert_eq!(layers(&sent(&mut voice)).1.len(), copies);
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_sent_once_more_as_it_was() {
+        let mut voice = Voice::new(MemberId(1));
+        let sent: Vec<_> = (0..5)
+            .map(|number| {
+                voice.push(&block(number));
+                (sent(&mut voice), voice.tag())
+            })
+            .collect();
+        let mut body = [0; AudioPacket::MAX_BYTES];
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None);
+        let (first, tag) = &sent[2];
+        voice.handle_missing(*tag, AUDIO_AGAIN_MAX_AGE);
+        let length = voice.poll_again(SendTime(7), &mut body).unwrap();
+        let (before, again) = (AudioPacket::parse(first).unwrap(), AudioPacket::parse(&body[..length]).unwrap());
+        let media = MediaHeader { send_time: SendTime(7), ..before.media };
+        assert_eq!(again, AudioPacket { media, again: true, ..before });
+        assert_eq!(voice.tag(), 0, "nobody asks for it");
+        voice.handle_missing(*tag, Duration::ZERO);
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None, "once");
+        voice.handle_missing(sent[3].1, AUDIO_AGAIN_MAX_AGE + Duration::from_millis(1));
+        assert_eq!(voice.poll_again(SendTime(7), &mut body), None, "too old");
+    }
+
+    #[test]
+    fn what_made_room_is_not_sent_again() {
+        let mut voice = Voice::new(MemberId(1));
+        let tags: Vec<_> = (0..=SENT_PACKETS)
+            .map(|number| {
+                voice.push(&block(number));
+                sent(&mut voice);
+                voice.tag()
+            })
+            .collect();
+        let mut body = [0; AudioPacket::MAX_BYTES];
+        voice.handle_missing(tags[0], Duration::ZERO);
+        assert_eq!(voice.poll_again(SendTime(0), &mut body), None);
+        voice.handle_missing(tags[1], Duration::ZERO);
+        assert!(voice.poll_again(SendTime(0), &mut body).is_some());
     }
 
     #[test]

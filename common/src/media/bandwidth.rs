@@ -415,8 +415,8 @@ struct Losses {
     told: VecDeque<(Instant, usize, usize)>,
 }
 
-/// Feedbacks in a second at the shortest interval, and some.
-const LOSSES_MAX: usize = 64;
+/// Feedbacks in a second at the shortest interval, those out of turn included, and some.
+const LOSSES_MAX: usize = 160;
 
 impl Losses {
     fn note(&mut self, now: Instant, arrived: usize, lost: usize) {

@@ -16,6 +16,8 @@ pub struct ReceptionStatistics {
     jitter: Jitter,
     /// Packets since the stream began.
     received: u64,
+    /// Packets that were sent again and arrived, which are not among them.
+    again: u64,
     /// Packets there should have been in spans that ended by a jump of the sequence.
     expected_before: u64,
     meter: BitrateMeter,
@@ -56,6 +58,7 @@ impl ReceptionStatistics {
             sequence: None,
             jitter: Jitter::new(clock_rate_hz(ssrc.kind())),
             received: 0,
+            again: 0,
             expected_before: 0,
             meter: BitrateMeter::default(),
             expected_last_second: LastSecond::default(),
@@ -85,8 +88,9 @@ impl ReceptionStatistics {
         Some(extended)
     }
 
-    /// Counts the bytes of a packet that was sent again: it says nothing about loss and jitter of those that were not.
+    /// Counts a packet that was sent again, and its bytes: it says nothing about loss and jitter of those that were not.
     pub fn handle_again(&mut self, now: Instant, bytes_on_wire: usize) {
+        self.again += 1;
         self.meter.add(now, bytes_on_wire);
         self.reported.bytes += bytes_on_wire as u64;
     }
@@ -113,6 +117,11 @@ impl ReceptionStatistics {
     /// Packets that arrived, since the stream began.
     pub fn packets_received(&self) -> u64 {
         self.received
+    }
+
+    /// Packets that arrived although they, or what they bring, had been lost before; not among the others.
+    pub fn packets_again(&self) -> u64 {
+        self.again
     }
 
     /// Packets that did not, since the stream began; doubled ones can make it negative.

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, PLAYOUT_MAX_BLOCKS};
+use crate::limits::{AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, PLAYOUT_MAX_BLOCKS};
 use crate::media::conceal::{CONCEALED_BLOCKS_MAX, Concealer, FAR_SIDE_BLOCKS, FarSide};
 use crate::media::pcm::{Block, SILENT_BLOCK};
 use crate::sequence::{MediaTime, SequenceNumber};
@@ -71,8 +71,18 @@ const RESTART_MICROS: i64 = 1_000_000;
 const TOLERANCE_MICROS: i64 = 2_000;
 /// Samples on the tape that are worth being left out although no block comes earlier for it: 5 ms.
 const WAITING_TOO_MUCH: i64 = 240;
+const AGAIN_PATIENCE_MICROS: i64 = AUDIO_AGAIN_PATIENCE.as_micros() as i64;
 const BLOCK_MICROS: i64 = AUDIO_BLOCK.as_micros() as i64;
 const BLOCK_SAMPLES: i64 = AUDIO_BLOCK_SAMPLES as i64;
+
+/// How a block comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coming {
+    /// Lost before, and sent again.
+    Again,
+    /// As it was sent, or as a copy with another one.
+    Once,
+}
 
 impl Default for PlayoutBuffer {
     fn default() -> Self {
@@ -101,7 +111,17 @@ impl PlayoutBuffer {
     /// Takes a block as it arrives, or as a copy of it arrives; only the first of them counts. A copy may fill a hole
     /// until its time has come, and how late it comes counts among the delays.
     pub fn handle_block(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime, block: &Block) {
-        let Some(Position { place, number, .. }) = self.locate(now, sequence, timestamp) else {
+        self.take(now, sequence, timestamp, block, Coming::Once);
+    }
+
+    /// Takes a block that was lost before and was sent again. It fills a hole like any other, but how late it comes counts
+    /// among the delays only up to [`AUDIO_AGAIN_PATIENCE`], and never shows that the path is another one.
+    pub fn handle_again(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime, block: &Block) {
+        self.take(now, sequence, timestamp, block, Coming::Again);
+    }
+
+    fn take(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime, block: &Block, coming: Coming) {
+        let Some(Position { place, number, .. }) = self.locate(now, sequence, timestamp, coming) else {
             return;
         };
         if place < self.next {
@@ -110,6 +130,9 @@ impl PlayoutBuffer {
                 return;
             }
             self.statistics.packets_discarded += 1;
+            if coming == Coming::Again {
+                return;
+            }
             self.hole.late += 1;
             if self.hole.late < LATE_MAX {
                 return;
@@ -160,7 +183,13 @@ impl PlayoutBuffer {
     }
 
     /// Where a block belongs, unless it was there before; begins anew when that makes no sense.
-    fn locate(&mut self, now: Instant, sequence: SequenceNumber, timestamp: MediaTime) -> Option<Position> {
+    fn locate(
+        &mut self,
+        now: Instant,
+        sequence: SequenceNumber,
+        timestamp: MediaTime,
+        coming: Coming,
+    ) -> Option<Position> {
         if let Some(line) = &mut self.timeline {
             let position = line.locate(sequence, timestamp);
             let transit = line.transit(now, position);
@@ -169,10 +198,15 @@ impl PlayoutBuffer {
                     return None;
                 }
                 line.note(sequence, timestamp, position);
-                self.estimator.handle_arrival(now, transit);
+                if coming == Coming::Once || self.estimator.lateness(transit) < AGAIN_PATIENCE_MICROS {
+                    self.estimator.handle_arrival(now, transit);
+                }
                 self.explain(position);
                 return Some(position);
             }
+        }
+        if coming == Coming::Again {
+            return None;
         }
         let line = Timeline::new(now, sequence, timestamp);
         self.begin_timeline(now, line);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{FEEDBACK_INTERVAL, FEEDBACK_INTERVAL_QUIET, FEEDBACK_PACKETS_MAX};
+use crate::limits::{FEEDBACK_INTERVAL, FEEDBACK_INTERVAL_EARLY, FEEDBACK_INTERVAL_QUIET, FEEDBACK_PACKETS_MAX};
 use crate::sequence::SendTime;
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::{AGE_MISSING, AGE_UNIT_MICROS, Age, Feedback};
@@ -20,12 +20,29 @@ pub struct Arrivals {
     /// Numbers from here on are told of: the first that the feedback before the last one was about, and the last one.
     told_from: [u64; 2],
     due: Option<Instant>,
+    early: Early,
 }
+
+/// A feedback out of turn: something is missing among audio, and comes again in time if its sender hears of it at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Early {
+    /// A number was left out since it was asked last.
+    gap: bool,
+    /// When audio came last.
+    audio: Option<Instant>,
+    told: Option<Instant>,
+    due: Option<Instant>,
+}
+
+/// Nothing is told out of turn before: the round trip is not known yet, and playout begins with a longer delay anyway.
+const BEGINNING: Duration = Duration::from_secs(1);
+/// Where no audio came for so long, it is hardly audio that is missing.
+const AUDIO_FLOWS: Duration = Duration::from_millis(50);
 
 impl Arrivals {
     /// Nothing arrived yet.
     pub fn new(now: Instant) -> Self {
-        Self { epoch: now, newest: None, times: Vec::new(), told_from: [0; 2], due: None }
+        Self { epoch: now, newest: None, times: Vec::new(), told_from: [0; 2], due: None, early: Early::default() }
     }
 
     /// A datagram that opened, each once. Answers whether [`Self::poll_timeout`] changed.
@@ -34,6 +51,8 @@ impl Arrivals {
             self.times = vec![None; FEEDBACK_PACKETS_MAX];
         }
         let newest = self.newest.unwrap_or(number);
+        self.early.gap |= number > newest + 1;
+        self.early.audio = if kind == Kind::Audio { Some(now) } else { self.early.audio };
         if number + FEEDBACK_PACKETS_MAX as u64 <= newest {
             return false;
         }
@@ -58,22 +77,45 @@ impl Arrivals {
         sooner
     }
 
+    /// Tells at once if a datagram is missing since this was called last, where audio comes and what is sent again comes
+    /// in time. Answers whether it does.
+    pub fn hurry(&mut self, now: Instant, in_time: impl FnOnce() -> bool) -> bool {
+        let flows = |audio| now.saturating_duration_since(audio) <= AUDIO_FLOWS;
+        let missing = std::mem::take(&mut self.early.gap) && self.early.audio.is_some_and(flows);
+        let began = now.saturating_duration_since(self.epoch) >= BEGINNING;
+        let wanted = missing && began && in_time();
+        if wanted {
+            let next = self.early.told.map_or(now, |told| now.max(told + FEEDBACK_INTERVAL_EARLY));
+            self.early.due.get_or_insert(next);
+        }
+        wanted
+    }
+
     /// When [`Self::poll_feedback`] has something to say.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.due
+        [self.due, self.early.due].into_iter().flatten().min()
     }
 
     /// Writes a feedback to the front of `buffer`, at least [`Feedback::MAX_BYTES`] long, if one is due; answers its
     /// length. `video_wanted` is as [`Feedback`] has it.
     pub fn poll_feedback(&mut self, now: Instant, video_wanted: u16, buffer: &mut [u8]) -> Option<usize> {
-        self.due.take_if(|due| *due <= now)?;
+        let in_turn = self.due.take_if(|due| *due <= now).is_some();
+        let early = self.early.due.take_if(|due| *due <= now || in_turn).is_some();
+        if early {
+            self.early.told = Some(now);
+        } else if !in_turn {
+            return None;
+        }
         let newest = self.newest?;
         let clock = now.saturating_duration_since(self.epoch);
         let [from, last] = self.told_from;
         let oldest = from.max((newest + 1).saturating_sub(FEEDBACK_PACKETS_MAX as u64)).min(newest);
         let ages = (oldest..=newest).rev().map(|number| age(clock, self.times[index(number)]));
         let length = Feedback::write(newest, SendTime(clock.as_micros() as u32), video_wanted, ages, buffer);
-        self.told_from = [last, newest + 1];
+        // One out of turn takes nothing from the two that are in turn.
+        if in_turn {
+            self.told_from = [last, newest + 1];
+        }
         Some(length)
     }
 }
@@ -132,6 +174,37 @@ mod tests {
         assert_eq!(arrivals.poll_timeout(), Some(start + FEEDBACK_INTERVAL_QUIET));
         arrivals.note(start, 3, Kind::Video);
         assert_eq!(arrivals.poll_timeout(), Some(start + FEEDBACK_INTERVAL));
+    }
+
+    #[test]
+    fn what_is_missing_among_audio_is_told_at_once_and_in_turn_as_well() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start.checked_sub(BEGINNING).unwrap());
+        let hurried = |arrivals: &mut Arrivals, number: u64, at: Instant, in_time: bool| {
+            arrivals.note(at, number, Kind::Audio);
+            arrivals.hurry(at, || in_time)
+        };
+        assert!(!hurried(&mut arrivals, 0, start, true) && !hurried(&mut arrivals, 1, start, true));
+        assert!(hurried(&mut arrivals, 3, start + MILLI, true), "2 is missing");
+        let told_at = start + MILLI;
+        assert_eq!(told(&mut arrivals, told_at), [(0, Some(992)), (1, Some(992)), (2, None), (3, Some(0))]);
+        assert!(!hurried(&mut arrivals, 4, told_at, true), "nothing more is missing");
+        assert!(!hurried(&mut arrivals, 6, told_at, false), "it would come too late");
+        assert!(hurried(&mut arrivals, 8, told_at, true));
+        assert_eq!(arrivals.poll_timeout(), Some(told_at + FEEDBACK_INTERVAL_EARLY), "not all the time");
+        let in_turn = told(&mut arrivals, start + FEEDBACK_INTERVAL_QUIET);
+        assert_eq!((in_turn.len(), in_turn[2]), (9, (2, None)));
+        assert_eq!(arrivals.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_is_missing_where_no_audio_comes_is_told_in_turn() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start.checked_sub(BEGINNING).unwrap());
+        for (number, kind, at) in [(0, Kind::Audio, 0), (1, Kind::Video, 60), (3, Kind::Video, 60)] {
+            arrivals.note(start + at * MILLI, number, kind);
+            assert!(!arrivals.hurry(start + at * MILLI, || true));
+        }
     }
 
     #[test]

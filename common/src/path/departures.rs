@@ -20,6 +20,13 @@ pub struct Departure {
     pub tag: u32,
 }
 
+impl Departure {
+    /// Whether it brought video: nothing else leaves in bursts.
+    pub fn is_video(&self) -> bool {
+        self.train != 0
+    }
+}
+
 /// What a feedback says of one datagram, each time that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -34,6 +41,8 @@ pub enum Outcome {
     },
     /// It did not, and three that left later did (RFC 9002 §6.1.1).
     Lost(Departure),
+    /// It did not yet, and one that left later did; said once of each, before it is lost.
+    Missing(Departure),
     /// Nobody told: the feedbacks about it were lost themselves.
     Unheard(Departure),
 }
@@ -59,6 +68,13 @@ enum State {
     Unknown,
     Arrived,
     Lost,
+    Missing,
+}
+
+impl State {
+    fn is_in_flight(self) -> bool {
+        matches!(self, Self::Unknown | Self::Missing)
+    }
 }
 
 /// What is added to the receiver's clock: a whole turn of its 32 bits.
@@ -120,15 +136,19 @@ impl Departures {
                 let gone = now.saturating_duration_since(self.epoch).saturating_sub(departure.at);
                 round_trip = age.map(|age| gone.saturating_sub(age));
             }
+            if *state == State::Unknown && age.is_none() && number < feedback.newest {
+                *state = State::Missing;
+                say(Outcome::Missing(*departure));
+            }
             let news = match (*state, age) {
-                (State::Unknown | State::Lost, Some(age)) => {
+                (State::Unknown | State::Missing | State::Lost, Some(age)) => {
                     let at = clock.saturating_sub(age);
                     Outcome::Arrived { departure: *departure, at, late: *state == State::Lost }
                 }
-                (State::Unknown, None) if number + REORDERING <= feedback.newest => Outcome::Lost(*departure),
-                (State::Arrived, _) | (State::Unknown | State::Lost, None) => continue,
+                (State::Missing, None) if number + REORDERING <= feedback.newest => Outcome::Lost(*departure),
+                (State::Arrived, _) | (State::Unknown | State::Missing | State::Lost, None) => continue,
             };
-            if *state == State::Unknown {
+            if state.is_in_flight() {
                 self.in_flight = self.in_flight.saturating_sub(departure.bytes.into());
             }
             *state = if matches!(news, Outcome::Lost(_)) { State::Lost } else { State::Arrived };
@@ -157,7 +177,7 @@ impl Departures {
     fn drop_first(&mut self) -> Option<Departure> {
         let (departure, state) = self.sent.pop_front()?;
         self.first += 1;
-        if state != State::Unknown {
+        if !state.is_in_flight() {
             return None;
         }
         self.in_flight = self.in_flight.saturating_sub(departure.bytes.into());
@@ -191,6 +211,7 @@ mod tests {
                 Outcome::Arrived { departure, late: false, .. } => format!("+{}", departure.tag),
                 Outcome::Arrived { departure, .. } => format!("!{}", departure.tag),
                 Outcome::Lost(departure) => format!("-{}", departure.tag),
+                Outcome::Missing(departure) => format!(".{}", departure.tag),
                 Outcome::Unheard(departure) => format!("?{}", departure.tag),
             });
         });
@@ -200,11 +221,20 @@ mod tests {
     #[test]
     fn what_was_overtaken_by_three_is_lost_and_said_once() {
         let mut departures = ten();
-        assert_eq!(hear(&mut departures, 3, &[1, 1, AGE_MISSING, AGE_MISSING]), ["-0", "+2", "+3"]);
+        assert_eq!(hear(&mut departures, 3, &[1, 1, AGE_MISSING, AGE_MISSING]), [".0", "-0", ".1", "+2", "+3"]);
         assert_eq!(departures.in_flight(), 7_000);
         assert_eq!(hear(&mut departures, 4, &[1, 1, 1, AGE_MISSING, 1]), ["!0", "-1", "+4"]);
         assert_eq!(hear(&mut departures, 4, &[1, 1, 1, AGE_MISSING, 1]), [""; 0]);
         assert_eq!(departures.in_flight(), 5_000);
+    }
+
+    #[test]
+    fn what_was_overtaken_by_one_is_missing_and_said_once() {
+        let mut departures = ten();
+        assert_eq!(hear(&mut departures, 2, &[1, AGE_MISSING, 1]), ["+0", ".1", "+2"]);
+        assert_eq!(departures.in_flight(), 8_000, "it may come after all");
+        assert_eq!(hear(&mut departures, 3, &[1, 1, AGE_MISSING]), ["+3"]);
+        assert_eq!(hear(&mut departures, 5, &[1, 1, 1, 1, 1]), ["+1", "+4", "+5"], "and was not late");
     }
 
     #[test]

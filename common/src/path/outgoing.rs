@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::departures::{Departures, Outcome};
+use super::departures::{Departure, Departures, Outcome};
 use crate::media::bandwidth::{Arrived, Bandwidth, Told};
 use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::wire::datagram::Kind;
@@ -28,6 +28,8 @@ pub enum Fate {
     Arrived,
     /// It did not, or nobody told.
     Lost,
+    /// It did not yet, and a later one did. It left so long ago. Said once at most, and before it is lost.
+    Missing(Duration),
 }
 
 /// Packets of video that leave no further apart than this are one train. The pacer keeps within it, and between two
@@ -69,8 +71,9 @@ impl Outgoing {
         self.train
     }
 
-    /// The other end tells what arrived; says the fate of each tag.
-    pub fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, mut say: impl FnMut(u32, Fate)) {
+    /// The other end tells what arrived; says the fate of what has a tag.
+    pub fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, mut say: impl FnMut(Departure, Fate)) {
+        let time = self.departures.time(now);
         let (arrived, mut lost) = (&mut self.arrived, 0);
         arrived.clear();
         let round_trip = self.departures.handle_feedback(now, feedback, |outcome| {
@@ -84,10 +87,11 @@ impl Outgoing {
                     lost += 1;
                     (departure, Fate::Lost)
                 }
+                Outcome::Missing(departure) => (departure, Fate::Missing(time.saturating_sub(departure.at))),
                 Outcome::Unheard(departure) => (departure, Fate::Lost),
             };
             if departure.tag != 0 {
-                say(departure.tag, fate);
+                say(departure, fate);
             }
         });
         let told = Told { arrived: &self.arrived, lost, in_flight: self.departures.in_flight(), round_trip };

@@ -9,12 +9,13 @@ use crate::limits::{AUDIO_QUEUE_DATAGRAMS, RELAY_AUDIO_DATAGRAMS, RELAY_VIDEO_DA
 use crate::relay::group::Transmit;
 use crate::relay::member::{Member, Source};
 use crate::relay::packets::{Place, Ring};
-use crate::relay::pictures::PartId;
+use crate::relay::pictures::{PartId, Pictures};
 use crate::relay::roster::MemberKey;
 use crate::relay::{Relay, RelayStatistics};
 use crate::sequence::SendTime;
 use crate::wire::Malformed;
 use crate::wire::audio::AudioPacket;
+use crate::wire::feedback::Feedback;
 use crate::wire::media::{MediaHeader, VideoHeader};
 
 /// What waits to be forwarded, of all rooms.
@@ -39,16 +40,16 @@ pub(super) struct Lane {
 impl Default for Forwards {
     fn default() -> Self {
         Self {
-            audio: Lane::new(RELAY_AUDIO_DATAGRAMS, AUDIO_QUEUE_DATAGRAMS),
-            video: Lane::new(RELAY_VIDEO_DATAGRAMS, VIDEO_QUEUE_DATAGRAMS),
+            audio: Lane::new(Ring::looking_back(RELAY_AUDIO_DATAGRAMS), AUDIO_QUEUE_DATAGRAMS),
+            video: Lane::new(Ring::new(RELAY_VIDEO_DATAGRAMS), VIDEO_QUEUE_DATAGRAMS),
             last_shed: None,
         }
     }
 }
 
 impl Lane {
-    fn new(slots: usize, queue_max: usize) -> Self {
-        Self { ring: Ring::new(slots), ready: VecDeque::new(), queue_max }
+    fn new(ring: Ring, queue_max: usize) -> Self {
+        Self { ring, ready: VecDeque::new(), queue_max }
     }
 
     /// Queues a packet of the ring for a member whose address is known; answers the tag of one that was shed for it.
@@ -56,6 +57,21 @@ impl Lane {
         member.address?;
         self.wake(key, member, kind);
         member.waiting(kind).queue.push(&mut self.ring, place, self.queue_max)
+    }
+
+    /// A member tells what arrived there; what it lost of this kind and the ring has still is queued again.
+    pub(super) fn hear_of(
+        &mut self,
+        now: Instant,
+        key: MemberKey,
+        member: &mut Member,
+        feedback: Feedback<'_>,
+        pictures: &Pictures,
+    ) {
+        member.handle_feedback(now, feedback, pictures, &mut self.ring);
+        if !member.waiting(StreamKind::Audio).queue.is_empty() {
+            self.wake(key, member, StreamKind::Audio);
+        }
     }
 
     /// Something waits for a member.
@@ -78,7 +94,7 @@ const KIND_BYTES: usize = 1;
 impl Relay {
     /// Queues a block of audio for everybody else in the room, if its sender is among those who are heard.
     pub(super) fn forward_audio(&mut self, now: Instant, from: MemberKey, packet: Packet<'_>) -> Result<(), Malformed> {
-        let AudioPacket { media, level, .. } = AudioPacket::parse(&packet.plaintext[KIND_BYTES..])?;
+        let AudioPacket { media, level, again, .. } = AudioPacket::parse(&packet.plaintext[KIND_BYTES..])?;
         let room = self.roster.member(from).ok_or(Malformed)?.room;
         let (room, mut members) = self.roster.room(room).ok_or(Malformed)?;
         let sender = members.member(from).ok_or(Malformed)?;
@@ -88,9 +104,20 @@ impl Relay {
         }
         note_sender(&mut self.senders, from, sender);
         let uplink = sender.uplink(StreamKind::Audio);
-        uplink.handle_packet(now, media.sequence, media.timestamp, packet.bytes_on_wire);
-        if !room.speakers.hears(now, sender.member, &mut sender.loudness, level) {
-            sender.numbering.leave_out();
+        if again {
+            uplink.handle_again(now, packet.bytes_on_wire);
+        } else {
+            uplink.handle_packet(now, media.sequence, media.timestamp, packet.bytes_on_wire);
+        }
+        let heard = if again {
+            // It takes nobody's seat, and no number of those that were left out.
+            room.speakers.seats(sender.member) && sender.numbering.forwards()
+        } else {
+            let heard = room.speakers.hears(now, sender.member, &mut sender.loudness, level);
+            sender.numbering.leave_out(!heard);
+            heard
+        };
+        if !heard {
             self.statistics.audio_unheard += 1;
             return Ok(());
         }
@@ -98,7 +125,7 @@ impl Relay {
         let ssrc = Ssrc::new(sender.member, StreamKind::Audio);
         MediaHeader::rename(&mut packet.plaintext[KIND_BYTES..], ssrc, sequence);
         let lane = &mut self.forwards.audio;
-        let place = lane.ring.push(packet.plaintext, 0);
+        let place = lane.ring.push(packet.plaintext, lane.ring.next_tag());
         let mut shed = 0;
         for key in room.members.iter().filter(|key| **key != from) {
             let member = members.member(*key);

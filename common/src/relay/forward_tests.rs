@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{ControlId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_QUEUE_DATAGRAMS, DATAGRAM_BASE_BYTES, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS, VIDEO_BYTES_BURST,
-    VIDEO_QUEUE_DATAGRAMS,
+    AUDIO_AGAIN_MAX_AGE, AUDIO_QUEUE_DATAGRAMS, DATAGRAM_BASE_BYTES, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS,
+    VIDEO_BYTES_BURST, VIDEO_QUEUE_DATAGRAMS,
 };
 use crate::media::pack::AudioDetail;
 use crate::seal::{Opener, Sealer, Secret};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use crate::wire::audio::{AudioPacket, Sound};
 use crate::wire::control::CipherSuite;
+use crate::wire::feedback::AGE_MISSING;
 use crate::wire::media::{BlockRun, MediaHeader, VideoHeader};
 
 const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
@@ -34,7 +35,7 @@ struct Got {
     sequence: SequenceNumber,
     /// Of video.
     frame: Option<FrameId>,
-    /// It was marked as a repair.
+    /// It was marked as a repair, or as sent again.
     again: bool,
     plaintext_bytes: usize,
 }
@@ -96,12 +97,28 @@ impl Room {
     }
 
     fn send_audio(&mut self, from: usize, level: u8) {
+        self.send_packet(from, level, false);
+    }
+
+    fn send_audio_again(&mut self, from: usize) {
+        self.send_packet(from, 20, true);
+    }
+
+    fn send_packet(&mut self, from: usize, level: u8, again: bool) {
         let sound = Sound::Packed { base: &[1; 70], enhancement: &[2; 200] };
-        let packet = AudioPacket { media: self.media(StreamKind::Audio), level, sound, copies: [None; 2] };
+        let packet = AudioPacket { media: self.media(StreamKind::Audio), level, again, sound, copies: [None; 2] };
         let mut plaintext = vec![0; 1 + packet.bytes()];
         plaintext[0] = Kind::Audio as u8;
         packet.write(&mut plaintext[1..]);
         self.send(from, &plaintext);
+    }
+
+    /// A member tells that of the last datagrams up to `newest` these did not arrive.
+    fn tell(&mut self, from: usize, newest: u64, missing: &[u64]) {
+        let mut plaintext = [Kind::Feedback as u8; 1 + Feedback::MAX_BYTES];
+        let ages = (0..=newest).rev().map(|number| if missing.contains(&number) { AGE_MISSING } else { 1 });
+        let length = Feedback::write(newest, SendTime(0), VIDEO_UNLIMITED, ages, &mut plaintext[1..]);
+        self.send(from, &plaintext[..=length]);
     }
 
     /// The next group the relay sends: to whom, and what.
@@ -121,7 +138,9 @@ impl Room {
                     (media.ssrc, media.sequence)
                 });
             let video = VideoHeader::parse(body).ok().filter(|_| kind == Kind::Video).map(|(header, ..)| header);
-            let (frame, again) = (video.map(|video| video.frame), video.is_some_and(|video| video.again()));
+            let audio = AudioPacket::parse(body).ok().filter(|_| kind == Kind::Audio);
+            let again = video.is_some_and(|video| video.again()) || audio.is_some_and(|audio| audio.again);
+            let frame = video.map(|video| video.frame);
             Got { kind, ssrc, sequence, frame, again, plaintext_bytes }
         });
         Some((to, got.collect()))
@@ -393,4 +412,88 @@ fn what_waits_for_one_who_leaves_is_forgotten_and_the_rest_arrives() {
     assert_eq!(room.counts(), [0, 0, 5]);
     room.send_video(0, 600);
     assert_eq!(room.counts(), [0, 0, 1]);
+}
+
+/// Numbers and marks of the audio in it.
+fn audio(got: &[Got]) -> Vec<(u16, bool)> {
+    got.iter().filter(|got| got.kind == Kind::Audio).map(|got| (got.sequence.0, got.again)).collect()
+}
+
+/// A room of three in which the first says so many blocks; what the second got before, and the packet number of the first
+/// of them there.
+fn listening(blocks: usize) -> (Room, u64) {
+    let mut room = Room::new(3);
+    let before = room.relay.roster.named(ConnectionId(1)).unwrap().next_packet_number();
+    for _ in 0..blocks {
+        room.send_audio(0, 20);
+        room.receive_all();
+    }
+    (room, before)
+}
+
+#[test]
+fn a_lost_block_is_sent_again_to_the_one_who_lost_it_and_once() {
+    let (mut room, first) = listening(3);
+    room.tell(1, first + 2, &[first + 1]);
+    let got = room.receive_all();
+    assert_eq!([audio(&got[1]), audio(&got[2])], [vec![(1, true)], vec![]]);
+    room.tell(1, first + 2, &[first + 1]);
+    room.tell(1, first + 3, &[first + 1, first + 2]);
+    let got = room.receive_all();
+    assert_eq!(audio(&got[1]), [], "what was sent again, and what was heard of, is not sent again");
+    room.send_audio(0, 20);
+    let got = room.receive_all();
+    assert_eq!([audio(&got[1]), audio(&got[2])], [vec![(3, false)], vec![(3, false)]]);
+}
+
+#[test]
+fn a_block_that_nobody_waits_for_any_more_is_not_sent_again() {
+    let (mut room, first) = listening(3);
+    room.now += AUDIO_AGAIN_MAX_AGE + Duration::from_millis(1);
+    room.tell(1, first + 2, &[first + 1]);
+    assert_eq!(audio(&room.receive_all()[1]), []);
+}
+
+#[test]
+fn a_thin_path_is_sent_again_what_it_was_sent() {
+    let (mut room, first) = listening(3);
+    room.relay.roster.named(ConnectionId(1)).unwrap().audio_detail = AudioDetail::Base;
+    room.tell(1, first + 2, &[first]);
+    let got = room.receive_all().remove(1);
+    let lengths: Vec<_> = got.iter().filter(|got| got.again).map(|got| got.plaintext_bytes).collect();
+    assert_eq!(lengths, [1 + AudioPacket::HEADER_BYTES + 70]);
+}
+
+#[test]
+fn a_gap_on_the_way_here_is_told_at_once() {
+    let mut room = Room::new(2);
+    room.now += Duration::from_secs(2);
+    room.relay.handle_timeout(room.now);
+    room.send_audio(0, 20);
+    room.members[0].0.seal(&mut [0; DATAGRAM_MAX_BYTES], 100).unwrap();
+    room.send_audio(0, 20);
+    assert!(room.receive_all()[0].iter().any(|got| got.kind == Kind::Feedback));
+}
+
+#[test]
+fn what_comes_again_is_handed_on_as_such_and_was_lost_on_the_way_here() {
+    let mut room = Room::new(2);
+    room.send_audio(0, 20);
+    room.media(StreamKind::Audio);
+    room.send_audio(0, 20);
+    room.receive_all();
+    room.sequences[StreamKind::Audio as usize] = SequenceNumber(1);
+    room.send_audio_again(0);
+    assert_eq!(audio(&room.receive_all()[1]), [(1, true)]);
+    let sender = room.relay.roster.named(ConnectionId(0)).unwrap();
+    assert_eq!(sender.uplink(StreamKind::Audio).packets_lost(), 1);
+}
+
+#[test]
+fn who_is_not_heard_is_not_heard_by_sending_again() {
+    let mut room = Room::new(6);
+    (0..4).for_each(|speaker| room.send_audio(speaker, 20));
+    room.receive_all();
+    room.send_audio_again(4);
+    assert_eq!(audio(&room.receive_all()[5]), []);
 }

@@ -8,9 +8,9 @@ use crate::allowance::Allowance;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
 use crate::limits::{
-    AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC, DATAGRAM_HEADER_BYTES,
-    DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST, SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC,
-    VIDEO_BYTES_BURST,
+    AUDIO_AGAIN_MAX_AGE, AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC,
+    AUDIO_QUEUE_DATAGRAMS, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST,
+    SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
@@ -18,6 +18,7 @@ use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
 use crate::media::pack::{AudioDetail, DetailChoice};
 use crate::path::{Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
+use crate::relay::numbering::Numbering;
 use crate::relay::packets::{Queue, Ring};
 use crate::relay::pictures::{PictureId, Pictures, Serial};
 use crate::relay::repairs::Repairs;
@@ -185,36 +186,6 @@ impl Allowances {
 /// A tenth of a second of video may come at once where more than usual is allowed.
 const VIDEO_BURST_DIVISOR: u32 = 10;
 
-/// Numbers a member's audio for its receivers, who see no gap where the relay left something out on purpose.
-#[derive(Debug, Default)]
-pub(super) struct Numbering {
-    /// What the numbers told are behind the sender's.
-    behind: u16,
-    newest: Option<SequenceNumber>,
-    leaving_out: bool,
-}
-
-impl Numbering {
-    /// A packet is not forwarded.
-    pub(super) fn leave_out(&mut self) {
-        self.leaving_out = true;
-    }
-
-    /// The number under which a packet is forwarded. What was lost on its way here remains a gap.
-    pub(super) fn number(&mut self, sequence: SequenceNumber) -> SequenceNumber {
-        if std::mem::take(&mut self.leaving_out)
-            && let Some(newest) = self.newest
-        {
-            self.behind = sequence.minus(newest.next().0).0;
-        }
-        let number = sequence.minus(self.behind);
-        if self.newest.is_none_or(|newest| number.distance(newest) > 0) {
-            self.newest = Some(number);
-        }
-        number
-    }
-}
-
 /// Messages a member may write at once on the reliable channel, and per second in the long run; more waits.
 const MESSAGE_BURST: u32 = 200;
 const MESSAGES_PER_SEC: u32 = 50;
@@ -353,6 +324,12 @@ impl Member {
         waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }
 
+    /// The packet number of the next datagram to this member.
+    #[cfg(test)]
+    pub(super) fn next_packet_number(&self) -> u64 {
+        self.sealer.next_packet_number()
+    }
+
     /// When something of this member is due that no datagram asks for.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = [
@@ -395,16 +372,27 @@ impl Member {
         }
     }
 
-    /// What became of what was sent to this member; answers whether something is to be sent again.
-    pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>, pictures: &Pictures) -> bool {
-        let Self { outgoing, repairs, .. } = self;
-        outgoing.handle_feedback(now, feedback, |tag, fate| {
-            if fate == Fate::Lost {
-                pictures.find(now, Serial(tag)).into_iter().for_each(|part| repairs.add(now, part, pictures));
+    /// What became of what was sent to this member. What is to be sent again waits then.
+    pub(super) fn handle_feedback(
+        &mut self,
+        now: Instant,
+        feedback: Feedback<'_>,
+        pictures: &Pictures,
+        audio: &mut Ring,
+    ) {
+        let Self { outgoing, repairs, audio: Waiting { queue, .. }, .. } = self;
+        outgoing.handle_feedback(now, feedback, |departure, fate| match fate {
+            Fate::Lost if departure.is_video() => {
+                let part = pictures.find(now, Serial(departure.tag));
+                part.into_iter().for_each(|part| repairs.add(now, part, pictures));
             }
+            Fate::Missing(age) if !departure.is_video() && age <= AUDIO_AGAIN_MAX_AGE => {
+                let place = audio.find(departure.tag);
+                place.into_iter().for_each(|place| queue.push_again(audio, place, AUDIO_QUEUE_DATAGRAMS));
+            }
+            Fate::Arrived | Fate::Lost | Fate::Missing(_) => {}
         });
         self.share_path(now);
-        !self.repairs.is_empty()
     }
 
     /// Media of others, as much as one group takes.
@@ -458,6 +446,9 @@ impl Member {
                 None => place.copy_from_slice(packet),
             }
             MediaHeader::stamp(&mut place[1..], send_time);
+            if kind == StreamKind::Audio && tag == 0 {
+                AudioPacket::mark_again(&mut place[1..]);
+            }
             if kind == StreamKind::Video && !self.passed_over.is_empty() {
                 close_gap(&self.passed_over, &mut place[1..]);
             }

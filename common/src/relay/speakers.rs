@@ -66,6 +66,11 @@ impl Speakers {
         }
     }
 
+    /// Whether the room heard `member` last, or would have.
+    pub(super) fn seats(&self, member: MemberId) -> bool {
+        self.seats.iter().flatten().any(|seat| seat.member == member)
+    }
+
     /// A seat that is free, or whose owner has to give way to somebody this loud.
     fn seat_for(&mut self, now: Instant, loudness: i32) -> Option<&mut Option<Seat>> {
         let silent = |seat: &Seat| now.saturating_duration_since(seat.heard) >= HANGOVER;

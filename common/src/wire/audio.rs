@@ -5,10 +5,12 @@
 //!  0                   1                   2                   3
 //!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //! +---------------+---------------+---------------+-------+-------+
-//! |   format (8)  |   level (8)   | base bytes (8)|  1st  |  2nd  |  offsets of the copies
+//! |   format (8)  |A|  level (7)  | base bytes (8)|  1st  |  2nd  |  again; offsets of the copies
 //! +---------------+---------------+---------------+-------+-------+
 //! then for each copy: bytes (8); then: base | copies | enhancement or samples
 //! ```
+//! Whoever sends a packet again, because it was lost on its hop, sets the bit A and changes nothing else but the send time.
+//!
 //! Whoever wants a packet smaller takes the enhancement off its end, and the copies out of its middle.
 
 use super::Malformed;
@@ -16,7 +18,7 @@ use super::media::{MEDIA_HEADER_BYTES, MediaHeader};
 use super::reader::{Reader, Writer};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX, PLAINTEXT_BASE_BYTES};
 use crate::media::pack::AudioDetail;
-use crate::media::pcm::{BLOCK_BYTES, LEVEL_SILENCE};
+use crate::media::pcm::BLOCK_BYTES;
 
 /// One block of audio, 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub struct AudioPacket<'a> {
     pub media: MediaHeader,
     /// Loudness in -dBov, 0 (loudest) to 127 (silence), as in RFC 6464.
     pub level: u8,
+    /// It was lost on some hop of its way and sent again there: how late it comes is not the network's jitter, and that it
+    /// comes does not mean that nothing was lost.
+    pub again: bool,
     /// The block.
     pub sound: Sound<'a>,
     /// Blocks before it: those there are come first, nearer ones before farther ones.
@@ -57,6 +62,10 @@ pub struct AudioCopy<'a> {
 
 const FORMAT_L16: u8 = 1;
 const FORMAT_PACKED: u8 = 2;
+/// Stands above the level.
+const AGAIN: u8 = 0x80;
+/// Where the level is in the body.
+const LEVEL_PLACE: usize = MEDIA_HEADER_BYTES + 1;
 
 impl<'a> AudioPacket<'a> {
     /// Bytes in front of the sound of a packet without copies; each copy has one more.
@@ -71,7 +80,8 @@ impl<'a> AudioPacket<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let media = MediaHeader::read(&mut reader)?;
-        let (format, level, base_bytes) = (reader.u8()?, reader.u8()?, reader.u8()?);
+        let (format, marked_level, base_bytes) = (reader.u8()?, reader.u8()?, reader.u8()?);
+        let (level, again) = (marked_level & !AGAIN, marked_level & AGAIN != 0);
         let offsets = read_offsets(reader.u8()?)?;
         let mut copy_bytes = [0; AUDIO_COPIES_MAX];
         for (bytes, _) in copy_bytes.iter_mut().zip(offsets).filter(|(_, offset)| *offset > 0) {
@@ -84,10 +94,10 @@ impl<'a> AudioPacket<'a> {
             *copy = Some(AudioCopy { offset, base: reader.bytes(bytes)? });
         }
         let sound = Sound::parse(format, base, reader.rest())?;
-        if level > LEVEL_SILENCE || body.len() > Self::MAX_BYTES {
+        if body.len() > Self::MAX_BYTES {
             return Err(Malformed);
         }
-        Ok(Self { media, level, sound, copies })
+        Ok(Self { media, level, again, sound, copies })
     }
 
     /// Writes the packet, which is no longer than [`AudioPacket::MAX_BYTES`], to the front of `buffer`, which is at least
@@ -99,14 +109,20 @@ impl<'a> AudioPacket<'a> {
             Sound::Packed { base, enhancement } => (FORMAT_PACKED, base, enhancement),
         };
         let [first, second] = self.copies.map(|copy| copy.map_or(0, |copy| copy.offset));
+        let level = self.level | if self.again { AGAIN } else { 0 };
         self.media.write(&mut writer);
-        writer.bytes(&[format, self.level, base.len() as u8, first << 4 | second]);
+        writer.bytes(&[format, level, base.len() as u8, first << 4 | second]);
         let copies = || self.copies.iter().flatten();
         copies().for_each(|copy| writer.u8(copy.base.len() as u8));
         writer.bytes(base);
         copies().for_each(|copy| writer.bytes(copy.base));
         writer.bytes(rest);
         writer.length()
+    }
+
+    /// Makes a packet that was parsed, or written, one that is sent again.
+    pub fn mark_again(body: &mut [u8]) {
+        body[LEVEL_PLACE] |= AGAIN;
     }
 
     /// Bytes of the packet.
@@ -182,7 +198,7 @@ mod tests {
             send_time: SendTime(0x3344_5566),
             timestamp: MediaTime(0x7788_99aa),
         };
-        AudioPacket { media, level: 30, sound, copies }
+        AudioPacket { media, level: 30, again: false, sound, copies }
     }
 
     fn written(packet: AudioPacket<'_>) -> Vec<u8> {
@@ -226,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_again_is_marked_and_is_the_same_otherwise() {
+        let packet = packed([copy(1, &[1; 5]), None]);
+        let mut body = written(packet);
+        AudioPacket::mark_again(&mut body);
+        assert_eq!(body[15], 0x80 | 30);
+        let again = AudioPacket { again: true, ..packet };
+        assert_eq!(AudioPacket::parse(&body), Ok(again));
+        assert_eq!(written(again), body);
+    }
+
+    #[test]
     fn a_packet_can_be_cut_behind_its_copies_and_nowhere_before() {
         let whole = packed([copy(1, &[1; 5]), copy(3, &[3; 6])]);
         let body = written(whole);
@@ -262,7 +289,7 @@ mod tests {
     fn what_nobody_writes_is_malformed() {
         let good = written(packed([copy(1, &[1; 5]), copy(3, &[3; 6])]));
         // Places: 14 format, 15 level, 16 bytes of the base, 17 offsets, 18 and 19 bytes of the copies.
-        let wrong = [(14, 0), (14, 1), (14, 3), (15, 128), (16, 0), (16, 161), (17, 0x03), (17, 0x33), (17, 0x31)];
+        let wrong = [(14, 0), (14, 1), (14, 3), (16, 0), (16, 161), (17, 0x03), (17, 0x33), (17, 0x31)];
         for (place, value) in wrong.into_iter().chain([(18, 0), (19, 161)]) {
             let mut body = good.clone();
             body[place] = value;

@@ -33,8 +33,8 @@ const STANDING: Duration = Duration::from_millis(100);
 const JITTER: Duration = Duration::from_millis(4);
 /// What [`Delays::busy`] looks back on.
 const WORK_WINDOW: Duration = Duration::from_millis(1_000);
-/// Feedbacks of that time at the shortest interval.
-const RECENT_MAX: usize = 8;
+/// Feedbacks of that time at the shortest interval, those out of turn included.
+const RECENT_MAX: usize = 16;
 /// Weight of a feedback in the smoothed queue.
 const WEIGHT: f64 = 0.5;
 

@@ -79,6 +79,11 @@ impl DelayEstimator {
         self.note(transit);
     }
 
+    /// How much longer than the fastest packet one with this transit took.
+    pub(super) fn lateness(&self, transit: i64) -> i64 {
+        transit - self.fastest()
+    }
+
     /// How long after the fastest packet could have brought it a block is played that is played at `elapsed`.
     pub(super) fn delay_of(&self, elapsed: i64, media_micros: i64) -> i64 {
         elapsed - media_micros - self.fastest()
