@@ -61,7 +61,7 @@ impl Default for VideoTarget {
 /// The steps between which [`Ladder`] moves, along the hull of quality over rate: a larger picture is taken before a
 /// quality above 55 of a smaller one, and nothing above quality 70, where bits buy next to nothing. Each with about what it
 /// takes for a talking head whose every block is sent, in bits per second.
-const STEPS: [(VideoTarget, f64); 24] = [
+const STEPS: [(VideoTarget, f64); 23] = [
     step(0, 15, 5, 0.105e6),
     step(0, 15, 9, 0.19e6),
     step(0, 25, 10, 0.3e6),
@@ -80,7 +80,6 @@ const STEPS: [(VideoTarget, f64); 24] = [
     step(2, 50, 15, 2.4e6),
     step(2, 50, 17, 2.72e6),
     step(3, 35, 15, 3.1e6),
-    step(3, 42, 15, 3.45e6),
     step(3, 50, 15, 3.9e6),
     step(3, 55, 17, 4.75e6),
     step(3, 60, 18, 5.5e6),
