@@ -132,7 +132,8 @@ impl Queue {
         }
     }
 
-    /// The oldest packet, and its tag; 0 if it was sent before, so that its fate is nobody's concern. Those before it that are no more are dropped and counted in `shed`.
+    /// The oldest packet, and its tag; 0 if it was sent before, so that its fate is nobody's concern. Those before it that
+    /// are no more are dropped and counted in `shed`.
     pub(super) fn front<'a>(&mut self, ring: &'a mut Ring, shed: &mut u64) -> Option<(&'a [u8], u32)> {
         while let Some(waits) = self.0.front() {
             if ring.packet(waits.place).is_some() {
