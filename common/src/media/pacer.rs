@@ -60,10 +60,10 @@ const PATH_START_BPS: u64 = 3_640_000;
 /// Where sound takes all there is, a frame leaves as if so much were free: the smallest ones are over in 50 ms.
 const FREE_MIN_BPS: u64 = 250_000;
 /// At a slower pace the packets of a frame would not be recognised as one train ([`crate::path::TRAIN_GAP`]).
-pub const RATE_MIN_BPS: u64 = 1_000_000;
+const RATE_MIN_BPS: u64 = 1_000_000;
 /// A frame leaves at so many times the rate of the path, so that the narrow place spreads it and shows its rate. More would
 /// only make the queue longer that a frame is to those that follow it.
-pub const PACE_FACTOR: f64 = 2.2;
+const PACE_FACTOR: f64 = 2.2;
 /// A frame leaves within this part of its interval at the latest, so that the next one finds the line free.
 const INTERVAL_SHARE: u32 = 2;
 /// A frame leaves no sooner than that its queue stays as short as this: a whole picture over a slow path is half a second of
@@ -112,8 +112,9 @@ impl Pacer {
             self.count_dropped(frame.parts.len());
             return;
         }
+        let bytes = frame.parts.iter().map(|part| bytes_on_line(part.scan.len())).sum();
         self.leaving =
-            Some(Leaving { nanos_per_byte: self.nanos_per_byte(&frame, interval), frame, next_part: 0, due: now });
+            Some(Leaving { nanos_per_byte: self.nanos_per_byte(bytes, interval), frame, next_part: 0, due: now });
     }
 
     /// The next part whose time has come; asked until it answers `None`.
@@ -171,8 +172,8 @@ impl Pacer {
         self.statistics.parts_dropped += parts as u64;
     }
 
-    fn nanos_per_byte(&self, frame: &CodedFrame, interval: Duration) -> f64 {
-        let bytes: usize = frame.parts.iter().map(|part| bytes_on_line(part.scan.len())).sum();
+    /// Between two bytes of a frame of so many on the line, which leaves an interval before the next one.
+    pub(crate) fn nanos_per_byte(&self, bytes: usize, interval: Duration) -> f64 {
         let nanos_at = |bps: f64| 8e9 / bps;
         let (path, free) = (self.path_bps as f64, self.free_bps as f64);
         let at_pace = nanos_at((PACE_FACTOR * path).max(RATE_MIN_BPS as f64));
