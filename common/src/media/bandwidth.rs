@@ -387,6 +387,9 @@ struct Delivered {
 
 /// What [`Delivered::rate`] looks back on.
 const DELIVERED_WINDOW: Duration = Duration::from_millis(400);
+/// A rate over less time than this is that of a burst.
+const DELIVERED_SPAN_MIN: Duration = Duration::from_millis(50);
+
 impl Delivered {
     fn note(&mut self, packet: &Arrived) {
         self.arrivals.push_back((packet.arrived, packet.bytes));
@@ -402,10 +405,10 @@ impl Delivered {
 
     /// Bits per second.
     fn rate(&self) -> Option<f64> {
-        let (first, last) = (self.arrivals.front()?.0, self.arrivals.back()?.0);
-        let span = if self.arrivals.len() > 50 { DELIVERED_WINDOW } else { last.saturating_sub(first) };
-        let known = self.arrivals.len() >= 4 && !span.is_zero();
-        known.then(|| self.bytes as f64 * 8.0 / span.max(last.saturating_sub(first)).as_secs_f64())
+        let (first, last) = (self.arrivals.front()?, self.arrivals.back()?);
+        let span = last.0.saturating_sub(first.0);
+        let bytes = self.bytes - u64::from(first.1);
+        (span >= DELIVERED_SPAN_MIN).then(|| bytes as f64 * 8.0 / span.as_secs_f64())
     }
 }
 
