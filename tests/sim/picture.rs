@@ -61,7 +61,7 @@ impl Talker {
         self.canvas.resize(width * rows * 16 * 4, 100);
         for (row, lines) in self.canvas.chunks_exact_mut(width * 16 * 4).enumerate() {
             // Any two numbers that make it look like chance.
-            let chance = (row as u32 * 40_503 + self.frames * 2_654_435) % 65_521 / 7;
+            let chance = (row as u32 * 40_503).wrapping_add(self.frames.wrapping_mul(2_654_435)) % 65_521 / 7;
             if chance.is_multiple_of(3) {
                 let level = if lines[0] < 120 { 180 } else { 60 };
                 lines.fill(level);
