@@ -40,6 +40,20 @@ fn the_target_follows_the_path_as_it_is_checked_in() {
     assert!(table == GOLDEN, "the table is now\n{table}");
 }
 
+#[test]
+fn a_queue_of_our_own_on_a_path_for_little_more_than_a_voice_is_gone_for_good() {
+    for (way, seed) in [(Way::Up, 1), (Way::Up, 2), (Way::Down, 1), (Way::Down, 2)] {
+        let mut call = NarrowCall::new(way, deep(3.0, QUEUE), seed);
+        call.run(10 * SECOND);
+        call.configure(deep(0.3, QUEUE));
+        call.run(40 * SECOND);
+        let mut waiting: Vec<_> = call.between(25, 50).iter().map(|look| look.waiting).collect();
+        waiting.sort_unstable();
+        let p95 = waiting[waiting.len() * 95 / 100];
+        assert!(p95 <= Duration::from_millis(100), "{p95:?} {way:?} {seed}");
+    }
+}
+
 /// The mean target of the seconds since the last row, and the longest queue in them.
 fn cell(call: &NarrowCall, second: u64) -> String {
     let looks = call.between(second - EVERY, second);

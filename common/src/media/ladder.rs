@@ -273,6 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn a_size_that_takes_a_little_too_much_is_kept_for_half_a_second_and_one_that_takes_far_too_much_is_not() {
+        for (budget, kept) in [(1.7, 500), (1.4, 0)] {
+            let (mut ladder, now) = (Ladder::new(), virtual_time());
+            run(&mut ladder, now, 2.4, 1.0, 2_000);
+            assert_eq!(ladder.target().rung.name, "360p");
+            let steps = run(&mut ladder, now + 2_000 * MILLI, budget, 1.0, 1_000);
+            let smaller = steps.iter().position(|step| STEPS[*step].0.rung.name == "240p").expect("is left");
+            assert_eq!(smaller * 25, kept);
+            let (kept, _) = STEPS[steps[0]];
+            assert!(smaller == 0 || kept.quality == 40, "the least quality of its size, and not {}", kept.quality);
+        }
+    }
+
+    #[test]
+    fn a_size_is_kept_as_long_as_what_is_too_much_passes() {
+        let (mut ladder, now) = (Ladder::new(), virtual_time());
+        run(&mut ladder, now, 2.4, 1.0, 2_000);
+        for second in 2..10 {
+            let at = |millis: u32| now + (1_000 * second + millis) * MILLI;
+            run(&mut ladder, at(0), 1.7, 1.0, 400);
+            run(&mut ladder, at(400), 2.4, 1.0, 600);
+            assert_eq!(ladder.target().rung.name, "360p");
+        }
+    }
+
+    #[test]
     fn a_quiet_scene_is_shown_larger_and_a_busy_one_smaller() {
         let at = |busyness| {
             let mut ladder = Ladder::new();

@@ -112,6 +112,21 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_shows_in_three_tenths_of_a_second_and_what_ends_after_one() {
+        let start = virtual_time();
+        let mut meter = BitrateMeter::default();
+        (0..300).for_each(|i| meter.add(start + i * MILLI, 125));
+        let (slow, rising) =
+            (meter.bits_per_second(start + 299 * MILLI), meter.rising_bits_per_second(start + 299 * MILLI));
+        assert!((295_000..=305_000).contains(&slow), "{slow}");
+        assert!((995_000..=1_005_000).contains(&rising), "{rising}");
+        (300..1_200).for_each(|i| meter.add(start + i * MILLI, 125));
+        let ended = start + 1_700 * MILLI;
+        assert_eq!(meter.rising_bits_per_second(ended), meter.bits_per_second(ended));
+        assert!((490_000..=510_000).contains(&meter.bits_per_second(ended)));
+    }
+
+    #[test]
     fn what_is_older_than_a_second_is_forgotten() {
         let start = virtual_time();
         let mut meter = BitrateMeter::default();

@@ -112,3 +112,37 @@ impl Window {
         self.calm_since.is_some_and(|since| now.saturating_duration_since(since) > PEACE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::virtual_time;
+    use super::super::Arrived;
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(50);
+
+    /// Whether a fight begins at the bottom while the queue is `queue` milliseconds after so many steps.
+    fn fights(steps: u32, queue: impl Fn(u32) -> u64) -> bool {
+        let mut competition = Competition::default();
+        (0..steps).any(|step| {
+            let packet = Arrived { sent: step * STEP, arrived: step * STEP, bytes: 100, train: 0 };
+            let told = Told { arrived: &[packet], round_trip: Some(2 * STEP), ..Told::default() };
+            let queue = Duration::from_millis(queue(step));
+            let standing = Standing { newest: queue, of_minute: queue };
+            competition.window(virtual_time() + step * STEP, &told, standing, Some(100e3));
+            competition.is_on()
+        })
+    }
+
+    #[test]
+    fn a_queue_that_stays_whatever_we_leave_is_fought_for() {
+        assert!(fights(60, |_| 200));
+        assert!(!fights(60, |_| 50), "one as short as this is none");
+    }
+
+    #[test]
+    fn a_queue_of_our_own_that_drains_begins_no_fight() {
+        // A second of it, of which 300 ms go in a second.
+        assert!(!fights(200, |step| 1_000_u64.saturating_sub(15 * u64::from(step))));
+    }
+}
