@@ -17,6 +17,8 @@ const WINDOW_SECS: f64 = 120.0;
 const HEIGHT: f32 = 108.0;
 /// Points that the label of the last mark reaches beyond its plot.
 const LAST_LABEL: f32 = 14.0;
+/// Points of width for the name of a stream.
+const NAME_WIDTH: f32 = 124.0;
 /// Streams drawn in one plot: as many as there are colours; the worst ones.
 const STREAMS_DRAWN: usize = 8;
 
@@ -324,33 +326,33 @@ fn chip_ui(ui: &mut Ui, color: Color32, text: &str) {
 fn table_ui(ui: &mut Ui, meeting: &Meeting) {
     ui.add_space(8.0);
     ui.label(RichText::new("Streams").strong());
-    Grid::new("streams").num_columns(5).striped(true).spacing([14.0, 4.0]).show(ui, |ui| {
+    Grid::new("streams").num_columns(5).striped(true).spacing([12.0, 4.0]).show(ui, |ui| {
         for title in ["", "lost", "jitter", "Mbit/s", ""] {
             theme::weak(ui, title);
         }
         ui.end_row();
         for (side, lines) in &meeting.history.streams {
-            small(ui, side_name(meeting, *side));
+            ui.scope(|ui| {
+                ui.set_max_width(NAME_WIDTH);
+                ui.add(Label::new(RichText::new(side_name(meeting, *side)).size(12.5)).truncate());
+            });
             number(ui, &lines.loss_percent, 1, " %");
             number(ui, &lines.jitter_ms, 1, " ms");
             number(ui, &lines.bitrate_mbps, 2, "");
-            small(ui, media_text(meeting, *side));
+            if let Some((text, meaning)) = media_text(meeting, *side) {
+                ui.label(RichText::new(text).size(12.5)).on_hover_text(meaning);
+            }
             ui.end_row();
         }
     });
     let target = meeting.history.latest.video_target;
     let discarded = meeting.history.latest.datagrams_discarded;
-    theme::weak(
-        ui,
-        format!(
-            "Your camera is asked for {} at quality {}, {} frames a second. Datagrams discarded: {discarded}.",
-            target.rung.name, target.quality, target.frames_per_second
-        ),
+    let asked = format!(
+        "Your camera is asked for {} at quality {}, {} frames a second. Datagrams discarded: {discarded}.",
+        target.rung.name, target.quality, target.frames_per_second
     );
-}
-
-fn small(ui: &mut Ui, text: String) {
-    ui.label(RichText::new(text).size(12.5));
+    let asked = RichText::new(asked).small().color(theme::of(ui).weak);
+    ui.add(Label::new(asked).wrap());
 }
 
 fn number(ui: &mut Ui, line: &Line, decimals: usize, unit: &str) {
@@ -358,27 +360,31 @@ fn number(ui: &mut Ui, line: &Line, decimals: usize, unit: &str) {
     ui.label(RichText::new(text.unwrap_or_default()).monospace().size(12.0));
 }
 
-/// What only audio or only video has.
-fn media_text(meeting: &Meeting, side: Side) -> String {
-    let Side::Inbound(ssrc) = side else {
-        return String::new();
-    };
-    let inbound = &meeting.history.latest.inbound;
-    match inbound.iter().find(|stream| stream.ssrc == ssrc) {
-        Some(stream) => match &stream.media {
-            InboundMedia::Audio { playout_delay, fraction_concealed, mean_opinion_score, .. } => {
-                let score = mean_opinion_score.map_or("-".into(), |score| format!("{score:.1}"));
-                let (waits, concealed) = (playout_delay.as_millis(), 100.0 * fraction_concealed);
-                format!("MOS {score}, {concealed:.1} % made up, waits {waits} ms")
-            }
-            InboundMedia::Video { frames_per_second, rung, quality, freezes, .. } => {
-                let rung = Rung::from_index(*rung).map_or("?", |rung| rung.name);
-                let freezes = freezes.freeze_count;
-                format!("{rung} q{quality} {frames_per_second:.0} fps, froze {freezes} times")
-            }
-        },
-        None => String::new(),
-    }
+/// What only audio or only video has, in a few words and in sentences.
+fn media_text(meeting: &Meeting, side: Side) -> Option<(String, String)> {
+    let Side::Inbound(ssrc) = side else { return None };
+    let stream = meeting.history.latest.inbound.iter().find(|stream| stream.ssrc == ssrc)?;
+    Some(match &stream.media {
+        InboundMedia::Audio { playout_delay, fraction_concealed, mean_opinion_score, .. } => {
+            let score = mean_opinion_score.map_or("-".into(), |score| format!("{score:.1}"));
+            let (waits, concealed) = (playout_delay.as_millis(), 100.0 * fraction_concealed);
+            let meaning = format!(
+                "Mean opinion score by the E-model (ITU-T G.107): 1 is bad, 4.4 the best of a telephone. {concealed:.1} % of \
+                 the sound was missing and made up. Sound waits {waits} ms before it is played."
+            );
+            (format!("MOS {score}, {concealed:.1} % made up"), meaning)
+        }
+        InboundMedia::Video { frames_per_second, rung, quality, freezes, .. } => {
+            let rung = Rung::from_index(*rung).map_or("?", |rung| rung.name);
+            let times = freezes.freeze_count;
+            let seconds = freezes.total_freezes_duration.as_secs_f64();
+            let meaning = format!(
+                "JPEG quality {quality}, {frames_per_second:.0} frames a second. The picture stood still {times} times, \
+                 {seconds:.1} s together."
+            );
+            (format!("{rung} q{quality} {frames_per_second:.0} fps, froze {times}×"), meaning)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -414,6 +420,16 @@ mod tests {
         assert!(harness.query_all_by_label("Mbit/s").next().is_some());
         harness.get_by_label("round trip 12");
         harness.get_by_label("your audio at server 0.0");
+    }
+
+    #[test]
+    fn the_table_of_streams_is_no_wider_than_its_panel() {
+        let model = measured(40);
+        let show = move |ui: &mut Ui| analytics_ui(ui, model.meeting().expect("applied"));
+        let harness = Harness::builder().with_size([440.0, 1400.0]).build_ui(show);
+        let texts: Vec<_> = harness.query_all_by_label_contains("made up").collect();
+        assert!(!texts.is_empty());
+        assert!(texts.iter().all(|text| text.rect().right() <= 440.0));
     }
 
     #[test]
