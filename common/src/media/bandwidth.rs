@@ -285,6 +285,7 @@ impl Bandwidth {
         if let Some(ceiling) = shown.or_else(untested) {
             if self.delays.standing() > QUEUE_NONE {
                 if ceiling < self.target {
+                    self.limited_at = Some(now);
                     self.fall_to(now, ceiling, HOLD);
                 }
             } else if now >= self.hold_until {

@@ -29,17 +29,24 @@ struct Train {
     id: u16,
     first: Arrived,
     last: Arrived,
-    packets: usize,
     /// Behind the first packet, whatever they belong to: all went through the narrow place.
+    behind: Count,
+    /// Other packets, since the last one of the train.
+    between: Count,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    packets: usize,
     bytes: u64,
-    /// Of other packets, since the last one of the train.
-    between: u64,
 }
 
 /// Trains whose median counts: a third of a second at 15 frames.
 const TRAINS: usize = 8;
-/// Packets from which on the distance between the first and the last says something.
-const PACKETS_MIN: usize = 4;
+/// Packets behind the first one from which on the distance between the first and the last says something, …
+const PACKETS_MIN: usize = 3;
+/// … and their bytes: it is to be long beside a millisecond by which one of them may be late.
+const BYTES_MIN: u64 = 1_000;
 /// What a train showed holds for so long.
 const AGE_MAX: Duration = Duration::from_secs(3);
 /// A train is stretched when it took longer to arrive than to leave by one part in so many, …
@@ -60,13 +67,13 @@ impl Trains {
         }
         match &mut self.running {
             Some(train) if packet.train == train.id => train.add(packet),
-            Some(train) if packet.train == 0 => train.between += u64::from(packet.bytes),
+            Some(train) if packet.train == 0 => train.between.add(packet),
             Some(_) | None => self.begin(packet, capacity),
         }
     }
 
     fn begin(&mut self, packet: &Arrived, capacity: Option<f64>) {
-        if let Some(train) = self.running.take().filter(|train| train.packets >= PACKETS_MIN) {
+        if let Some(train) = self.running.take().filter(Train::says_something) {
             // A train that arrived as it left shows that the path carries that much, and not that it carries no more.
             let stretched = train.is_stretched();
             let known = if stretched { 0.0 } else { capacity.unwrap_or_default() };
@@ -79,9 +86,8 @@ impl Trains {
             id: packet.train,
             first: *packet,
             last: *packet,
-            packets: 1,
-            bytes: 0,
-            between: 0,
+            behind: Count::default(),
+            between: Count::default(),
         });
     }
 
@@ -110,11 +116,24 @@ impl Trains {
     }
 }
 
+impl Count {
+    fn add(&mut self, packet: &Arrived) {
+        self.packets += 1;
+        self.bytes += u64::from(packet.bytes);
+    }
+}
+
 impl Train {
     fn add(&mut self, packet: &Arrived) {
-        self.bytes += u64::from(packet.bytes) + std::mem::take(&mut self.between);
-        self.packets += 1;
+        self.between.add(packet);
+        let Count { packets, bytes } = std::mem::take(&mut self.between);
+        self.behind.packets += packets;
+        self.behind.bytes += bytes;
         self.last = *packet;
+    }
+
+    fn says_something(&self) -> bool {
+        self.behind.packets >= PACKETS_MIN && self.behind.bytes >= BYTES_MIN
     }
 
     fn span(&self) -> Duration {
@@ -123,7 +142,7 @@ impl Train {
 
     /// Bits per second.
     fn rate(&self) -> f64 {
-        self.bytes as f64 * 8.0 / self.span().as_secs_f64()
+        self.behind.bytes as f64 * 8.0 / self.span().as_secs_f64()
     }
 
     fn is_stretched(&self) -> bool {
@@ -160,6 +179,23 @@ mod tests {
         }
         trains.note(&arrived(2, 100, 1_000), None);
         assert_eq!(trains.upper_quartile(), Some(1_000_000.0));
+    }
+
+    #[test]
+    fn voices_between_two_packets_of_a_small_frame_make_them_a_train() {
+        let upper_quartile = |voices: u64, bytes| {
+            let mut trains = Trains::default();
+            for frame in 1..3 {
+                let first = 100 * u64::from(frame);
+                trains.note(&arrived(frame, first, bytes), None);
+                (1..=voices).for_each(|voice| trains.note(&arrived(0, first + 4 * voice, 250), None));
+                trains.note(&arrived(frame, first + 12, bytes), None);
+            }
+            trains.upper_quartile()
+        };
+        assert_eq!(upper_quartile(2, 1_000), Some(1_000_000.0));
+        assert_eq!(upper_quartile(1, 1_000), None, "too few");
+        assert_eq!(upper_quartile(2, 400), None, "too short");
     }
 
     #[test]
