@@ -7,8 +7,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use common::ids::StreamKind;
 use common::link::LinkConfig;
 use sim::line::Way;
+use sim::meeting::Meeting;
 use sim::rate::{NarrowCall, QUEUE, narrow};
 
 const GOLDEN: &str = include_str!("golden/rate_control.txt");
@@ -51,6 +53,29 @@ fn a_queue_of_our_own_on_a_path_for_little_more_than_a_voice_is_gone_for_good() 
         waiting.sort_unstable();
         let p95 = waiting[waiting.len() * 95 / 100];
         assert!(p95 <= Duration::from_millis(100), "{p95:?} {way:?} {seed}");
+    }
+}
+
+#[test]
+fn a_voice_alone_is_exact_again_when_its_path_carries_that_again() {
+    for way in [Way::Up, Way::Down] {
+        let mut meeting = Meeting::new(narrow(10.0, QUEUE), SEED);
+        let (ada, code) = meeting.host("Ada");
+        let bo = meeting.join("Bo", code);
+        meeting.participants[bo].muted = true;
+        meeting.participants.iter_mut().for_each(|participant| participant.watch(&[], 0));
+        meeting.participants[ada].endpoint.as_mut().expect("in").send_silence(true);
+        let [exact, thin, again] = [(10.0, 5), (0.15, 10), (10.0, 15)].map(|(mbps, secs)| {
+            match way {
+                Way::Up => meeting.participants[ada].up.configure(narrow(mbps, QUEUE)),
+                Way::Down => meeting.participants[bo].down.configure(narrow(mbps, QUEUE)),
+            }
+            meeting.run(secs * SECOND);
+            let inbound = &meeting.participants[bo].seen.snapshot.inbound;
+            inbound.iter().find(|stream| stream.ssrc.kind() == StreamKind::Audio).map_or(0, |stream| stream.bitrate_bps)
+        });
+        assert!(2 * thin < exact, "{thin} of {exact}, {way:?}");
+        assert!(10 * again > 9 * exact, "{again} of {exact}, {way:?}");
     }
 }
 

@@ -37,6 +37,14 @@ pub enum AudioDetail {
 }
 
 impl AudioDetail {
+    /// One step more, as far as there is one.
+    fn next(self) -> Self {
+        match self {
+            Self::Bare => Self::Base,
+            Self::Base | Self::Exact => Self::Exact,
+        }
+    }
+
     /// Copies of earlier blocks that a packet may bring.
     pub fn copies_max(self) -> usize {
         match self {

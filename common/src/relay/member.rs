@@ -318,8 +318,8 @@ impl Member {
         let wanted = AMPLE_TENTHS * self.video_offered.bits_per_second / 10 + self.audio_sent.bits_per_second(now);
         self.narrow = (self.narrow || limited) && (waits_until.is_some() || bandwidth.target_bps() < wanted);
         let voices = (self.audio_blocks.sum(now) + BLOCKS_PER_SECOND / 2) / BLOCKS_PER_SECOND;
-        let path_bps = self.path_bps().unwrap_or(u64::MAX);
-        self.audio_detail = self.detail_choice.handle_budget(now, path_bps, voices);
+        let limit = limited.then(|| bandwidth.target_bps());
+        self.audio_detail = self.detail_choice.handle_budget(now, limit, voices);
         self.repairs.set_budget(self.video_bps(now).filter(|_| self.narrow));
         waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }
