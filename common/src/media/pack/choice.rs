@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// … and after many attempts in vain for so long: each costs a queue for some tenths of a second.
 const PATIENCE_MAX: Duration = Duration::from_secs(96);
 /// What did not last for so long was in vain.
-const PROVEN: Duration = Duration::from_secs(10);
+const PROVEN: Duration = Duration::from_secs(5);
 
 impl Default for DetailChoice {
     /// Exact, as long as nothing is known of the path.
@@ -72,7 +72,7 @@ impl DetailChoice {
 
     fn go_down(&mut self, now: Instant, detail: AudioDetail) {
         let in_vain = self.up_at.take().is_some_and(|up| now.saturating_duration_since(up) < PROVEN);
-        self.patience = if in_vain { (4 * self.patience).min(PATIENCE_MAX) } else { PATIENCE };
+        self.patience = if in_vain { (2 * self.patience).min(PATIENCE_MAX) } else { PATIENCE };
         (self.detail, self.room_since) = (detail, None);
     }
 }
