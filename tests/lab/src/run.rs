@@ -19,6 +19,8 @@ pub(crate) struct Path {
     pub(crate) rtt_ms: f64,
     /// Of packets, each way, independently.
     pub(crate) loss_percent: f64,
+    /// More or less than half the round trip, each way; packets overtake none.
+    pub(crate) jitter_ms: f64,
 }
 
 /// The queue of a short path: 20 full packets.
@@ -31,9 +33,9 @@ impl Path {
     }
 
     fn to_link(self) -> String {
-        let Self { rate_mbit, rtt_ms, loss_percent } = self;
+        let Self { rate_mbit, rtt_ms, loss_percent, jitter_ms } = self;
         let (delay, rate) = (rtt_ms / 2.0, rate_mbit * 1e3);
-        format!("loss={loss_percent},delay={delay},rate={rate},queue={}", self.queue_bytes())
+        format!("loss={loss_percent},delay={delay},jitter={jitter_ms},rate={rate},queue={}", self.queue_bytes())
     }
 
     /// Whether packets were so late that it shows: 99 of 100 by more than a fiftieth of the round trip, or any by more
@@ -46,7 +48,8 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} Mbit/s, {} ms, {} %", self.rate_mbit, self.rtt_ms, self.loss_percent)
+        write!(f, "{} Mbit/s, {} ms, {} %", self.rate_mbit, self.rtt_ms, self.loss_percent)?;
+        if self.jitter_ms > 0.0 { write!(f, ", {} ms more or less", self.jitter_ms) } else { Ok(()) }
     }
 }
 
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_path_is_a_link_that_the_simulator_knows_with_a_queue_of_one_product() {
-        let path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 0.1 };
+        let path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 0.1, jitter_ms: 0.0 };
         let config: LinkConfig = path.to_link().parse().unwrap();
         let expected = LinkConfig {
             delay: Duration::from_millis(25),

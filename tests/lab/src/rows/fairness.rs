@@ -7,15 +7,23 @@ use crate::run::{Path, over_link};
 use super::Lab;
 
 /// A link without loss of its own.
-const PATH: Path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 0.0 };
+pub(super) const STEADY: Path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 0.0, jitter_ms: 0.0 };
+/// The same, with as much jitter as a packet takes to leave. Without it, two flows with packets of one size meet the full
+/// queue at the same moment within that time again and again, and it is always the same one that finds no room (Floyd
+/// and Jacobson, "On Traffic Phase Effects in Packet-Switched Gateways", 1991).
+const JITTERED: Path = Path { jitter_ms: 0.6, ..STEADY };
 /// Long enough for many sawteeth of both.
 const SECS: f64 = 60.0;
 
 /// Ours, and for comparison the others, beside one flow of the kernel's.
 pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerError> {
+    [STEADY, JITTERED].into_iter().try_for_each(|path| measure_over(lab, path, figures))
+}
+
+fn measure_over(lab: &Lab<'_>, path: Path, figures: &mut Figures) -> Result<(), PeerError> {
     let mut all = Vec::new();
     for protocol in lab.protocols() {
-        all.push((protocol, beside_kernel(lab, protocol, Controller::Reno)?));
+        all.push((protocol, beside_kernel(lab, path, protocol, Controller::Reno)?));
     }
     let others = all.iter().filter(|(who, _)| *who != Protocol::Ours);
     let others = others.map(|(who, shares)| format!("{} {:.3}", who.name(), shares.index));
@@ -23,7 +31,7 @@ pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerEr
     let ours = all.iter().find(|(who, _)| *who == Protocol::Ours).map(|(_, shares)| shares);
     figures.add(Figure {
         row: "R5",
-        what: format!("Jain's index of ours and one kernel Reno: {PATH}, {} s each", secs(lab)),
+        what: format!("Jain's index of ours and one kernel Reno: {path}, {} s each", secs(lab)),
         value: ours.map(|shares| shares.index),
         unit: "index",
         goal: Some(Goal::AtLeast(0.95)),
@@ -49,9 +57,15 @@ pub(super) struct Shares {
 }
 
 /// A flow of this protocol and one of the kernel's, at the same time.
-pub(super) fn beside_kernel(lab: &Lab<'_>, protocol: Protocol, controller: Controller) -> Result<Shares, PeerError> {
+pub(super) fn beside_kernel(
+    lab: &Lab<'_>,
+    path: Path,
+    protocol: Protocol,
+    controller: Controller,
+) -> Result<Shares, PeerError> {
     let seeds: Vec<u64> = lab.seeds().collect();
-    let runs = lab.room.map(&seeds, |seed| lab.room.with(PATH.rate_mbit, || once(lab, *seed, protocol, controller)));
+    let runs =
+        lab.room.map(&seeds, |seed| lab.room.with(path.rate_mbit, || once(lab, path, *seed, protocol, controller)));
     let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
     let median =
         |of: fn(&[f64; 2]) -> f64| quantile(&runs.iter().map(of).collect::<Vec<_>>(), 0.5).ok_or("no run was made");
@@ -59,11 +73,17 @@ pub(super) fn beside_kernel(lab: &Lab<'_>, protocol: Protocol, controller: Contr
 }
 
 /// The seed says who starts first: each has an odd one and an even one.
-fn once(lab: &Lab<'_>, seed: u64, protocol: Protocol, controller: Controller) -> Result<[f64; 2], PeerError> {
+fn once(
+    lab: &Lab<'_>,
+    path: Path,
+    seed: u64,
+    protocol: Protocol,
+    controller: Controller,
+) -> Result<[f64; 2], PeerError> {
     let own = Flow { controller, ..Flow::bulk(protocol, secs(lab)) };
     let other = Flow::bulk(Protocol::Kernel, secs(lab));
     let flows = if seed.is_multiple_of(2) { [own, other] } else { [other, own] };
-    let run = over_link(PATH, seed, &flows)?;
+    let run = over_link(path, seed, &flows)?;
     let mut carried = [0, 1].map(|flow: usize| run.outcomes[flow].received.goodput_mbit);
     if !seed.is_multiple_of(2) {
         carried.reverse();

@@ -23,7 +23,7 @@ impl Cell {
 
     /// Whether it is this path.
     pub(super) fn is_over(&self, rate_mbit: f64, rtt_ms: f64, loss_percent: f64) -> bool {
-        self.path == Path { rate_mbit, rtt_ms, loss_percent }
+        self.path == Path { rate_mbit, rtt_ms, loss_percent, jitter_ms: 0.0 }
     }
 
     fn ratio(&self) -> Option<f64> {

@@ -16,7 +16,7 @@ const LOSSES: [(f64, f64); 2] = [(1.0, 50.0), (3.0, 105.0)];
 /// Sends the same messages by everybody.
 pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerError> {
     for (loss_percent, goal) in LOSSES {
-        let path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent };
+        let path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent, jitter_ms: 0.0 };
         let jobs: Vec<(Protocol, u64)> =
             lab.protocols().into_iter().flat_map(|protocol| lab.seeds().map(move |seed| (protocol, seed))).collect();
         let done = lab

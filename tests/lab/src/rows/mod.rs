@@ -31,8 +31,12 @@ impl Lab<'_> {
         let mut grid = Vec::new();
         for rate_mbit in rates {
             for rtt_ms in rtts {
-                let paths =
-                    losses.iter().map(|loss| Path { rate_mbit: *rate_mbit, rtt_ms: *rtt_ms, loss_percent: *loss });
+                let paths = losses.iter().map(|loss| Path {
+                    rate_mbit: *rate_mbit,
+                    rtt_ms: *rtt_ms,
+                    loss_percent: *loss,
+                    jitter_ms: 0.0,
+                });
                 grid.extend(paths);
             }
         }

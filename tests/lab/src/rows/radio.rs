@@ -5,10 +5,10 @@ use crate::peers::{Controller, Flow, PeerError, Protocol};
 use crate::run::{Path, over_link};
 
 use super::Lab;
-use super::fairness::beside_kernel;
+use super::fairness::{STEADY, beside_kernel};
 
 /// Where Reno takes every loss for a full queue.
-const PATH: Path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 1.0 };
+const PATH: Path = Path { rate_mbit: 20.0, rtt_ms: 50.0, loss_percent: 1.0, jitter_ms: 0.0 };
 
 /// The radio controller of ours.
 pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerError> {
@@ -20,7 +20,7 @@ pub(super) fn measure(lab: &Lab<'_>, figures: &mut Figures) -> Result<(), PeerEr
         goal: Some(Goal::AtLeast(12.0)),
         others: Some("elsewhere: Reno 2.7, BBR 18.7 Mbit/s".to_owned()),
     });
-    let shares = beside_kernel(lab, Protocol::Ours, Controller::Radio)?;
+    let shares = beside_kernel(lab, STEADY, Protocol::Ours, Controller::Radio)?;
     figures.add(Figure {
         row: "R8",
         what: "Jain's index of the radio controller and one kernel Reno on a clean drop-tail link".to_owned(),
