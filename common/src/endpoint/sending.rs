@@ -187,8 +187,8 @@ impl Sending {
     /// The path carries so much: voice first, the rest is for the picture, as far as somebody wants it.
     pub(super) fn handle_bandwidth(&mut self, now: Instant, bandwidth: &Bandwidth, video_wanted: u16) {
         let wanted = if video_wanted == VIDEO_UNLIMITED { f64::INFINITY } else { f64::from(video_wanted) * 1e3 };
-        let limit = bandwidth.is_limited(now).then(|| bandwidth.target_bps());
-        self.voice.set_detail(self.detail.handle_budget(now, limit, 1));
+        let pictures = self.video.meter.bits_per_second(now);
+        self.voice.set_detail(self.detail.handle_path(now, bandwidth, 1, pictures));
         let voice = self.audio.meter.rising_bits_per_second(now);
         let budget = bandwidth.target_bps().saturating_sub(voice) as f64;
         self.ladder.handle_budget(now, budget.min(wanted));

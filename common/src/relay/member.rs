@@ -236,6 +236,8 @@ impl Member {
     /// `None` for everybody's.
     pub(super) fn watch(&mut self, mut members: Vec<MemberId>) -> Option<Vec<MemberId>> {
         members.sort_unstable();
+        // The next tick adds up what these send.
+        self.video_offered = Offered::default();
         self.watched.replace(members)
     }
 
@@ -318,8 +320,8 @@ impl Member {
         let wanted = AMPLE_TENTHS * self.video_offered.bits_per_second / 10 + self.audio_sent.bits_per_second(now);
         self.narrow = (self.narrow || limited) && (waits_until.is_some() || bandwidth.target_bps() < wanted);
         let voices = (self.audio_blocks.sum(now) + BLOCKS_PER_SECOND / 2) / BLOCKS_PER_SECOND;
-        let limit = limited.then(|| bandwidth.target_bps());
-        self.audio_detail = self.detail_choice.handle_budget(now, limit, voices);
+        let pictures = self.video_offered.bits_per_second;
+        self.audio_detail = self.detail_choice.handle_path(now, bandwidth, voices, pictures);
         self.repairs.set_budget(self.video_bps(now).filter(|_| self.narrow));
         waits_until.into_iter().for_each(|until| self.repairs.wait_until(until));
     }

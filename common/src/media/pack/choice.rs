@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::AudioDetail;
+use crate::media::bandwidth::Bandwidth;
 
 /// Chooses for one path, in one direction. Back and forth would be heard, so it takes more to go up than to stay.
 ///
-/// A voice alone never shows how much more a path would carry. So where nothing limits it, more is tried, and the longer
+/// A voice alone never shows how much more a path would carry. So where nothing limits one, more is tried, and the longer
 /// until the next time, the more often that was in vain.
 #[derive(Clone, Copy, Debug)]
 pub struct DetailChoice {
@@ -31,6 +32,8 @@ const EXACT_STAY_PERCENT: u64 = 55;
 const BASE_PERCENT: u64 = 75;
 /// The same to stay.
 const BASE_STAY_PERCENT: u64 = 90;
+/// Pictures of less are too small to show anything: the smallest step of the ladder.
+const PICTURES_BPS: u64 = 100_000;
 /// There has to be room for so long, …
 const PATIENCE: Duration = Duration::from_secs(3);
 /// … and after many attempts in vain for so long: each costs a queue for some tenths of a second.
@@ -46,9 +49,16 @@ impl Default for DetailChoice {
 }
 
 impl DetailChoice {
-    /// The path carries `path_bps`, bits per second in all, or `None` where nothing shows that it carries no more; so many
-    /// voices go over it. Answers how they are to go.
-    pub fn handle_budget(&mut self, now: Instant, path_bps: Option<u64>, voices: u64) -> AudioDetail {
+    /// So many voices go over a path, beside pictures of so many bits per second; answers how they are to go.
+    ///
+    /// Pictures show what the path carries, and pay for what voices try, so beside them what was found out holds.
+    pub fn handle_path(&mut self, now: Instant, path: &Bandwidth, voices: u64, pictures_bps: u64) -> AudioDetail {
+        let holds = path.is_limited(now) || (pictures_bps >= PICTURES_BPS && path.was_limited());
+        self.handle_budget(now, holds.then(|| path.target_bps()), voices)
+    }
+
+    /// The path carries `path_bps`, bits per second in all, or `None` where nothing shows that it carries no more.
+    fn handle_budget(&mut self, now: Instant, path_bps: Option<u64>, voices: u64) -> AudioDetail {
         let path_bps = path_bps.unwrap_or(u64::MAX);
         let most = |exact, base| {
             let fits = |bps: u64, percent: u64| 100 * bps * voices.max(1) <= percent.saturating_mul(path_bps);
