@@ -29,6 +29,7 @@ struct Train {
     id: u16,
     first: Arrived,
     last: Arrived,
+    packets: usize,
     /// Behind the first packet, whatever they belong to: all went through the narrow place.
     behind: Count,
     /// Other packets, since the last one of the train.
@@ -43,9 +44,9 @@ struct Count {
 
 /// Trains whose median counts: a third of a second at 15 frames.
 const TRAINS: usize = 8;
-/// Packets behind the first one from which on the distance between the first and the last says something, …
-const PACKETS_MIN: usize = 3;
-/// … and their bytes: it is to be long beside a millisecond by which one of them may be late.
+/// Packets from which on the distance between the first and the last says something. Voices in between may help, …
+const PACKETS_MIN: usize = 4;
+/// … with so many bytes behind the first: it is to be long beside a millisecond by which one of them may be late.
 const BYTES_MIN: u64 = 1_000;
 /// What a train showed holds for so long.
 const AGE_MAX: Duration = Duration::from_secs(3);
@@ -86,6 +87,7 @@ impl Trains {
             id: packet.train,
             first: *packet,
             last: *packet,
+            packets: 1,
             behind: Count::default(),
             between: Count::default(),
         });
@@ -129,11 +131,15 @@ impl Train {
         let Count { packets, bytes } = std::mem::take(&mut self.between);
         self.behind.packets += packets;
         self.behind.bytes += bytes;
+        self.packets += 1;
         self.last = *packet;
     }
 
+    /// A short one that is not spread may have fitted into the burst of a token bucket, and says nothing then.
     fn says_something(&self) -> bool {
-        self.behind.packets >= PACKETS_MIN && self.behind.bytes >= BYTES_MIN
+        let long = self.packets >= PACKETS_MIN;
+        let short = self.behind.packets + 1 >= PACKETS_MIN && self.behind.bytes >= BYTES_MIN;
+        long || (short && self.is_stretched())
     }
 
     fn span(&self) -> Duration {
