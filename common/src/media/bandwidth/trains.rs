@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn a_short_train_that_fits_into_a_burst_shows_nothing() {
+        let mut trains = Trains::default();
+        for frame in 1..5 {
+            for (number, millis) in [(frame, 0), (0, 4), (0, 8), (frame, 12)] {
+                let at = Duration::from_millis(100 * u64::from(frame) + millis);
+                trains.note(&Arrived { sent: at, arrived: at, bytes: 1_000, train: number }, None);
+            }
+        }
+        assert_eq!(trains.upper_quartile(), None);
+    }
+
+    #[test]
     fn a_train_that_arrives_as_it_left_takes_nothing_from_what_is_known() {
         for (known, expected) in [(Some(8e6), 8e6), (Some(0.5e6), 1e6), (None, 1e6)] {
             let mut trains = Trains::default();
