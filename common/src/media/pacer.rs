@@ -95,7 +95,7 @@ impl Pacer {
         }
     }
 
-    /// Sets the pace, [`PACE_FACTOR`] times what the path carries, and how much of the path is free for frames; both in bits
+    /// Sets the pace, some two times what the path carries, and how much of the path is free for frames; both in bits
     /// per second.
     pub fn set_path(&mut self, path_bps: u64, free_bps: u64) {
         self.path_bps = path_bps;
