@@ -10,7 +10,25 @@ mod departures;
 mod outgoing;
 mod reception;
 
+use std::net::{IpAddr, SocketAddr};
+
 pub use arrivals::Arrivals;
 pub use departures::{Departure, Departures, Outcome};
 pub use outgoing::{Fate, Outgoing, TRAIN_GAP};
 pub use reception::Reception;
+
+/// Where the two ends of a hop are, as one of them sees it (RFC 9000 §9: a path is both addresses, not the peer's alone).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPair {
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// Our address, in the family of `remote`; `None` where the system does not say, and chooses.
+    pub local: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for AddressPair {
+    /// The path to a peer from whichever address of ours the system chooses.
+    fn from(remote: SocketAddr) -> Self {
+        Self { remote, local: None }
+    }
+}

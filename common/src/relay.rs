@@ -27,7 +27,6 @@ mod roster;
 mod speakers;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::time::Instant;
 
@@ -37,6 +36,7 @@ use crate::limits::{
     AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
 };
 use crate::media::meter::IP_UDP_HEADER_BYTES;
+use crate::path::AddressPair;
 use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;
@@ -235,15 +235,16 @@ impl Relay {
         self.end_files_of(connection, (member.room, member.member));
     }
 
-    /// A datagram came from the socket; it is opened in place.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    /// A datagram came from the socket, over this path; it is opened in place. What is sent to its member goes back over
+    /// the path of the newest one.
+    pub fn handle_datagram(&mut self, now: Instant, path: impl Into<AddressPair>, datagram: &mut [u8]) {
         self.statistics.datagrams_received += 1;
-        if self.handle_opened(now, from, datagram).is_err() {
+        if self.handle_opened(now, path.into(), datagram).is_err() {
             self.statistics.datagrams_discarded += 1;
         }
     }
 
-    fn handle_opened(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Malformed> {
+    fn handle_opened(&mut self, now: Instant, path: AddressPair, datagram: &mut [u8]) -> Result<(), Malformed> {
         let bytes_on_wire = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
         let key = self.roster.key(header.connection_id).ok_or(Malformed)?;
@@ -251,7 +252,7 @@ impl Relay {
         let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
         let came = newest && member.address.is_none();
         if newest {
-            member.address = Some(from);
+            member.address = Some(path);
         }
         if came {
             self.catch_up(now, key, |_| true);

@@ -12,6 +12,7 @@
 mod config;
 mod connection;
 mod control;
+mod every_address;
 mod fragments;
 mod hub_task;
 mod identity;

@@ -2,7 +2,8 @@
 //!
 //! Each media worker has a UDP socket of its own at that port. Linux gives a datagram to the one whose room it is for:
 //! the sockets share the port (SO_REUSEPORT), and a filter of three instructions picks one by the connection id, as
-//! [`ConnectionId::shard`] does. Elsewhere, or where that is refused, one worker does it all.
+//! [`ConnectionId::shard`] does. Elsewhere, or where that is refused, one worker does it all, where need be with a socket
+//! for each address ([`every_address`]).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -10,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use common::limits::{DATAGRAM_BASE_BYTES, SHARDS_MAX};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::every_address;
 use crate::fragments::forbid_fragments;
 use crate::start_error::StartError;
 
@@ -17,8 +19,9 @@ use crate::start_error::StartError;
 pub(crate) struct Sockets {
     /// Listens for control connections.
     pub(crate) tcp: TcpListener,
-    /// Receive and send datagrams: one for each worker, at least one.
-    pub(crate) udp: Vec<UdpSocket>,
+    /// Receive and send datagrams: those of each worker, at least one. The first one is at `address`; where that is any
+    /// address, and the system does not tell which of them a datagram was sent to, one for each address is behind it.
+    pub(crate) udp: Vec<Vec<UdpSocket>>,
     /// How long a datagram may be to leave them in one piece.
     pub(crate) datagram_max_bytes: usize,
     /// Where all are, with the real port.
@@ -56,7 +59,11 @@ impl Sockets {
         let tcp = open_tcp(address)?;
         let address = tcp.local_addr()?;
         let udp = if workers > 1 { steering::open(address, workers)? } else { vec![open_udp(address, |_| Ok(()))?] };
-        let datagram_max_bytes = udp.iter().map(forbid_fragments).min().unwrap_or(DATAGRAM_BASE_BYTES);
+        let mut udp: Vec<_> = udp.into_iter().map(|socket| vec![socket]).collect();
+        if address.ip().is_unspecified() && !every_address::SYSTEM_TELLS {
+            udp[0].extend(every_address::open(address, |own| open_udp(own, |_| Ok(()))));
+        }
+        let datagram_max_bytes = udp.iter().flatten().map(forbid_fragments).min().unwrap_or(DATAGRAM_BASE_BYTES);
         Ok(Self { tcp, udp, datagram_max_bytes, address })
     }
 }
@@ -128,6 +135,10 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 fn open_udp(address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     prepare(&socket)?;
+    share_with_own_addresses(&socket)?;
+    if address.ip().is_unspecified() {
+        ask_for_destinations(&socket, address);
+    }
     bind(&socket, address)?;
     for outcome in [socket.set_recv_buffer_size(UDP_BUFFER_BYTES), socket.set_send_buffer_size(UDP_BUFFER_BYTES)] {
         if let Err(error) = outcome {
@@ -135,6 +146,29 @@ fn open_udp(address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) ->
         }
     }
     Ok(socket.into())
+}
+
+/// Has the system tell to which address each datagram was sent. Before the socket is bound, else it does not know of the
+/// first ones.
+#[cfg(target_os = "linux")]
+fn ask_for_destinations(socket: &Socket, any: SocketAddr) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let asked = match any {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true),
+    };
+    if let Err(error) = asked {
+        tracing::warn!(%error, "the system does not tell to which address a datagram was sent: answers leave from the one it prefers");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_destinations(_: &Socket, _: SocketAddr) {}
+
+/// Lets the sockets for single addresses have the port of the one for all. Linux has no need for them, and Windows lets
+/// them as it is: there the option would let another program in.
+fn share_with_own_addresses(socket: &Socket) -> io::Result<()> {
+    if cfg!(all(unix, not(target_os = "linux"))) { socket.set_reuse_address(true) } else { Ok(()) }
 }
 
 fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
@@ -179,7 +213,7 @@ mod tests {
     fn both_sockets_get_one_port() {
         let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
         assert_ne!(sockets.address.port(), 0);
-        assert_eq!(sockets.udp[0].local_addr().unwrap(), sockets.address);
+        assert_eq!(sockets.udp[0][0].local_addr().unwrap(), sockets.address);
     }
 
     #[test]
@@ -208,8 +242,8 @@ mod tests {
         let sockets = Sockets::open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), 1).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.send_to(b"x", (Ipv4Addr::LOCALHOST, sockets.address.port())).unwrap();
-        sockets.udp[0].set_nonblocking(false).unwrap();
-        let (_, from) = sockets.udp[0].recv_from(&mut [0; 8]).unwrap();
+        sockets.udp[0][0].set_nonblocking(false).unwrap();
+        let (_, from) = sockets.udp[0][0].recv_from(&mut [0; 8]).unwrap();
         assert_eq!(from.ip().to_canonical(), Ipv4Addr::LOCALHOST);
     }
 
@@ -229,7 +263,7 @@ mod tests {
                 let connection_id = ConnectionId(id);
                 let header = DatagramHeader { epoch: 0, connection_id, packet_number: 9 };
                 client.send_to(&header.to_bytes(), to).unwrap();
-                let socket = &sockets.udp[connection_id.shard(WORKERS)];
+                let socket = &sockets.udp[connection_id.shard(WORKERS)][0];
                 socket.set_nonblocking(false).unwrap();
                 socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
                 assert_eq!(socket.recv(&mut [0; 64]).unwrap(), header.to_bytes().len(), "{id:x}");

@@ -80,9 +80,9 @@ pub(crate) struct MediaWorkers {
 }
 
 impl MediaWorkers {
-    /// Starts a thread for each socket, in this order, with its end of the spool. They end when the link that is answered is dropped.
+    /// Starts a thread for each worker's sockets, in this order, with its end of the spool. They end when the link that is answered is dropped.
     pub(crate) async fn spawn(
-        sockets: Vec<std::net::UdpSocket>,
+        sockets: Vec<Vec<std::net::UdpSocket>>,
         limits: RelayLimits,
         board: &Arc<Board>,
         spool: Vec<SpoolLink>,
@@ -90,10 +90,10 @@ impl MediaWorkers {
         let (told, events) = mpsc::channel(EVENTS_QUEUE + sockets.len());
         let mut workers = Self { ended: Vec::new() };
         let mut commands = Vec::new();
-        for ((shard, socket), spool) in sockets.into_iter().enumerate().zip(spool) {
+        for ((shard, sockets), spool) in sockets.into_iter().enumerate().zip(spool) {
             let (worker, received) = mpsc::channel(COMMANDS_QUEUE);
             let place = Place { shard, events: told.clone(), board: Arc::clone(board), limits };
-            workers.ended.push(spawn(socket, received, place, spool).await?);
+            workers.ended.push(spawn(sockets, received, place, spool).await?);
             commands.push(worker);
         }
         Ok((workers, MediaLink::new(commands, events)))
@@ -139,7 +139,7 @@ impl Drop for Place {
 }
 
 async fn spawn(
-    socket: std::net::UdpSocket,
+    sockets: Vec<std::net::UdpSocket>,
     commands: mpsc::Receiver<MediaCommand>,
     place: Place,
     spool: SpoolLink,
@@ -149,7 +149,7 @@ async fn spawn(
     let name = format!("media-{}", place.shard);
     let body = move || {
         let _running: oneshot::Sender<()> = running;
-        carry(socket, commands, place, spool, ready);
+        carry(sockets, commands, place, spool, ready);
     };
     thread::Builder::new().name(name).spawn(body).map_err(|error| StartError::Unexpected(error.into()))?;
     let started = started.await.map_err(io::Error::other).flatten();
@@ -159,7 +159,7 @@ async fn spawn(
 
 /// Body of a thread: a runtime of its own, for readiness and time.
 fn carry(
-    socket: std::net::UdpSocket,
+    sockets: Vec<std::net::UdpSocket>,
     commands: mpsc::Receiver<MediaCommand>,
     place: Place,
     spool: SpoolLink,
@@ -168,7 +168,7 @@ fn carry(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let prepared = runtime.and_then(|runtime| {
         let _context = runtime.enter();
-        DatagramSocket::new(socket).map(|socket| (runtime, socket))
+        DatagramSocket::new(sockets).map(|socket| (runtime, socket))
     });
     // A starter that does not wait any more has dropped the sender of commands too.
     match prepared {
@@ -310,8 +310,8 @@ impl Media {
 
     fn relay_batch(&mut self) {
         let now = Instant::now();
-        for (from, datagram) in self.socket.received() {
-            self.relay.handle_datagram(now, from, datagram);
+        for (path, datagram) in self.socket.received() {
+            self.relay.handle_datagram(now, path, datagram);
         }
         if self.relay.poll_timeout().is_some_and(|timeout| timeout <= now) {
             self.relay.handle_timeout(now);

@@ -4,26 +4,41 @@
 //! equal datagrams of a group through its stack as one. Whatever of that the kernel, the network device or a sandbox
 //! refuses is not asked for again: first groups become single datagrams, then batches become single calls. Elsewhere
 //! it is single calls from the start. docs/decisions/0008-fast-path.md has what each is worth.
+//!
+//! A datagram is answered from the address of ours that it was sent to, since a firewall on the way lets in no other's
+//! answer. Linux tells that address with the datagram, and takes it with the answer (`pktinfo`); where a system does not,
+//! there is a socket for each address (`listen`). docs/decisions/0017-own-address.md has why.
 
 #[cfg(target_os = "linux")]
 mod batched;
 mod outgoing;
+#[cfg(target_os = "linux")]
+mod pktinfo;
 mod readiness;
 mod single;
 
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, UdpSocket};
+use std::task::Poll;
 
 use common::limits::{DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS};
+use common::path::AddressPair;
 use common::relay::Transmit;
 
 use crate::statistics::SocketStatistics;
 use outgoing::Outgoing;
 use readiness::Watched;
 
-/// A socket, room for one batch of datagrams that came, and for one batch of groups to go.
+/// A socket (or one for each address of ours), room for one batch of datagrams that came, and for one batch of groups to
+/// go.
 pub(crate) struct DatagramSocket {
-    socket: Watched,
+    /// The first one takes what no other does.
+    sockets: Vec<Bound>,
+    /// Which of them is read next.
+    reading: usize,
+    /// Which of them had no room when last written to.
+    full: usize,
     calls: Calls,
     slots: Vec<Slot>,
     filled: usize,
@@ -33,12 +48,18 @@ pub(crate) struct DatagramSocket {
     statistics: SocketStatistics,
 }
 
+/// A socket and the one address it is for, where there are several.
+struct Bound {
+    socket: Watched,
+    address: Option<IpAddr>,
+}
+
 /// Where one datagram that came stands.
 struct Slot {
     /// One byte more than a datagram has, so that a longer one shows.
     bytes: [u8; DATAGRAM_MAX_BYTES + 1],
     length: usize,
-    from: SocketAddr,
+    path: AddressPair,
 }
 
 /// Which system calls are used.
@@ -49,13 +70,25 @@ enum Calls {
 }
 
 impl DatagramSocket {
-    /// Takes a bound socket that does not block. Must be called inside the runtime that will drive it, on its thread.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let from = socket.local_addr()?;
-        let slot = || Slot { bytes: [0; DATAGRAM_MAX_BYTES + 1], length: 0, from };
-        let calls = Calls::best();
+    /// Takes bound sockets that do not block: one, or one for all addresses and behind it one for each. Must be called
+    /// inside the runtime that will drive them, on its thread.
+    ///
+    /// # Errors
+    /// What the system says, also when there is no socket at all.
+    pub(crate) fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
+        let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let path = first.local_addr()?.into();
+        let slot = || Slot { bytes: [0; DATAGRAM_MAX_BYTES + 1], length: 0, path };
+        let calls = Calls::best(first);
+        let several = sockets.len() > 1;
+        let bind = |socket: UdpSocket| {
+            let address = Some(socket.local_addr()?.ip()).filter(|ip| several && !ip.is_unspecified());
+            Ok(Bound { socket: Watched::new(socket)?, address })
+        };
         Ok(Self {
-            socket: Watched::new(socket)?,
+            sockets: sockets.into_iter().map(bind).collect::<io::Result<_>>()?,
+            reading: 0,
+            full: 0,
             group_datagrams: calls.group_datagrams(),
             calls,
             slots: std::iter::repeat_with(slot).take(BATCH_DATAGRAMS).collect(),
@@ -72,7 +105,10 @@ impl DatagramSocket {
 
     /// Waits until there may be something to receive.
     pub(crate) async fn readable(&self) {
-        self.socket.readable().await;
+        match &self.sockets[..] {
+            [only] => only.socket.readable().await,
+            several => any(several.iter().map(|bound| bound.socket.readable())).await,
+        }
     }
 
     /// Fills the batch with what is there, without waiting. Answers whether there may be more.
@@ -81,7 +117,8 @@ impl DatagramSocket {
     /// What the system says when it is not able to receive: try again a little later.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
         self.filled = 0;
-        let received = self.socket.read(|socket| {
+        let Bound { socket, address } = &self.sockets[self.reading];
+        let received = socket.read(|socket| {
             self.filled = match &mut self.calls {
                 #[cfg(target_os = "linux")]
                 Calls::Batched(calls) => calls.receive(socket, &mut self.slots)?,
@@ -90,12 +127,21 @@ impl DatagramSocket {
             // A batch that is not full was all there is; saying so here spares the call that would find nothing.
             if self.filled == BATCH_DATAGRAMS { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
+        if let Some(address) = address {
+            self.slots[..self.filled].iter_mut().for_each(|slot| slot.path.local = Some(*address));
+        }
         self.count_received();
         match received {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(self.read_next()),
             Err(error) => self.receive_refused(error),
         }
+    }
+
+    /// This socket has no more: the next one's turn. Answers `false` when that was the last of a round.
+    fn read_next(&mut self) -> bool {
+        self.reading = (self.reading + 1) % self.sockets.len();
+        self.reading > 0
     }
 
     fn receive_refused(&mut self, error: io::Error) -> io::Result<bool> {
@@ -113,10 +159,10 @@ impl DatagramSocket {
         self.statistics.oversized += oversized as u64;
     }
 
-    /// The datagrams of the batch, and where each came from; those that are longer than any of ours are left out.
-    pub(crate) fn received(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+    /// The datagrams of the batch, and the path that each came over; those that are longer than any of ours are left out.
+    pub(crate) fn received(&mut self) -> impl Iterator<Item = (AddressPair, &mut [u8])> {
         let ours = self.slots[..self.filled].iter_mut().filter(|slot| slot.length <= DATAGRAM_MAX_BYTES);
-        ours.map(|slot| (slot.from, &mut slot.bytes[..slot.length]))
+        ours.map(|slot| (slot.path, &mut slot.bytes[..slot.length]))
     }
 
     /// Room for the next group, or `None` when [`DatagramSocket::flush`] is due. It holds one datagram or more, and no
@@ -138,7 +184,8 @@ impl DatagramSocket {
     /// [`DatagramSocket::writable`].
     pub(crate) fn flush(&mut self) -> bool {
         while self.outgoing.is_waiting() {
-            let sent = self.socket.write(|socket| match &mut self.calls {
+            let at = self.leaving_from();
+            let sent = self.sockets[at].socket.write(|socket| match &mut self.calls {
                 #[cfg(target_os = "linux")]
                 Calls::Batched(calls) => calls.send(socket, &mut self.outgoing),
                 Calls::Single => single::send(socket, &mut self.outgoing),
@@ -150,12 +197,19 @@ impl DatagramSocket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.statistics.send_waits += 1;
+                    self.full = at;
                     return false;
                 }
                 Err(error) => self.send_refused(&error),
             }
         }
         true
+    }
+
+    /// The socket from which the first group that waits is to leave.
+    fn leaving_from(&self) -> usize {
+        let from = self.outgoing.source().filter(|_| self.sockets.len() > 1);
+        from.and_then(|from| self.sockets.iter().position(|bound| bound.address == Some(from))).unwrap_or(0)
     }
 
     /// The first of what waits was not taken: it goes another way, or, where there is no way, not at all.
@@ -166,7 +220,7 @@ impl DatagramSocket {
             if divides_nothing(error) {
                 self.group_datagrams = 1;
             }
-        } else {
+        } else if !(concerns_source(error) && self.outgoing.forgo_source()) {
             self.outgoing.drop_first();
             self.statistics.send_dropped += 1;
         }
@@ -174,16 +228,19 @@ impl DatagramSocket {
 
     /// Waits until there may be room to send.
     pub(crate) async fn writable(&self) {
-        self.socket.writable().await;
+        self.sockets[self.full].socket.writable().await;
     }
 }
 
 impl Calls {
-    fn best() -> Self {
+    fn best(socket: &UdpSocket) -> Self {
         #[cfg(target_os = "linux")]
-        return Self::Batched(Box::default());
+        return Self::Batched(Box::new(batched::Batched::new(socket)));
         #[cfg(not(target_os = "linux"))]
-        Self::Single
+        {
+            let _ = socket;
+            Self::Single
+        }
     }
 
     fn group_datagrams(&self) -> usize {
@@ -210,6 +267,22 @@ impl Calls {
 /// or checksums are off). Any other error may concern one address.
 fn divides_nothing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(5)
+}
+
+/// May say that the address to leave from is not ours any more, or has no way to the peer. The system's own choice has.
+fn concerns_source(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::AddrNotAvailable, io::ErrorKind::InvalidInput, io::ErrorKind::NetworkUnreachable];
+    kinds.contains(&error.kind())
+}
+
+/// Waits for the first of these.
+async fn any<F: Future<Output = ()>>(waits: impl Iterator<Item = F>) {
+    let mut waits: Vec<_> = waits.map(Box::pin).collect();
+    poll_fn(|context| {
+        let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Datagrams received before the relay is asked what to send: bounds how long a sender waits for its turn.

@@ -1,6 +1,7 @@
 //! Media through the relay, datagram by datagram: groups, allowances, queues, who watches and who is heard.
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;

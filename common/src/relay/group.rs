@@ -1,16 +1,20 @@
 //! Datagrams for one receiver, next to each other in a buffer, as one system call can send them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::limits::{
     DATAGRAM_BASE_BYTES, DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES, GROUP_MAX_BYTES,
 };
+use crate::path::AddressPair;
 
 /// Datagrams to be sent: the first `bytes` of the buffer, cut into pieces of `datagram_bytes`, all to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where to.
     pub to: SocketAddr,
+    /// From which address of ours: the one that `to` sent to, because a firewall on the way lets in no other's answer.
+    /// `None` leaves it to the system.
+    pub from: Option<IpAddr>,
     /// Length of all datagrams together.
     pub bytes: usize,
     /// Length of each datagram but the last, which may be shorter; what UDP_SEGMENT is told (Linux `udp(7)`).
@@ -78,13 +82,16 @@ impl<'a> Group<'a> {
     }
 
     /// What was written, or `None` when that is nothing.
-    pub(super) fn finish(self, to: SocketAddr) -> Option<Transmit> {
-        (self.bytes > 0).then_some(Transmit { to, bytes: self.bytes, datagram_bytes: self.datagram_bytes })
+    pub(super) fn finish(self, path: AddressPair) -> Option<Transmit> {
+        let (bytes, datagram_bytes) = (self.bytes, self.datagram_bytes);
+        (bytes > 0).then_some(Transmit { to: path.remote, from: path.local, bytes, datagram_bytes })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     /// Lengths of the datagrams that a group took of those offered.
@@ -96,7 +103,7 @@ mod tests {
             let length = room.len();
             group.push(length);
         }
-        group.finish(SocketAddr::from(([10, 0, 0, 1], 4_000)))
+        group.finish(SocketAddr::from(([10, 0, 0, 1], 4_000)).into())
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One admitted member's data plane, as the relay keeps it.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::allowance::Allowance;
@@ -16,7 +15,7 @@ use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
 use crate::media::pack::{AudioDetail, DetailChoice};
-use crate::path::{Arrivals, Fate, Outgoing};
+use crate::path::{AddressPair, Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::numbering::Numbering;
 use crate::relay::packets::{Queue, Ring};
@@ -43,8 +42,8 @@ pub(super) struct Member {
     pub(super) member: MemberId,
     pub(super) opener: Opener,
     sealer: Sealer,
-    /// Where the newest datagram that opened came from.
-    pub(super) address: Option<SocketAddr>,
+    /// Where the newest datagram that opened came from, and which address of ours it was sent to.
+    pub(super) address: Option<AddressPair>,
     /// Audio and video of others that wait to be sent to this member.
     audio: Waiting,
     video: Waiting,

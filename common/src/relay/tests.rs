@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -217,4 +218,25 @@ fn random_bytes_are_dropped_without_an_answer() {
     assert_eq!(bench.relay.statistics().datagrams_discarded, 2_000);
     assert_eq!(bench.exchange(), [0, 0]);
     assert_eq!(AUDIO_BLOCK_SAMPLES, loud().len());
+}
+
+#[test]
+fn a_member_is_answered_over_the_path_of_the_newest_datagram() {
+    let mut bench = Bench::new(&[1]);
+    let mut buffer = [0; DATAGRAM_MAX_BYTES];
+    let asked = [Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()), None];
+    for local in asked {
+        bench.now += crate::limits::PING_INTERVAL;
+        let now = bench.now;
+        bench.members[0].1.handle_timeout(now);
+        let mut newest = Vec::new();
+        while let Some(bytes) = bench.members[0].1.poll_transmit(now, &mut buffer) {
+            newest.push(buffer[..bytes].to_vec());
+        }
+        let path = AddressPair { remote: address(7), local };
+        newest.iter_mut().for_each(|datagram| bench.relay.handle_datagram(now, path, datagram));
+        let transmit = bench.relay.poll_transmit(now, &mut buffer).expect("a pong");
+        assert_eq!((transmit.to, transmit.from), (address(7), local));
+        while bench.relay.poll_transmit(now, &mut buffer).is_some() {}
+    }
 }

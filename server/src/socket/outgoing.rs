@@ -1,6 +1,6 @@
 //! Groups of datagrams on their way to the socket, one behind another in one buffer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use common::limits::{DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS};
 use common::relay::Transmit;
@@ -19,6 +19,8 @@ pub(super) struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) to: SocketAddr,
+    /// From which address of ours; `None` for whichever the system chooses.
+    pub(super) from: Option<IpAddr>,
     start: usize,
     end: usize,
     datagram_bytes: usize,
@@ -53,6 +55,12 @@ impl Waiting {
         self.split
     }
 
+    /// Can be sent in one call with the other.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.segment(), self.from, self.split) == (other.segment(), other.from, other.split)
+    }
+
     #[cfg(target_os = "linux")]
     pub(super) fn datagrams(&self) -> usize {
         (self.end - self.start).div_ceil(self.datagram_bytes)
@@ -79,8 +87,8 @@ impl Outgoing {
     pub(super) fn push(&mut self, group: Transmit) {
         let start = self.filled;
         self.filled += group.bytes;
-        let Transmit { to, datagram_bytes, .. } = group;
-        self.groups.push(Waiting { to, start, end: self.filled, datagram_bytes, split: false });
+        let Transmit { to, from, datagram_bytes, .. } = group;
+        self.groups.push(Waiting { to, from, start, end: self.filled, datagram_bytes, split: false });
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -108,6 +116,18 @@ impl Outgoing {
         if first.start == first.end {
             self.sent_groups(1);
         }
+    }
+
+    /// From which address of ours the first group is to leave.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.groups.get(self.sent)?.from
+    }
+
+    /// Has the first group leave from whichever address the system chooses; answers `false` when that is what was tried.
+    pub(super) fn forgo_source(&mut self) -> bool {
+        let Some(first) = self.groups.get_mut(self.sent) else { return false };
+        first.split = false;
+        first.from.take().is_some()
     }
 
     /// Has the first group sent datagram by datagram; answers `false` when that is what was tried.
