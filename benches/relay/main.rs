@@ -59,6 +59,7 @@ fn main() {
     }
     if wanted("S1") {
         socket_rows::frames(&mut figures);
+        socket_rows::own_address(&mut figures);
     }
     if wanted("S2") {
         socket_rows::audio(&mut figures);

@@ -1,5 +1,6 @@
 //! The shipped server with one room: a host who sends and guests who receive, at the sockets of a [`Driver`].
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use common::ids::ConnectionId;
@@ -34,25 +35,36 @@ pub(crate) struct Carried {
     pub(crate) cpu_secs: Option<f64>,
 }
 
+/// How loopback reaches it.
+fn at(server: &Server) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, server.address().port()))
+}
+
 /// Name of the thread whose CPU time counts.
 const THREAD: &str = "media-0";
 
 impl Meeting {
-    /// A host and so many guests.
+    /// A host and so many guests of a server at every address, as servers are run: the kernel tells of each datagram where
+    /// it was sent, and is told from where the answer leaves.
     pub(crate) fn start(receivers: usize) -> Self {
+        Self::start_at(Ipv4Addr::UNSPECIFIED, receivers)
+    }
+
+    /// The same of a server at `address`, which loopback has to reach.
+    pub(crate) fn start_at(address: Ipv4Addr, receivers: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime starts");
         let driver = Driver::new(receivers);
         let state = support::StateDir::new();
         let config = ServerConfig {
-            listen: support::anywhere(),
+            listen: SocketAddr::from((address, 0)),
             state_dir: state.path().to_owned(),
             workers: 1,
             video_kbps_max: usize::MAX,
             ..ServerConfig::default()
         };
         let server = runtime.block_on(Server::start(config)).expect("the server starts");
-        let (host, room) = runtime.block_on(Client::create(server.address(), "Ada"));
+        let (host, room) = runtime.block_on(Client::create(at(&server), "Ada"));
         let sealer = sealer(&host, &room, room.connection_id);
         let mut meeting = Self { runtime, server, _state: state, host, sealer, guests: Vec::new(), driver };
         (0..receivers).for_each(|index| meeting.join(&room, index));
@@ -60,7 +72,7 @@ impl Meeting {
     }
 
     fn join(&mut self, room: &Admission, index: usize) {
-        let (at, host) = (self.server.address(), &mut self.host);
+        let (at, host) = (at(&self.server), &mut self.host);
         let (guest, admission) = self.runtime.block_on(async {
             let mut guest = Client::knock(at, room.code, &format!("Guest {index}")).await;
             let knock = loop {
@@ -89,7 +101,7 @@ impl Meeting {
             }
         });
         let before = (self.statistics(), process::thread_cpu_secs(THREAD));
-        let (at, sealer, server) = (self.server.address(), &mut self.sealer, &self.server);
+        let (at, sealer, server) = (at(&self.server), &mut self.sealer, &self.server);
         let next = |buffer: &mut [u8]| {
             let mut length = 0;
             for datagram in 0..plan.frame {

@@ -1,5 +1,6 @@
 //! Rows S1, S2, S3 and S5: datagrams through sockets of loopback, by the shipped server and by bare loops in turn.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::bare::{self, Calls};
@@ -108,6 +109,36 @@ pub(crate) fn frames(figures: &mut Figures) {
             "allocations",
         )
     });
+}
+
+/// The rest of S1: what it costs that each answer leaves from the address that was asked. A server at one address has
+/// no need to say so.
+pub(crate) fn own_address(figures: &mut Figures) {
+    const ROUNDS: usize = 9;
+    for (what, frame, bytes, frames_per_sec) in
+        [("frames of 8, 1,200 bytes", 8, 1_200, None), ("voices, 300 bytes", 1, 300, Some(8_000.0))]
+    {
+        let plan = Plan { time: ROUND_TIME, frame, frames_per_sec };
+        let packet = packets::video(bytes);
+        let (mut every, mut one) = (Rates::default(), Rates::default());
+        for _ in 0..ROUNDS {
+            for (rates, address) in [(&mut every, Ipv4Addr::UNSPECIFIED), (&mut one, Ipv4Addr::LOCALHOST)] {
+                let mut meeting = Meeting::start_at(address, RECEIVERS);
+                let Carried { run, cpu_secs } = meeting.carry(&packet, plan);
+                rates.add(run.delivered, cpu_secs);
+                meeting.stop();
+            }
+        }
+        figures.add(Figure {
+            goal: Some(Goal::AtLeast(0.98)),
+            ..informative(
+                "S1",
+                format!("a server at every address to the same server at one: {what}"),
+                ratio(&every, &one),
+                "ratio",
+            )
+        });
+    }
 }
 
 /// S2.
