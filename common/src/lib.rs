@@ -16,6 +16,7 @@
 //! `ids, limits, sequence` ← `wire` ← `path, reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
 
 pub mod allowance;
+pub mod dialing;
 pub mod door;
 pub mod endpoint;
 pub mod hub;
@@ -32,4 +33,5 @@ pub mod seal;
 pub mod sequence;
 pub mod session;
 pub mod stats;
+pub mod typed_address;
 pub mod wire;
