@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::ids::ControlId;
 use common::limits::{CONTROL_SEND_QUEUE, HELLO_TIMEOUT};
 use common::wire::control::{ALPN, ClientMessage, Framer};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::hub_task::{Fact, Link};
 use crate::seats::Seat;
+use crate::segments::limit_segments;
 use crate::stream::Stream;
 
 /// An accepted connection that has said nothing yet.
@@ -103,6 +105,8 @@ impl Connection {
     async fn handshake(&self, tcp: TcpStream, tls: TlsAcceptor) -> Option<Stream> {
         // Messages are small and somebody waits for each. Where the system refuses, they are merely later.
         let _ = tcp.set_nodelay(true);
+        // Where it is not taken over from the socket that listens.
+        limit_segments(&SockRef::from(&tcp));
         let stream = timeout(self.patience.handshake, tls.accept(tcp)).await.ok()?.ok()?;
         // rustls refuses another protocol, but not a client that names none.
         (stream.get_ref().1.alpn_protocol() == Some(ALPN)).then(|| Stream::new(stream))

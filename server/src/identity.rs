@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use common::wire::control::ALPN;
+use common::wire::control::{ALPN, SERVER_NAME};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -109,7 +109,7 @@ const FILE_NAME: &str = "identity.pem";
 /// A certificate (ECDSA P-256, no expiry: it is pinned, not vouched for) and its key, as PEM.
 fn new_identity() -> Result<String, rcgen::Error> {
     let key = KeyPair::generate()?;
-    let mut parameters = CertificateParams::new(vec!["conclave".to_owned()])?;
+    let mut parameters = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
     parameters.distinguished_name.push(DnType::CommonName, "Conclave server");
     let certificate = parameters.self_signed(&key)?;
     Ok(certificate.pem() + &key.serialize_pem())

@@ -9,6 +9,7 @@
 //! Every arrow is a bounded channel. The program `conclave-server` is one user of [`Server`], the desktop client,
 //! which can hold a meeting on its own machine, is the other.
 
+pub mod cards;
 mod config;
 mod connection;
 mod control;
@@ -21,6 +22,7 @@ mod media;
 pub mod operation;
 mod operator;
 mod seats;
+mod segments;
 mod socket;
 mod spool;
 mod start_error;
@@ -44,6 +46,7 @@ pub use crate::config::{DEFAULT_PORT, ServerConfig};
 pub use crate::fragments::forbid_fragments;
 pub use crate::identity::Fingerprint;
 pub use crate::operator::{Operator, Stopped};
+pub use crate::segments::limit_segments;
 pub use crate::start_error::StartError;
 pub use crate::statistics::{Health, ServerStatistics, SocketStatistics};
 

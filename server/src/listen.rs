@@ -11,8 +11,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use common::limits::{DATAGRAM_BASE_BYTES, SHARDS_MAX};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::cards::{is_scoped, socket_address};
 use crate::every_address;
 use crate::fragments::forbid_fragments;
+use crate::segments::limit_segments;
 use crate::start_error::StartError;
 
 /// All sockets, bound and not blocking.
@@ -33,6 +35,7 @@ impl Sockets {
     /// where IPv6 is off.
     pub(crate) fn open(address: SocketAddr, workers: usize) -> Result<Self, StartError> {
         let workers = workers.clamp(1, SHARDS_MAX);
+        check_scope(address)?;
         match Self::open_exactly(address, workers) {
             Err(error) if ipv6_is_off(&error) && is_any_ipv6(address) => {
                 let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
@@ -121,12 +124,15 @@ const TCP_BACKLOG: i32 = 1_024;
 /// give less (Linux: `net.core.rmem_max`).
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens a socket that listens for TCP connections and does not block. Any address of IPv6 means any of IPv4 too.
+pub(crate) fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Else a restart fails while closed connections linger. On Windows the option means something else: two
     // programs could share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    // Before the system tells a peer how long a segment may be, in the answer to its first one.
+    limit_segments(&socket);
     bind(&socket, address)?;
     socket.listen(TCP_BACKLOG)?;
     Ok(socket.into())
@@ -177,6 +183,17 @@ fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())
+}
+
+/// A link-local address is on every card: the system takes none that comes without its own.
+fn check_scope(address: SocketAddr) -> Result<(), StartError> {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() == 0 && is_scoped(address.ip()) => {
+            socket_address(address.ip(), None, address.port()).map_err(StartError::ScopeMissing)?;
+            Ok(())
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => Ok(()),
+    }
 }
 
 fn is_any_ipv6(address: SocketAddr) -> bool {
@@ -235,6 +252,28 @@ mod tests {
         // TEST-NET-1 (RFC 5737).
         let error = Sockets::open("192.0.2.1:0".parse().unwrap(), 1).err().unwrap();
         assert_eq!(error.to_string(), "192.0.2.1 is not an address of this machine. Choose another with --listen.");
+    }
+
+    #[test]
+    fn a_link_local_address_without_its_card_is_told_as_such() {
+        let error = Sockets::open("[fe80::1]:0".parse().unwrap(), 1).err().unwrap().to_string();
+        assert!(error.starts_with("The server cannot listen there: fe80::1 is a link-local address"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn no_connection_carries_segments_that_a_path_of_1280_bytes_does_not() {
+        for any in [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))] {
+            let listener = open_tcp(any).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            // One that sets no limit itself, as it is on Windows.
+            let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            for stream in [Socket::from(client), Socket::from(server)] {
+                assert!(stream.tcp_mss().unwrap() <= crate::segments::SEGMENT_MAX_BYTES);
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use crate::cards::ScopeError;
+
 /// Why a server does not start. `Display` is one sentence that says what to do; `source` has what the system said.
 #[derive(Debug)]
 pub enum StartError {
@@ -50,6 +52,8 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address is complete only with a network card, and none was named.
+    ScopeMissing(ScopeError),
     /// The sockets could not be opened for another reason.
     Sockets {
         /// What was asked for.
@@ -98,6 +102,7 @@ impl fmt::Display for StartError {
             Self::PortInUse { port, .. } => {
                 write!(f, "Port {port} is in use by another program. Choose another with --listen.")
             }
+            Self::ScopeMissing(error) => write!(f, "The server cannot listen there: {error}."),
             Self::Sockets { address, .. } => write!(f, "The server cannot listen at {address}."),
             Self::Spool { path, .. } => {
                 let path = path.display();
@@ -112,6 +117,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::IdentityInvalid { source, .. } | Self::Unexpected(source) => Some(source.as_ref()),
+            Self::ScopeMissing(_) => None,
             Self::AddressUnavailable { source, .. }
             | Self::IdentityUnreadable { source, .. }
             | Self::IdentityUnwritable { source, .. }

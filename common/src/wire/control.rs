@@ -18,6 +18,9 @@ pub const PROTOCOL_VERSION: u16 = 1;
 
 /// The ALPN name (RFC 7301) of the control plane.
 pub const ALPN: &[u8] = b"conclave/1";
+/// The name of every server in TLS (RFC 6066 §3). A server is known by its key: what people call it may be no name that
+/// TLS takes, and is nobody's business on the way.
+pub const SERVER_NAME: &str = "conclave";
 
 /// What a client tells the server.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

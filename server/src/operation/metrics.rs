@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::Monitor;
+use crate::listen::open_tcp;
 use crate::statistics::Health;
 
 /// Scrapes answered at a time; one monitoring system asks one at a time, and more wait in the system's queue.
@@ -52,7 +53,7 @@ impl MetricsServer {
     /// What the system says when the address cannot be listened at.
     pub async fn start(address: SocketAddr, monitor: Monitor) -> io::Result<Self> {
         process::start_secs();
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::from_std(open_tcp(address)?)?;
         let address = listener.local_addr()?;
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "metrics can be read from other machines, without a password");

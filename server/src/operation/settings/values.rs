@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use common::typed_address::{BadAddress, TypedAddress, TypedHost};
 use serde::de::{self, Deserializer, Visitor};
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::DEFAULT_PORT;
+use crate::cards::socket_address;
 
 /// What turns a setting off that can be.
 pub(super) const OFF: &str = "off";
@@ -35,10 +39,11 @@ pub struct Listen(pub SocketAddr);
 impl FromStr for Listen {
     type Err = BadValue;
 
-    /// Reads `address:port`, or a port alone, which means every address of this machine.
+    /// Reads an address with a port or without, or a port alone, which means every address of this machine.
     fn from_str(text: &str) -> Result<Self, BadValue> {
-        let wanted = "a port, for example 7878, or an address with one, for example 192.168.1.5:7878 or [::]:7878";
-        address(text, Ipv6Addr::UNSPECIFIED).map(Self).ok_or_else(|| expected(wanted))
+        let wanted = "a port, for example 7878, or an address with one, for example 192.168.1.5:7878, [::]:7878 or \
+                      [fe80::1%eth0]:7878";
+        address(text, Ipv6Addr::UNSPECIFIED, Some(DEFAULT_PORT), wanted).map(Self)
     }
 }
 
@@ -56,14 +61,27 @@ impl FromStr for MetricsAddress {
             return Ok(Self(None));
         }
         let wanted = "off, a port, for example 9187, or an address with one, for example 127.0.0.1:9187";
-        address(text, Ipv4Addr::LOCALHOST).map(|address| Self(Some(address))).ok_or_else(|| expected(wanted))
+        address(text, Ipv4Addr::LOCALHOST, None, wanted).map(|address| Self(Some(address)))
     }
 }
 
-fn address(text: &str, of_a_port_alone: impl Into<std::net::IpAddr>) -> Option<SocketAddr> {
-    match text.parse::<u16>() {
-        Ok(port) => Some(SocketAddr::new(of_a_port_alone.into(), port)),
-        Err(_) => text.parse().ok(),
+/// Reads a port, which then is one of `of_a_port_alone`, or an address; `port` is the one of an address that has none.
+fn address(
+    text: &str,
+    of_a_port_alone: impl Into<IpAddr>,
+    port: Option<u16>,
+    wanted: &str,
+) -> Result<SocketAddr, BadValue> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(of_a_port_alone.into(), port));
+    }
+    match text.parse() {
+        Ok(TypedAddress { host: TypedHost::Ip(ip, zone), port: typed }) => {
+            let port = typed.or(port).ok_or_else(|| expected(wanted))?;
+            socket_address(ip, zone.as_deref(), port).map_err(|error| BadValue(error.to_string()))
+        }
+        Ok(TypedAddress { host: TypedHost::Name(_), .. }) | Err(BadAddress::Malformed) => Err(expected(wanted)),
+        Err(ambiguous @ BadAddress::Ambiguous { .. }) => Err(BadValue(format!("it {ambiguous}"))),
     }
 }
 
@@ -182,6 +200,26 @@ mod tests {
         assert_eq!("9187".parse::<MetricsAddress>().unwrap().0.unwrap().to_string(), "127.0.0.1:9187");
         assert_eq!("0.0.0.0:9187".parse::<MetricsAddress>().unwrap().0.unwrap().to_string(), "0.0.0.0:9187");
         assert_eq!("off".parse(), Ok(MetricsAddress(None)));
+    }
+
+    #[test]
+    fn an_address_alone_is_one_with_the_default_port_and_a_card_belongs_to_it() {
+        assert_eq!("192.0.2.5".parse::<Listen>().unwrap().0.to_string(), "192.0.2.5:7878");
+        assert_eq!("[fe80::1%7]:80".parse::<Listen>().unwrap().0.to_string(), "[fe80::1%7]:80");
+        assert_eq!("fe80::1%7".parse::<Listen>().unwrap().0.to_string(), "[fe80::1%7]:7878");
+        assert!("192.0.2.5".parse::<MetricsAddress>().is_err(), "figures have no port of their own");
+    }
+
+    #[test]
+    fn an_address_that_is_not_complete_is_told_with_what_it_lacks() {
+        for (text, lacks) in [
+            ("[fe80::1]:7878", "link-local"),
+            ("[fe80::1%nosuchcard]:7878", "no network card “nosuchcard”"),
+            ("2001:db8::1:7878", "[2001:db8::1]:7878"),
+        ] {
+            let error = text.parse::<Listen>().unwrap_err().to_string();
+            assert!(error.contains(lacks), "{error}");
+        }
     }
 
     #[test]
