@@ -123,6 +123,7 @@ fn meeting(code: RoomCode) -> Vec<Event> {
         ],
         locked: false,
         addresses: vec!["192.168.1.20:7600".into()],
+        addresses_note: None,
         server_is_ours: false,
     };
     vec![

@@ -1,8 +1,12 @@
 //! Where a server is: what people type, and what they are told to type.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
+
+use common::typed_address::{BadAddress, TypedAddress, TypedHost};
+use server::cards::{ScopeError, is_scoped, socket_address};
 
 /// The port of a server, TCP and UDP, when an address has none.
 pub const DEFAULT_PORT: u16 = 7878;
@@ -10,7 +14,7 @@ pub const DEFAULT_PORT: u16 = 7878;
 /// A server as it was typed: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
-    /// A host name or an IP address, without brackets.
+    /// A host name, or an IP address without brackets, with its network card where it needs one: `fe80::1%eth0`.
     pub host: String,
     /// TCP and UDP.
     pub port: u16,
@@ -18,15 +22,21 @@ pub struct ServerAddress {
 
 /// What was typed is no address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidServerAddress(String);
+pub struct InvalidServerAddress {
+    typed: String,
+    why: BadAddress,
+}
 
 impl fmt::Display for InvalidServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed = &self.0;
-        write!(
-            f,
-            "“{typed}” is no server address. Write it like meet.example.org, 192.168.1.20:{DEFAULT_PORT} or [2001:db8::1]:{DEFAULT_PORT}."
-        )
+        let Self { typed, why } = self;
+        match why {
+            BadAddress::Ambiguous { .. } => write!(f, "“{typed}” {why}."),
+            BadAddress::Malformed => write!(
+                f,
+                "“{typed}” is no server address. Write it like meet.example.org, 192.168.1.20:{DEFAULT_PORT} or [2001:db8::1]:{DEFAULT_PORT}."
+            ),
+        }
     }
 }
 
@@ -37,7 +47,12 @@ impl FromStr for ServerAddress {
 
     fn from_str(typed: &str) -> Result<Self, InvalidServerAddress> {
         let text = typed.trim();
-        split(text).filter(|address| is_host(&address.host)).ok_or_else(|| InvalidServerAddress(text.to_owned()))
+        let invalid = |why| InvalidServerAddress { typed: text.to_owned(), why };
+        let TypedAddress { host, port } = text.parse().map_err(invalid)?;
+        match port.unwrap_or(DEFAULT_PORT) {
+            0 => Err(invalid(BadAddress::Malformed)),
+            port => Ok(Self { host: host.to_string(), port }),
+        }
     }
 }
 
@@ -66,64 +81,49 @@ impl ServerAddress {
 
 impl From<SocketAddr> for ServerAddress {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        let host = match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => address.ip().to_string(),
+        };
+        Self { host, port: address.port() }
     }
 }
 
-fn split(text: &str) -> Option<ServerAddress> {
-    if let Ok(ip) = text.parse::<Ipv6Addr>() {
-        return Some(SocketAddr::from((ip, DEFAULT_PORT)).into());
-    }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (ip, port) = rest.split_once(']')?;
-        ip.parse::<Ipv6Addr>().ok()?;
-        return with_port(ip, port);
-    }
-    let colon = text.find(':').unwrap_or(text.len());
-    let (host, port) = text.split_at(colon);
-    with_port(host, port)
+/// Why a server has no address.
+#[derive(Debug)]
+pub(crate) enum LookupError {
+    /// It is complete only with a network card.
+    Scope(ScopeError),
+    /// What the system says.
+    System(io::Error),
 }
 
-/// `port` is empty, or a colon and a number from 1.
-fn with_port(host: &str, port: &str) -> Option<ServerAddress> {
-    let port = match port.strip_prefix(':') {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
-        None if port.is_empty() => DEFAULT_PORT,
-        None => return None,
-    };
-    (port != 0).then(|| ServerAddress { host: host.to_owned(), port })
-}
-
-fn is_host(host: &str) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    !host.is_empty() && host.len() <= 253 && host.chars().all(allowed)
-}
-
-/// The `host:port`s by which guests reach a server of this machine that listens on `listen`, best guess first.
-pub(super) fn guest_addresses(listen: SocketAddr) -> Vec<String> {
-    let ips = match listen.ip() {
-        ip if !ip.is_unspecified() => vec![ip],
-        IpAddr::V4(_) => outward(Ipv4Addr::UNSPECIFIED.into()).into_iter().collect(),
-        IpAddr::V6(_) => {
-            [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].into_iter().filter_map(outward).collect()
+impl ServerAddress {
+    /// The socket addresses of the server, in the order of the system (RFC 6724); at least one.
+    ///
+    /// # Errors
+    /// When there is none that can be connected to.
+    pub(crate) async fn look_up(&self) -> Result<Vec<SocketAddr>, LookupError> {
+        // The host is kept without brackets, in which it cannot be taken for anything else.
+        let typed = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if let Ok(TypedAddress { host: TypedHost::Ip(ip, zone), .. }) = typed.parse() {
+            return socket_address(ip, zone.as_deref(), self.port).map(|one| vec![one]).map_err(LookupError::Scope);
         }
-    };
-    let ips = if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips };
-    ips.into_iter().map(|ip| SocketAddr::new(ip, listen.port()).to_string()).collect()
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(LookupError::System)?;
+        let (usable, lacking): (Vec<_>, Vec<_>) = found.partition(|address| !lacks_scope(address));
+        match (usable.is_empty(), lacking.first()) {
+            (false, _) => Ok(usable),
+            (true, None) => Err(LookupError::System(io::ErrorKind::NotFound.into())),
+            (true, Some(first)) => {
+                socket_address(first.ip(), None, self.port).map(|one| vec![one]).map_err(LookupError::Scope)
+            }
+        }
+    }
 }
 
-/// The address of this machine on its way out: what the routing table gives for an address that is kept for
-/// documentation (RFC 5737, RFC 3849). Connecting a UDP socket sends nothing.
-fn outward(unspecified: IpAddr) -> Option<IpAddr> {
-    let far = match unspecified {
-        IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
-        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
-    };
-    let socket = UdpSocket::bind((unspecified, 0)).ok()?;
-    socket.connect((far, DEFAULT_PORT)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+/// The system could not connect to it, and would only say that an argument is invalid.
+fn lacks_scope(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.scope_id() == 0 && is_scoped((*v6.ip()).into()))
 }
 
 #[cfg(test)]
@@ -143,6 +143,10 @@ mod tests {
             ("192.168.1.20", "192.168.1.20", 7878),
             ("192.168.1.20:80", "192.168.1.20", 80),
             ("::1", "::1", 7878),
+            ("fe80::1%eth0", "fe80::1%eth0", 7878),
+            ("bücher", "bücher", 7878),
+            ("srv-:1", "srv-", 1),
+            ("rack.7", "rack.7", 7878),
             ("[::1]", "::1", 7878),
             ("[2001:db8::1]:9000", "2001:db8::1", 9000),
         ];
@@ -182,12 +186,29 @@ mod tests {
     }
 
     #[test]
-    fn guests_are_given_an_address_with_the_port_of_the_server() {
-        let listen = SocketAddr::from(([0, 0, 0, 0], 4321));
-        let addresses = guest_addresses(listen);
-        assert!(!addresses.is_empty());
-        assert!(addresses.iter().all(|address| address.ends_with(":4321")));
-        let only = SocketAddr::from(([127, 0, 0, 1], 9));
-        assert_eq!(guest_addresses(only), ["127.0.0.1:9"]);
+    fn a_network_card_belongs_to_the_address() {
+        for text in ["[fe80::1%eth0]", "[fe80::1%eth0]:80", "[fe80::1%3]"] {
+            let address: ServerAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+        }
+        let own: SocketAddr = "[fe80::1%3]:80".parse().unwrap();
+        assert_eq!(ServerAddress::from(own).to_string(), "[fe80::1%3]:80");
+    }
+
+    #[test]
+    fn an_address_that_may_end_in_a_port_is_asked_back() {
+        let error = "2001:db8::1:7878".parse::<ServerAddress>().unwrap_err().to_string();
+        let sentence = "“2001:db8::1:7878” may end in a port or not: write [2001:db8::1]:7878 if it does, [2001:db8::1:7878] if it does not.";
+        assert_eq!(error, sentence);
+    }
+
+    #[tokio::test]
+    async fn a_link_local_address_is_looked_up_with_its_card_and_asked_back_without() {
+        let with: ServerAddress = "fe80::1%1".parse().unwrap();
+        assert_eq!(with.look_up().await.unwrap(), ["[fe80::1%1]:7878".parse::<SocketAddr>().unwrap()]);
+        let without: ServerAddress = "[fe80::1]:80".parse().unwrap();
+        assert!(matches!(without.look_up().await, Err(LookupError::Scope(ScopeError::Missing { .. }))));
+        let unknown: ServerAddress = "[fe80::1%nosuchcard]".parse().unwrap();
+        assert!(matches!(unknown.look_up().await, Err(LookupError::Scope(ScopeError::Unknown { .. }))));
     }
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::seal::{EXPORTER_LABEL, Secret, Secrets};
-use common::wire::control::{ALPN, ClientMessage, Framer, ServerMessage, encode};
+use common::wire::control::{ALPN, ClientMessage, Framer, SERVER_NAME, ServerMessage, encode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -21,7 +21,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::address::ServerAddress;
-use super::trust::{Fingerprint, KnownServers, Verifier, client_config};
+use super::dial::{Answered, CONNECT_TIMEOUT, Won, race, reach};
+use super::obstacle::{ConnectError, Obstacle};
+use super::trust::{Fingerprint, Trust, Verifier, client_config};
 
 /// What comes from the server.
 #[derive(Debug)]
@@ -48,62 +50,48 @@ pub(crate) struct Control {
 pub(crate) struct Connected {
     /// The connection.
     pub(crate) control: Control,
-    /// The server's address: the data plane goes to the same one.
-    pub(crate) peer: SocketAddr,
+    /// Every address of the server that is known, the one that answered first: the data plane goes to that one, too.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The key of the server.
     pub(crate) key: Fingerprint,
-    /// It was seen for the first time, and is remembered.
-    pub(crate) remembered: bool,
+    /// Whether the key will be known next time.
+    pub(crate) memory: Memory,
 }
 
-/// Whose key is trusted.
-#[derive(Clone, Debug)]
-pub(crate) enum Trust {
-    /// Whoever answers: for a load generator, which has nothing to hide.
-    Anyone,
-    /// The server of this program: its own key.
-    Exactly(Fingerprint),
-    /// The one that was remembered, or the first one seen.
-    Remembered(KnownServers),
-}
-
-/// Why there is no connection, as a sentence.
+/// Whether a server's key will be known at the next visit.
 #[derive(Debug)]
-pub(crate) struct ConnectError(String);
-
-impl ConnectError {
-    /// The attempt came to no end of its own.
-    pub(crate) fn broken(server: &ServerAddress) -> Self {
-        unreachable(server, &io::Error::other("the attempt broke off"))
-    }
-
-    /// The server took too long.
-    pub(crate) fn silent(server: &ServerAddress) -> Self {
-        unreachable(server, &io::ErrorKind::TimedOut.into())
-    }
+pub(crate) enum Memory {
+    /// It was known already, or nobody goes by what is remembered.
+    Known,
+    /// It was seen for the first time, and could not be remembered.
+    Lost(io::Error),
+    /// It was seen for the first time, and is remembered.
+    New,
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl From<io::Result<()>> for Memory {
+    fn from(remembered: io::Result<()>) -> Self {
+        remembered.map_or_else(Self::Lost, |()| Self::New)
     }
 }
 
 /// Messages between the task and the meeting, each way. A person makes a handful a minute.
 const CONTROL_CHANNEL: usize = 64;
 
-/// How long one address of a server may take to answer: twice a SYN that was lost once (RFC 6298 §2: 1 s, then 2 s).
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
-
 /// How long the last words may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connects to a server and checks its key.
+/// Connects to a server and checks its key. `known` are addresses it had, the likeliest first; they are tried while its
+/// name is looked up.
 ///
 /// # Errors
 /// A sentence that names the server and says what to do.
-pub(crate) async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
-    connect_from(None, server, trust).await
+pub(crate) async fn connect(
+    server: &ServerAddress,
+    trust: &Trust,
+    known: Vec<SocketAddr>,
+) -> Result<Connected, ConnectError> {
+    connect_from(None, server, trust, known).await
 }
 
 /// Connects from one of this machine's addresses, or from the one that the system chooses.
@@ -114,114 +102,56 @@ pub(crate) async fn connect_from(
     source: Option<IpAddr>,
     server: &ServerAddress,
     trust: &Trust,
+    known: Vec<SocketAddr>,
 ) -> Result<Connected, ConnectError> {
     let name = format!("{}:{}", server.host, server.port);
     let expected = match trust {
         Trust::Anyone => None,
         Trust::Exactly(fingerprint) => Some(*fingerprint),
-        Trust::Remembered(known) => known.find(&name).map_err(|error| unreadable(known, &error))?,
+        Trust::Remembered(servers) => servers.find(&name).map_err(|error| ConnectError::unreadable(servers, &error))?,
     };
+    let attempt = |address, answered| attempt(source, address, expected, answered);
+    let won = race(known, server.look_up(), attempt).await;
+    let Won { result: (stream, key), addresses } = won.map_err(|lost| ConnectError::lost(server, trust, lost))?;
+    let memory = match (trust, expected) {
+        (Trust::Remembered(servers), None) => servers.remember(&name, key).into(),
+        _ => Memory::Known,
+    };
+    Ok(Connected { control: Control::start(stream), addresses, key, memory })
+}
+
+/// Connects to one address of a server: what it is to win, the handshake included, so that none wins that accepts
+/// connections and then says nothing.
+async fn attempt(
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    expected: Option<Fingerprint>,
+    answered: Answered,
+) -> Result<(TlsStream<TcpStream>, Fingerprint), Obstacle> {
+    let stream = reach(source, address).await.map_err(Obstacle::Unreachable)?;
+    // Where there is no room, others have answered, too.
+    let _ = answered.try_send(());
     let verifier = Arc::new(Verifier::new(expected));
-    let stream = dial(source, server).await?;
-    let peer = stream.peer_addr().map_err(|error| unreachable(server, &error))?;
-    let handshake = shake_hands(server, stream, Arc::clone(&verifier)).await;
+    let handshake = shake_hands(stream, Arc::clone(&verifier)).await;
     if verifier.mismatch() {
-        return Err(changed_key(server, trust));
+        return Err(Obstacle::ChangedKey);
     }
-    let stream = handshake?;
-    let key = verifier.seen().ok_or_else(|| foreign(server, &"it has no key"))?;
-    let remembered = match (trust, expected) {
-        (Trust::Remembered(known), None) => {
-            known.remember(&name, key).map_err(|error| unwritable(known, &error))?;
-            true
-        }
-        _ => false,
-    };
-    Ok(Connected { control: Control::start(stream), peer, key, remembered })
+    let key = verifier.seen().ok_or_else(|| Obstacle::Foreign("it has no key".to_owned()));
+    Ok((handshake?, key?))
 }
 
-async fn dial(source: Option<IpAddr>, server: &ServerAddress) -> Result<TcpStream, ConnectError> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    let addresses = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-    for address in addresses.map_err(|error| unreachable(server, &error))? {
-        match timeout(CONNECT_TIMEOUT, reach(source, address)).await {
-            Ok(Ok(stream)) => {
-                // Messages are small and each is wanted at once.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(unreachable(server, &last))
-}
-
-async fn reach(source: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
-    let Some(source) = source else {
-        return TcpStream::connect(address).await;
-    };
-    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(source, 0))?;
-    socket.connect(address).await
-}
-
-async fn shake_hands(
-    server: &ServerAddress,
-    stream: TcpStream,
-    verifier: Arc<Verifier>,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let config = client_config(verifier).map_err(|error| foreign(server, &error))?;
-    let name = ServerName::try_from(server.host.clone()).map_err(|error| foreign(server, &error))?;
+async fn shake_hands(stream: TcpStream, verifier: Arc<Verifier>) -> Result<TlsStream<TcpStream>, Obstacle> {
+    let foreign = |error: &dyn fmt::Display| Obstacle::Foreign(error.to_string());
+    let config = client_config(verifier).map_err(|error| foreign(&error))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| foreign(&error))?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let stream = match timeout(CONNECT_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(foreign(server, &error)),
-        Err(_) => return Err(foreign(server, &"it does not answer")),
-    };
+    let stream = timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| Obstacle::Stalled)?;
+    let stream = stream.map_err(|error| Obstacle::in_handshake(&error))?;
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         Ok(stream)
     } else {
-        Err(foreign(server, &"it speaks another protocol"))
+        Err(foreign(&"it speaks another protocol"))
     }
-}
-
-fn unreachable(server: &ServerAddress, error: &io::Error) -> ConnectError {
-    let known = [
-        (io::ErrorKind::ConnectionRefused, "no server listens there"),
-        (io::ErrorKind::NotFound, "nothing has this name"),
-        (io::ErrorKind::TimedOut, "it does not answer"),
-    ];
-    let why = known.iter().find(|(kind, _)| *kind == error.kind());
-    let why = why.map_or_else(|| error.to_string(), |(_, why)| (*why).to_owned());
-    ConnectError(format!("Could not reach {server}: {why}."))
-}
-
-fn foreign(server: &ServerAddress, error: &dyn fmt::Display) -> ConnectError {
-    ConnectError(format!("{server} is no server of this program, or of another version: {error}."))
-}
-
-fn changed_key(server: &ServerAddress, trust: &Trust) -> ConnectError {
-    let advice = match trust {
-        Trust::Anyone | Trust::Exactly(_) => String::new(),
-        Trust::Remembered(known) => format!(
-            " If the server was set up anew, remove the line of {}:{} from {}.",
-            server.host,
-            server.port,
-            known.path().display()
-        ),
-    };
-    ConnectError(format!("The key of {server} is not the one remembered: somebody may be between you and it.{advice}"))
-}
-
-fn unreadable(known: &KnownServers, error: &io::Error) -> ConnectError {
-    let path = known.path().display();
-    ConnectError(format!("The file of remembered servers, {path}, cannot be used: {error}."))
-}
-
-fn unwritable(known: &KnownServers, error: &io::Error) -> ConnectError {
-    let path = known.path().display();
-    ConnectError(format!("The key of the server could not be remembered in {path}: {error}."))
 }
 
 impl Control {
@@ -336,7 +266,9 @@ fn secrets_for(stream: &TlsStream<TcpStream>, message: &ServerMessage) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::dial::Lost;
     use crate::engine::scratch::Scratch;
+    use crate::engine::trust::KnownServers;
     use common::ids::ConnectionId;
     use rustls::ServerConfig;
     use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -381,9 +313,9 @@ mod tests {
             }
         };
         let client = async {
-            let connected = connect(&server, &trust).await.map_err(|error| error.to_string())?;
+            let connected = connect(&server, &trust, Vec::new()).await.map_err(|error| error.to_string())?;
             connected.control.close().await;
-            Ok(connected.remembered.then_some(connected.key))
+            Ok(matches!(connected.memory, Memory::New).then_some(connected.key))
         };
         tokio::join!(accept, client).1
     }
@@ -420,15 +352,104 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = ServerAddress::from(listener.local_addr().unwrap());
         drop(listener);
-        let error = connect(&server, &trust).await.unwrap_err().to_string();
+        let error = connect(&server, &trust, Vec::new()).await.unwrap_err().to_string();
         assert_eq!(error, format!("Could not reach {server}: no server listens there."));
+    }
+
+    /// What is told of a server that does this with a connection.
+    async fn told_of(answer: impl AsyncFn(TcpStream)) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = ServerAddress::from(listener.local_addr().unwrap());
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            answer(stream).await;
+        };
+        let client = async { connect(&server, &Trust::Anyone, Vec::new()).await.unwrap_err().to_string() };
+        tokio::join!(serve, client).1
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_comes_to_nothing_is_told_by_what_it_may_be() {
+        let closed = told_of(async |mut stream| {
+            // Read first, so that the end is a quiet one.
+            let _ = stream.read(&mut [0; 4_096]).await;
+        });
+        let closed = closed.await;
+        assert!(closed.contains("closed the connection before it was secure"), "{closed}");
+        let web = told_of(async |mut stream| {
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        });
+        let web = web.await;
+        assert!(web.contains("not as this program expects"), "{web}");
+        for sentence in [closed, web] {
+            assert!(sentence.contains("may be") && !sentence.contains("no server of this program"), "{sentence}");
+        }
+        let stalled = ConnectError::lost(
+            &"192.0.2.1".parse().unwrap(),
+            &Trust::Anyone,
+            Lost {
+                lookup: None,
+                attempts: vec![Obstacle::Stalled, Obstacle::Unreachable(io::ErrorKind::TimedOut.into())],
+            },
+        );
+        assert!(stalled.to_string().contains("may lose long packets"), "{stalled}");
+    }
+
+    #[tokio::test]
+    async fn a_server_is_known_whatever_its_name_is() {
+        let folder = Scratch::new("names");
+        let known = KnownServers::in_folder(&folder.0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = key_pair();
+        let address = listener.local_addr().unwrap();
+        for host in ["bücher", "srv-", "rack.7", "the_box"] {
+            let serve = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let _ = acceptor(&own, &own).accept(stream).await;
+            };
+            let expected = known.find(&format!("{host}:7878")).unwrap();
+            let (_, shaken) = tokio::join!(serve, attempt(None, address, expected, mpsc::channel(1).0));
+            known.remember(&format!("{host}:7878"), shaken.unwrap().1).unwrap();
+            assert!(known.find(&format!("{host}:7878")).unwrap().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_be_remembered_is_entered_all_the_same_and_is_new_next_time() {
+        let folder = Scratch::new("unwritable");
+        // A file in the place of the folder: nothing can be written below it, by root neither.
+        let file = folder.0.join("state");
+        std::fs::write(&file, "").unwrap();
+        let trust = Trust::Remembered(KnownServers::in_folder(&file));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = ServerAddress::from(listener.local_addr().unwrap());
+        let own = key_pair();
+        for _ in 0..2 {
+            let serve = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let _ = acceptor(&own, &own).accept(stream).await;
+            };
+            let (_, connected) = tokio::join!(serve, connect(&server, &trust, Vec::new()));
+            assert!(matches!(connected.unwrap().memory, Memory::Lost(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_keys_that_cannot_be_read_is_not_an_empty_one() {
+        let folder = Scratch::new("unreadable");
+        let known = KnownServers::in_folder(&folder.0);
+        std::fs::create_dir(known.path()).unwrap();
+        let server = ServerAddress { host: "127.0.0.1".into(), port: 1 };
+        let error = connect(&server, &Trust::Remembered(known), Vec::new()).await.unwrap_err().to_string();
+        assert!(error.contains("may be in it") && error.contains("--state-dir"), "{error}");
     }
 
     #[tokio::test]
     async fn both_ends_derive_the_same_secrets() {
         let (own, connection) = (key_pair(), ConnectionId(77));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = ServerAddress::from(listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let acceptor = acceptor(&own, &own);
         let certificate_key = Verifier::new(None);
         let accept = async {
@@ -440,8 +461,8 @@ mod tests {
             Secrets::derive(connection, export).unwrap()
         };
         let client = async {
-            let stream = dial(None, &server).await.unwrap();
-            let stream = shake_hands(&server, stream, Arc::new(certificate_key)).await.unwrap();
+            let stream = reach(None, address).await.unwrap();
+            let stream = shake_hands(stream, Arc::new(certificate_key)).await.unwrap();
             let export = |context: &[u8]| {
                 stream.get_ref().1.export_keying_material([0; Secret::BYTES], EXPORTER_LABEL, Some(context))
             };

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use server::{Server, ServerConfig, StartError};
 
-use super::address::{ServerAddress, guest_addresses};
-use super::control::Trust;
-use super::trust::Fingerprint;
+use super::address::ServerAddress;
+use super::guests::Directions;
+use super::trust::{Fingerprint, Trust};
 
 /// A server of this program.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ impl Embedded {
         SocketAddr::new(ip, address.port()).into()
     }
 
-    /// How guests reach it, best guess first.
-    pub(super) fn guest_addresses(&self) -> Vec<String> {
-        guest_addresses(self.0.address())
+    /// How guests reach it.
+    pub(super) fn directions(&self) -> Directions {
+        Directions::here(self.0.address())
     }
 
     /// Its own key and no other.

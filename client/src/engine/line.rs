@@ -1,19 +1,25 @@
 //! The control connection of a meeting, and the way to the next one when it breaks.
 
 use std::future::pending;
+use std::net::SocketAddr;
 
 use common::wire::control::ClientMessage;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::address::ServerAddress;
-use super::control::{CONNECT_TIMEOUT, ConnectError, Connected, Control, Incoming, Trust, connect};
+use super::control::{Connected, Control, Incoming, connect};
+use super::dial::CONNECT_TIMEOUT;
+use super::obstacle::ConnectError;
+use super::trust::Trust;
 
 /// The control connection of a meeting, if there is one.
 #[derive(Debug)]
 pub(super) struct Line {
     server: ServerAddress,
     trust: Trust,
+    /// Where it was, the address that answered last first.
+    addresses: Vec<SocketAddr>,
     control: Option<Control>,
     dialing: Option<JoinHandle<Result<Connected, ConnectError>>>,
 }
@@ -28,9 +34,10 @@ pub(super) enum News {
 }
 
 impl Line {
-    /// The line to `server`, with a connection. `trust` is for the next ones.
-    pub(super) fn new(server: ServerAddress, trust: Trust, control: Control) -> Self {
-        Self { server, trust, control: Some(control), dialing: None }
+    /// The line to `server`, with a connection. `trust` and `addresses`, the one that answered first, are for the next
+    /// ones.
+    pub(super) fn new(server: ServerAddress, trust: Trust, addresses: Vec<SocketAddr>, control: Control) -> Self {
+        Self { server, trust, addresses, control: Some(control), dialing: None }
     }
 
     /// Waits for the next thing. Nothing is lost when the wait is dropped.
@@ -76,17 +83,18 @@ impl Line {
     /// Begins to connect anew.
     pub(super) fn dial(&mut self) {
         self.hang_up();
-        let (server, trust) = (self.server.clone(), self.trust.clone());
+        let (server, trust, known) = (self.server.clone(), self.trust.clone(), self.addresses.clone());
         self.dialing = Some(tokio::spawn(async move {
-            // A server with several addresses may have one that the new network reaches; the next attempt goes on then.
-            let connected = timeout(2 * CONNECT_TIMEOUT, connect(&server, &trust)).await;
+            // All addresses have begun by half of this; the next attempt looks the name up anew.
+            let connected = timeout(2 * CONNECT_TIMEOUT, connect(&server, &trust, known)).await;
             connected.unwrap_or_else(|_| Err(ConnectError::silent(&server)))
         }));
     }
 
     /// Takes over a new connection.
-    pub(super) fn connected(&mut self, control: Control) {
+    pub(super) fn connected(&mut self, control: Control, addresses: Vec<SocketAddr>) {
         self.hang_up();
+        self.addresses = addresses;
         self.control = Some(control);
     }
 

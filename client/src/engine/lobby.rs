@@ -2,17 +2,19 @@
 
 use common::session::{Over, Purpose};
 use common::wire::control::{EndReason, Refusal};
+use server::StartError;
 use tokio::sync::mpsc;
 
 use super::EngineConfig;
 use super::address::ServerAddress;
-use super::control::{Connected, Trust, connect};
+use super::control::{Connected, Memory, connect};
 use super::door::Door;
 use super::embedded::Embedded;
+use super::guests::Directions;
 use super::meeting::{Meeting, Place};
 use super::outlet::Outlet;
 use super::protocol::{Command, Event, FrameSlots};
-use super::trust::KnownServers;
+use super::trust::{Fingerprint, KnownServers, Trust};
 
 /// An engine that is in no meeting.
 pub(super) struct Lobby {
@@ -96,10 +98,10 @@ impl Lobby {
         self.outlet.send(Event::Connecting { server: "this computer".into() });
         let embedded = match Embedded::start(&self.config.state_dir, self.config.listen).await {
             Ok(embedded) => embedded,
-            Err(error) => return self.end(Ending::failure(error)),
+            Err(error) => return self.end(Ending::failure(unstarted(&error))),
         };
-        let addresses = embedded.guest_addresses();
-        let ending = self.stay(&embedded.own_address(), &embedded.trust(), purpose, addresses, true).await;
+        let directions = embedded.directions();
+        let ending = self.stay(&embedded.own_address(), &embedded.trust(), purpose, directions, true).await;
         embedded.stop().await;
         self.end(ending);
     }
@@ -111,8 +113,8 @@ impl Lobby {
         };
         self.outlet.send(Event::Connecting { server: server.to_string() });
         let trust = Trust::Remembered(KnownServers::in_folder(&self.config.state_dir));
-        let addresses = vec![server.with_port()];
-        let ending = self.stay(&server, &trust, purpose, addresses, false).await;
+        let directions = Directions::to(&server);
+        let ending = self.stay(&server, &trust, purpose, directions, false).await;
         self.end(ending);
     }
 
@@ -121,21 +123,18 @@ impl Lobby {
         server: &ServerAddress,
         trust: &Trust,
         purpose: Purpose,
-        addresses: Vec<String>,
+        directions: Directions,
         ours: bool,
     ) -> Ending {
         let connected = tokio::select! {
-            connected = connect(server, trust) => connected,
+            connected = connect(server, trust, Vec::new()) => connected,
             () = given_up(&mut self.commands, &mut self.config) => return Over::Left.into(),
         };
-        let Connected { control, peer, key, remembered } = match connected {
+        let Connected { control, addresses: reached, key, memory } = match connected {
             Ok(connected) => connected,
             Err(error) => return Ending::failure(error),
         };
-        if remembered {
-            let (server, fingerprint) = (server.to_string(), key.to_string());
-            self.outlet.send(Event::ServerRemembered { server, fingerprint });
-        }
+        self.tell_of_key(server, key, memory);
         let mut surroundings = self.surroundings();
         let mut door = Door::new(control, purpose);
         let invitation = match door.wait(&mut surroundings).await {
@@ -146,10 +145,26 @@ impl Lobby {
             }
         };
         // Whoever takes over during the meeting has to have the very key that the meeting began with.
-        let place = Place { server: server.clone(), trust: Trust::Exactly(key), peer, ours, addresses };
+        let place = Place { server: server.clone(), trust: Trust::Exactly(key), reached, ours, directions };
         match Meeting::enter(door, invitation, place, self.surroundings()) {
-            Ok(meeting) => meeting.run().await,
+            // A meeting is a hundred kilobytes, and each future around it would have room for one more on the stack.
+            Ok(meeting) => Box::pin(meeting.run()).await,
             Err(error) => Ending::failure(format!("The meeting cannot begin: {error}.")),
+        }
+    }
+
+    fn tell_of_key(&mut self, server: &ServerAddress, key: Fingerprint, memory: Memory) {
+        match memory {
+            Memory::Known => {}
+            Memory::Lost(error) => self.outlet.notice(format!(
+                "First visit to {server}, which has the key {key}. It could not be remembered in {}: {error}. The server will be \
+                 new to this program next time.",
+                self.config.state_dir.display()
+            )),
+            Memory::New => {
+                let (server, fingerprint) = (server.to_string(), key.to_string());
+                self.outlet.send(Event::ServerRemembered { server, fingerprint });
+            }
         }
     }
 
@@ -165,6 +180,16 @@ impl Lobby {
     fn end(&mut self, ending: Ending) {
         let Ending { reason, expected, rejoin } = ending;
         self.outlet.send(Event::Ended { reason, expected, rejoin });
+    }
+}
+
+/// Why the server inside this program does not start. It has one folder for all that it keeps.
+fn unstarted(error: &StartError) -> String {
+    if let StartError::Spool { path, .. } = error {
+        let path = path.display();
+        format!("Files on their way cannot be kept in {path}. Choose another directory with --state-dir.")
+    } else {
+        error.to_string()
     }
 }
 

@@ -260,8 +260,10 @@ pub struct Joined {
     pub members: Vec<Member>,
     /// The door is locked.
     pub locked: bool,
-    /// `host:port` that guests use to reach the server, best guess first.
+    /// `host:port` that guests use to reach the server, best guess first; none where the host has no network.
     pub addresses: Vec<String>,
+    /// What the host should know of these addresses, as a sentence.
+    pub addresses_note: Option<String>,
     /// The server is inside this program: when we leave, the meeting is over for everybody.
     pub server_is_ours: bool,
 }

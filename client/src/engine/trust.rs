@@ -64,6 +64,17 @@ impl FromStr for Fingerprint {
     }
 }
 
+/// Whose key is trusted.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// Whoever answers: for a load generator, which has nothing to hide.
+    Anyone,
+    /// The server of this program: its own key.
+    Exactly(Fingerprint),
+    /// The one that was remembered, or the first one seen.
+    Remembered(KnownServers),
+}
+
 /// The file of servers that were seen, one `host:port fingerprint` a line.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownServers {
@@ -90,7 +101,10 @@ impl KnownServers {
     pub(crate) fn find(&self, server: &str) -> io::Result<Option<Fingerprint>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // There is no such file, and where a folder of its path is none, there cannot be one.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let line = text

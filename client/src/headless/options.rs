@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use common::ids::RoomCode;
 use common::link::LinkConfig;
 use common::media::ladder::Rung;
 use common::reno::{self, Algorithm};
+use server::operation::settings::Listen;
 
 use crate::devices::DeviceChoice;
 use crate::devices::processing::VoiceProcessing;
@@ -63,6 +63,10 @@ pub(super) struct WindowOptions {
     pub(super) speaker: DeviceChoice,
     #[command(flatten)]
     pub(super) voice: VoiceOptions,
+    /// The folder that keeps the keys of servers, and the key of the one inside this program. [default: where the system
+    /// keeps the state of programs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
     /// For trying out bad networks: loses and delays datagrams at this participant, each way, for example
     /// loss=3,delay=40,jitter=10,rate=2000 (percent, ms, ms, kbit/s).
     #[arg(long, value_name = "IMPAIRMENT")]
@@ -73,6 +77,7 @@ impl WindowOptions {
     /// The engine behind the window of a person who has `chosen` this for the voice.
     #[cfg(feature = "gui")]
     pub(super) fn engine_config(&self, chosen: VoiceProcessing) -> EngineConfig {
+        let defaults = EngineConfig::default();
         EngineConfig {
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
@@ -80,7 +85,8 @@ impl WindowOptions {
             voice_processing: self.voice.processing(chosen),
             process_files: self.voice.process_file,
             impairment: self.impair,
-            ..EngineConfig::default()
+            state_dir: self.state_dir.clone().unwrap_or(defaults.state_dir),
+            ..defaults
         }
     }
 }
@@ -124,8 +130,8 @@ pub(super) struct HostOptions {
     pub(super) server: Option<String>,
     /// Where the server inside this program listens, TCP and UDP. [default: port 7878 of every address, or any port when
     /// that one is taken]
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "server")]
-    pub(super) listen: Option<SocketAddr>,
+    #[arg(long, value_name = "IP[:PORT]", conflicts_with = "server")]
+    pub(super) listen: Option<Listen>,
     /// Who is let in: all, or whom you name: knocks are printed with a number, and “a 3” lets number 3 in, “d 3” does
     /// not, “all” lets everybody in.
     #[arg(long, value_enum, default_value_t = Admit::Ask)]
@@ -201,6 +207,10 @@ pub(super) struct ParticipantOptions {
     /// Ends with 0 only if everything that was taken arrived.
     #[arg(long, value_name = "DIR")]
     pub(super) receive: Option<PathBuf>,
+    /// The folder that keeps the keys of servers, and the key of the one inside this program. [default: where the system
+    /// keeps the state of programs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
     /// The largest picture that is sent: 144p, 240p, 360p or 480p.
     #[arg(long, value_name = "SIZE", default_value = "480p", value_parser = parse_rung)]
     pub(super) quality: Rung,
@@ -212,7 +222,7 @@ pub(super) struct ParticipantOptions {
 
 impl ParticipantOptions {
     /// The engine these options ask for.
-    pub(super) fn engine_config(&self, listen: Option<SocketAddr>) -> EngineConfig {
+    pub(super) fn engine_config(&self, listen: Option<Listen>) -> EngineConfig {
         let defaults = EngineConfig::default();
         // A recording of what is heard needs somebody who listens.
         let deaf = self.speaker == DeviceChoice::Off && self.record.is_some();
@@ -224,7 +234,8 @@ impl ParticipantOptions {
             voice_processing: self.voice.processing(VoiceProcessing::default()),
             process_files: self.voice.process_file,
             largest_video: self.quality,
-            listen,
+            listen: listen.map(|listen| listen.0),
+            state_dir: self.state_dir.clone().unwrap_or(defaults.state_dir),
             impairment: self.impair,
             record: self.record.clone(),
             channel: reno::Config { algorithm: self.algorithm(), ..defaults.channel },

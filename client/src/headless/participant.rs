@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{ChatId, KnockId, MemberId, RoomCode};
+use common::ids::{ChatId, KnockId, MemberId};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason};
@@ -235,7 +235,7 @@ impl Participant {
         self.names = joined.members.iter().map(|member| (member.id, member.name.clone())).collect();
         self.here = self.names.keys().copied().filter(|member| *member != joined.you).collect();
         match self.admit {
-            Some(_) => print_invitation(joined.code, &joined.addresses),
+            Some(_) => print_invitation(&joined),
             None => self.say("We are in."),
         }
         self.speak().await;
@@ -356,15 +356,19 @@ fn disk_sentence(error: &io::Error) -> String {
     format!("Statistics are not written any more: {error}.")
 }
 
-/// Prints the code of a meeting of ours, and the line that guests type.
-pub(super) fn print_invitation(code: RoomCode, addresses: &[String]) {
-    let digits = code.to_string();
+/// Prints the code of a meeting of ours, and the lines that guests type.
+pub(super) fn print_invitation(joined: &Joined) {
+    let digits = joined.code.to_string();
     let (front, back) = digits.split_at(3);
     say(&format!("Meeting code: {front} {back}"));
-    for address in addresses {
+    if joined.addresses.len() > 1 {
+        say("Guests type one of these, of which the first is the likeliest to work:");
+    }
+    for address in &joined.addresses {
         let server = address.parse::<ServerAddress>().map_or_else(|_| address.clone(), |server| server.to_string());
         say(&format!("conclave join {digits} --server {server}"));
     }
+    joined.addresses_note.iter().for_each(|note| say(note));
 }
 
 fn parse_answer(line: &str) -> Option<Action> {

@@ -92,7 +92,7 @@ fn invite(event: &Event) {
     if let Event::Joined(joined) = event
         && joined.members.iter().any(|member| member.id == joined.you && member.host)
     {
-        print_invitation(joined.code, &joined.addresses);
+        print_invitation(joined);
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::time::sleep_until;
 
 use super::member::{Member, Place};
 use crate::engine::address::ServerAddress;
-use crate::engine::control::{Control, Incoming, Trust, connect_from};
+use crate::engine::control::{Control, Incoming, connect_from};
 use crate::engine::door::{aes, hear};
+use crate::engine::trust::Trust;
 
 /// What became of a participant.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Visitor {
         let _on_the_way = self.crowd.entrance.acquire().await;
         let began = Instant::now();
         let server = ServerAddress::from(self.crowd.server);
-        let connected = connect_from(self.source(), &server, &Trust::Anyone).await;
+        let connected = connect_from(self.source(), &server, &Trust::Anyone, Vec::new()).await;
         let connected = connected.map_err(|error| Outcome::Failed(error.to_string()))?;
         let hosts = self.place.index == 0;
         let session = Session::new(Instant::now(), purpose, aes());

@@ -47,6 +47,10 @@ pub use report::{FloodReport, GeneratorReport, JoinReport, LoadReport, MediaRepo
 use source::Clock;
 use tally::{Live, Tally};
 
+use crate::engine::dial::{Lost, race, reach};
+use crate::engine::obstacle::{ConnectError, Obstacle};
+use crate::engine::trust::Trust;
+
 /// How far a load is, once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -119,8 +123,6 @@ const SETTLE: Duration = Duration::from_millis(500);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Looks from one progress to the next.
 const LOOKS_PER_PROGRESS: u32 = 4;
-/// How long a server may take to answer the first connection.
-const FIRST_ANSWER: Duration = Duration::from_secs(6);
 /// How long everybody together may take to leave.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Threads that carry media: half the cores, since the server of a loopback needs the other half.
@@ -130,20 +132,14 @@ const DRIVERS_MAX: usize = 8;
 /// in IPv6 and 16 million in IPv4.
 async fn find(config: &LoadConfig) -> Result<SocketAddr, LoadError> {
     let server = &config.server;
-    let unreachable = |why: &dyn std::fmt::Display| LoadError::Unreachable(format!("Could not reach {server}: {why}."));
-    let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-    let mut addresses: Vec<_> = found.map_err(|error| unreachable(&error))?.collect();
+    let unreachable = |lost| LoadError::Unreachable(ConnectError::lost(server, &Trust::Anyone, lost).to_string());
+    let mut addresses =
+        server.look_up().await.map_err(|error| unreachable(Lost { lookup: Some(error), attempts: Vec::new() }))?;
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let mut why = "nothing has this name".to_owned();
-    for address in addresses {
-        config.check_manners(address)?;
-        match timeout(FIRST_ANSWER, tokio::net::TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Ok(address),
-            Ok(Err(error)) => why = error.to_string(),
-            Err(_) => why = "it does not answer".to_owned(),
-        }
-    }
-    Err(unreachable(&why))
+    addresses.iter().try_for_each(|address| config.check_manners(*address))?;
+    let attempt = |address, _| async move { reach(None, address).await.map_err(Obstacle::Unreachable) };
+    let won = race(addresses, async { Ok(Vec::new()) }, attempt).await.map_err(unreachable)?;
+    Ok(won.addresses[0])
 }
 
 /// A load under way.

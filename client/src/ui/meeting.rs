@@ -139,24 +139,56 @@ fn top_ui(ui: &mut Ui, meeting: &Meeting, settings: &mut SettingsDraft) {
 
 /// Points that the line to join needs to be of use.
 const INVITATION_MIN_WIDTH: f32 = 160.0;
+/// Points of the button that copies it.
+const COPY_WIDTH: f32 = 40.0;
+/// Points of the one behind which the other addresses are.
+const OTHERS_WIDTH: f32 = 120.0;
 
 fn invitation_ui(ui: &mut Ui, meeting: &Meeting) {
-    let Some(address) = meeting.addresses.first() else {
-        return;
-    };
     if ui.available_width() < INVITATION_MIN_WIDTH {
         return;
     }
-    let line = invitation(meeting, address);
     ui.add_space(8.0);
-    let text = RichText::new(&line).monospace().color(theme::of(ui).weak);
-    ui.scope(|ui| {
-        ui.set_max_width(ui.available_width() - 40.0);
-        ui.add(Label::new(text).truncate());
-    });
-    if icons::button(ui, Icon::Copy, "Copy join command").clicked() {
-        ui.ctx().copy_text(line);
+    if let Some(address) = meeting.addresses.first() {
+        let line = invitation(meeting, address);
+        let share = if meeting.addresses_note.is_some() { 0.5 } else { 1.0 };
+        let buttons = if meeting.addresses.len() > 1 { COPY_WIDTH + OTHERS_WIDTH } else { COPY_WIDTH };
+        let width = ((ui.available_width() - buttons) * share).max(0.0);
+        truncated(ui, &line, RichText::new(&line).monospace().color(theme::of(ui).weak), width);
+        if icons::button(ui, Icon::Copy, "Copy join command").clicked() {
+            ui.ctx().copy_text(line);
+        }
     }
+    other_addresses_ui(ui, meeting);
+    if let Some(note) = &meeting.addresses_note {
+        let width = ui.available_width();
+        truncated(ui, note, RichText::new(note).color(theme::of(ui).warn), width);
+    }
+}
+
+/// The whole of a text that has no room is shown to whoever points at it.
+fn truncated(ui: &mut Ui, whole: &str, text: RichText, width: f32) {
+    ui.scope(|ui| {
+        ui.set_max_width(width);
+        ui.add(Label::new(text).truncate()).on_hover_text(whole);
+    });
+}
+
+/// What guests type whom the first address does not lead to the server.
+fn other_addresses_ui(ui: &mut Ui, meeting: &Meeting) {
+    let Some((_, others @ [_, ..])) = meeting.addresses.split_first() else {
+        return;
+    };
+    ui.menu_button("Other addresses", |ui| {
+        ui.label(RichText::new("If the first does not work, copy another:").color(theme::of(ui).weak));
+        for address in others {
+            let line = invitation(meeting, address);
+            if ui.button(RichText::new(&line).monospace()).clicked() {
+                ui.ctx().copy_text(line);
+                ui.close();
+            }
+        }
+    });
 }
 
 fn invitation(meeting: &Meeting, address: &str) -> String {
@@ -274,10 +306,10 @@ fn drop_ui(ctx: &Context, draft: &mut MeetingDraft) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::protocol::Event;
+    use crate::engine::protocol::{Event, Joined};
     use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO};
-    use common::ids::KnockId;
+    use common::ids::{KnockId, RoomCode};
     use common::wire::message::Recipients;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
@@ -305,6 +337,37 @@ mod tests {
     fn click(harness: &mut Harness<'_, State>, label: &str) {
         harness.get_by_label(label).click();
         harness.run();
+    }
+
+    /// A meeting that Ana hosts, with these ways to it.
+    fn reached_by(addresses: &[&str], note: Option<&str>) -> Model {
+        let mut model = Model::default();
+        model.apply(Event::Joined(Joined {
+            code: RoomCode::new(42_917).unwrap(),
+            you: ANA,
+            members: vec![samples::member(ANA, "Ana", true)],
+            locked: false,
+            addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+            addresses_note: note.map(str::to_owned),
+            server_is_ours: true,
+        }));
+        model
+    }
+
+    #[test]
+    fn every_address_that_guests_may_type_can_be_copied() {
+        let mut harness = harness(reached_by(&["192.0.2.7:7878", "10.0.0.7:7878"], None));
+        harness.get_by_label_contains("--server 192.0.2.7:7878");
+        assert!(harness.query_by_label_contains("--server 10.0.0.7:7878").is_none());
+        click(&mut harness, "Other addresses");
+        harness.get_by_label_contains("--server 10.0.0.7:7878");
+    }
+
+    #[test]
+    fn a_host_whom_nobody_reaches_is_told_so() {
+        let harness = harness(reached_by(&[], Some("This machine has no network, so nobody else can join.")));
+        harness.get_by_label_contains("no network");
+        assert!(harness.query_by_label_contains("--server").is_none());
     }
 
     #[test]

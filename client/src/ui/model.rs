@@ -101,6 +101,8 @@ pub struct Meeting {
     pub addresses: Vec<String>,
     /// The server is inside this program: when we leave, the meeting is over for everybody.
     pub server_is_ours: bool,
+    /// What the host should know of these addresses, as a sentence.
+    pub addresses_note: Option<String>,
     /// Our control connection is broken, and the engine tries to come back.
     pub reconnecting: bool,
     /// Who waits at the door, longest first; only the host hears of them.
@@ -257,6 +259,7 @@ impl Meeting {
             locked: joined.locked,
             addresses: joined.addresses,
             server_is_ours: joined.server_is_ours,
+            addresses_note: joined.addresses_note,
             reconnecting: false,
             knocks: Vec::new(),
             speaking: Vec::new(),

@@ -29,6 +29,7 @@ pub(crate) fn meeting(you: MemberId) -> Model {
         members: vec![member(ANA, "Ana", true), member(BO, "Bo", false), member(CLEO, "Cleo", false)],
         locked: false,
         addresses: vec!["192.0.2.7:7600".into()],
+        addresses_note: None,
         server_is_ours: false,
     }));
     model

@@ -22,17 +22,19 @@ use super::address::ServerAddress;
 use super::audio::{Audio, Opened};
 use super::camera::{CameraSink, CameraThread, FromCamera};
 use super::chat::Chat;
-use super::control::{Connected, Trust};
+use super::control::Connected;
 use super::decoding::{DecodedSink, Decoding};
 use super::door::{Door, Invitation};
 use super::files::disk::{DISK_CHANNEL, FromDisk};
 use super::files::{Files, Tools};
+use super::guests::Directions;
 use super::line::{Line, News};
 use super::lobby::{Ending, Surroundings};
 use super::post::Post;
 use super::protocol::{Command, Event, Joined};
 use super::recording::{self, Recorder};
 use super::socket::DataSocket;
+use super::trust::Trust;
 use crate::devices::DeviceChoice;
 
 /// A meeting we are in.
@@ -72,12 +74,12 @@ pub(super) struct Place {
     pub(super) server: ServerAddress,
     /// For the connections after the first one.
     pub(super) trust: Trust,
-    /// The server's address, TCP and UDP.
-    pub(super) peer: SocketAddr,
+    /// The server's addresses, TCP and UDP, the one that answered first.
+    pub(super) reached: Vec<SocketAddr>,
     /// The server is inside this program.
     pub(super) ours: bool,
-    /// What guests type to reach it, best guess first.
-    pub(super) addresses: Vec<String>,
+    /// How guests reach it.
+    pub(super) directions: Directions,
 }
 
 /// What wakes the loop besides the network.
@@ -144,10 +146,10 @@ impl<'a> Meeting<'a> {
         surroundings: Surroundings<'a>,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let Place { server, trust, peer, ours, addresses } = place;
+        let Place { server, trust, reached, ours, directions } = place;
         let Invitation { admission, secrets } = invitation;
         let you = admission.you;
-        let socket = DataSocket::open(peer, surroundings.config.impairment)?;
+        let socket = DataSocket::open(reached[0], surroundings.config.impairment)?;
         let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..surroundings.config.channel };
         let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
         let endpoint = endpoint.with_channel(now, channel);
@@ -165,7 +167,7 @@ impl<'a> Meeting<'a> {
         let (disk_out, disk) = mpsc::channel(DISK_CHANNEL);
         let mut meeting = Self {
             session: door.session,
-            line: Line::new(server, trust, door.control),
+            line: Line::new(server, trust, reached, door.control),
             unreachable: None,
             endpoint,
             socket,
@@ -202,7 +204,8 @@ impl<'a> Meeting<'a> {
             you,
             members: admission.members.clone(),
             locked: admission.locked,
-            addresses,
+            addresses: directions.addresses,
+            addresses_note: directions.note,
             server_is_ours: ours,
         }));
         admission.members.iter().for_each(|member| meeting.name_in_recording(member));
@@ -260,9 +263,9 @@ impl<'a> Meeting<'a> {
     fn handle_line(&mut self, now: Instant, news: News) {
         match news {
             News::Heard(incoming) => drop(super::door::hear(&mut self.session, incoming)),
-            News::Dialed(Ok(Connected { control, peer, .. })) => {
-                self.line.connected(control);
-                self.socket.follow(peer);
+            News::Dialed(Ok(Connected { control, addresses, .. })) => {
+                self.socket.follow(addresses[0]);
+                self.line.connected(control, addresses);
                 self.session.handle_connected(now);
             }
             News::Dialed(Err(error)) => {
