@@ -11,4 +11,5 @@
 mod network;
 #[allow(dead_code, reason = "hosts and programs have more hands than every test needs")]
 mod program;
+mod reaching;
 mod several_addresses;
