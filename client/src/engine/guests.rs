@@ -125,8 +125,7 @@ fn direct(listen: SocketAddr, cards: &[Card], ways_out: &[IpAddr]) -> Directions
 
 /// What stands for the name of a card that only the guest knows.
 const GUESTS_CARD: &str = "CARD";
-const NO_IPV4: &str =
-    "The server listens for IPv4 alone, and this machine has no network of IPv4, so nobody else can join.";
+const NO_IPV4: &str = "It listens for IPv4 alone, and this machine has no network of IPv4, so nobody else can join.";
 const NO_NETWORK: &str = "This machine has no network, so nobody else can join.";
 const ONLY_HERE_BY_THIS: &str = "By this address only this machine reaches the server: others need one of its own.";
 const ONLY_HERE: &str = "Only this machine reaches it.";
