@@ -20,7 +20,7 @@ use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeade
 use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
 };
-use common::wire::segment::{SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
+use common::wire::segment::{Incarnation, SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 use std::time::Duration;
 
@@ -203,8 +203,8 @@ fn segment_vectors() -> Vec<Vector> {
 fn segment(put: impl FnOnce(&mut SegmentWriter<'_>)) -> Vec<u8> {
     plaintext(Kind::Segment, |buffer| {
         let room = &mut buffer[..SEGMENT_MAX_BYTES];
-        let mut segment =
-            SegmentWriter::new(room, 0x0102_0304_0506, 0x0102_0304_0503).expect("the buffer is a segment long");
+        let mut segment = SegmentWriter::new(room, Incarnation(1), 0x02_0304_0506, 0x02_0304_0503)
+            .expect("the buffer is a segment long");
         put(&mut segment);
         segment.length()
     })

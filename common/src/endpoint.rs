@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
 use crate::limits::{
-    AUDIO_BLOCK, DATAGRAM_MAX_BYTES, PING_INTERVAL, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
+    AUDIO_BLOCK, DATAGRAM_MAX_BYTES, PING_INTERVAL, PING_INTERVAL_UNANSWERED, PING_UNANSWERED_AFTER,
+    PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
 };
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
@@ -47,8 +48,7 @@ pub use crate::reno::connection::Read;
 pub enum Event {
     /// Blocks of our picture did not reach the server: they are to be coded again with the next frame.
     BlocksLost(LostBlocks),
-    /// The reliable channel is dead: no progress for [`crate::limits::CHANNEL_STALL_TIMEOUT`], or the server broke
-    /// the protocol.
+    /// The reliable channel is dead: what the server sends is no message.
     ChannelFailed,
     /// A file of ours, with its end, is with the server.
     FileAcknowledged(StreamId),
@@ -109,7 +109,16 @@ struct Path {
     next_ping: Instant,
     ping_due: bool,
     last_ping: u64,
+    /// When the newest answer came, or when it all began.
+    answered_at: Instant,
     round_trip_time: Option<Duration>,
+}
+
+impl Path {
+    fn ping_interval(&self, now: Instant) -> Duration {
+        let unanswered = now.saturating_duration_since(self.answered_at) >= PING_UNANSWERED_AFTER;
+        if unanswered { PING_INTERVAL_UNANSWERED } else { PING_INTERVAL }
+    }
 }
 
 impl Endpoint {
@@ -123,7 +132,7 @@ impl Endpoint {
             channel: Channel::new(now, reno::Config::default()),
             sending: Sending::new(now, you),
             receiving: Receiving::new(you),
-            path: Path { next_ping: now, ping_due: false, last_ping: 0, round_trip_time: None },
+            path: Path { next_ping: now, ping_due: false, last_ping: 0, answered_at: now, round_trip_time: None },
             outgoing: Outgoing::new(now, Bandwidth::new(now, Range::default())),
             arrivals: Arrivals::new(now),
             reception: Reception::default(),
@@ -159,6 +168,7 @@ impl Endpoint {
         let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         let header = DatagramHeader::parse(datagram)?;
         let (plaintext, _) = self.opener.open(header, datagram).map_err(|_| Malformed)?;
+        self.channel.reno().note_heard(now);
         let (kind, body) = Kind::split(plaintext)?;
         self.arrivals.note(now, header.packet_number, kind);
         let (round_trip, receiving) = (self.round_trip(), &self.receiving);
@@ -194,9 +204,10 @@ impl Endpoint {
 
     fn handle_pong(&mut self, now: Instant, body: &[u8]) -> Result<(), Malformed> {
         let sent_micros = u64::from_be_bytes(body.try_into().map_err(|_| Malformed)?);
-        if sent_micros != self.path.last_ping {
-            return Ok(());
+        if sent_micros > self.path.last_ping {
+            return Ok(()); // We never asked that.
         }
+        self.path.answered_at = now;
         let sent = self.began + Duration::from_micros(sent_micros);
         let round_trip = now.saturating_duration_since(sent);
         self.path.round_trip_time = Some(round_trip);
@@ -293,7 +304,7 @@ impl Endpoint {
     /// Does what is due: pings, reports, retransmissions, frames that waited long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
         if now >= self.path.next_ping {
-            self.path.next_ping = now + PING_INTERVAL;
+            self.path.next_ping = now + self.path.ping_interval(now);
             self.path.ping_due = true;
         }
         if now >= self.next_report {

@@ -22,8 +22,8 @@ pub const CONTROL_PONG_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence on the data plane, four of its pings, that makes a client ask the control plane at once whether it is alive.
 pub const CONTROL_SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// How long a member whose control connection broke keeps its place: a change of network takes seconds, a reboot of a
-/// home router a minute, which nobody waits for. With the time until a break is noticed it stays below
-/// [`CHANNEL_STALL_TIMEOUT`], so that chat and files go on where they were.
+/// home router a minute, which nobody waits for. The reliable channel waits as long as the place is kept, so that chat and
+/// files go on where they were.
 pub const RECONNECT_GRACE: Duration = Duration::from_secs(30);
 /// Wait before the first attempt to connect anew; each further one waits twice as long.
 pub const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(200);
@@ -203,6 +203,11 @@ pub const FEEDBACK_PACKETS_MAX: usize = 512;
 pub const DEPARTURES_MAX: usize = 1_024;
 /// How often a client measures the round trip to the server.
 pub const PING_INTERVAL: Duration = Duration::from_millis(500);
+/// How often once none was answered for [`PING_UNANSWERED_AFTER`], so that both ends soon know that the path is back. It
+/// costs 3 kbit/s.
+pub const PING_INTERVAL_UNANSWERED: Duration = Duration::from_millis(200);
+/// Four pings without an answer are no loss by chance.
+pub const PING_UNANSWERED_AFTER: Duration = Duration::from_secs(2);
 
 // Files on their way through the server.
 
@@ -239,5 +244,8 @@ pub const CHANNEL_RECEIVE_SPARE_BYTES: usize = 8 * 1024 * 1024;
 pub const STREAMS_PER_CHANNEL: usize = 32;
 /// Gaps in one stream a receiver tracks (RUSTSEC-2026-0185 is what happens without such a bound).
 pub const STREAM_GAPS_MAX: usize = 256;
-/// Bytes a stream may hold unacknowledged without any progress before the channel is given up.
-pub const CHANNEL_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a channel is opened anew at most, after the peer broke the protocol or said that it did so: a peer with a
+/// fault costs one short burst in this time.
+pub const CHANNEL_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+/// Silence of a path, two pings, after which the first datagram that is heard means that the path is back.
+pub const PATH_SILENCE: Duration = Duration::from_secs(1);

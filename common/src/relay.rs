@@ -250,12 +250,16 @@ impl Relay {
         let key = self.roster.key(header.connection_id).ok_or(Malformed)?;
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
+        let returned = member.reno.note_heard(now);
         let came = newest && member.address.is_none();
         if newest {
             member.address = Some(path);
         }
         if came {
             self.catch_up(now, key, |_| true);
+        }
+        if returned {
+            self.mark_ready(key);
         }
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (kind, body) = Kind::split(plaintext)?;

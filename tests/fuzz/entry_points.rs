@@ -446,7 +446,10 @@ pub fn segment(bytes: &[u8]) {
     drain(&mut side, now);
     while !script.0.is_empty() {
         match script.byte() % 16 {
-            0 => now += Duration::from_millis(4) * u32::from(script.byte()),
+            0 => {
+                now += Duration::from_millis(8) * u32::from(script.byte());
+                side.note_heard(now);
+            }
             1 => drop(side.write(file, &[3; 20_000])),
             2 => drop(side.write(StreamId::MESSAGES, &[4; 700])),
             3 => side.finish(file),

@@ -23,7 +23,7 @@ use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeade
 use common::wire::message::{
     self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients,
 };
-use common::wire::segment::SegmentWriter;
+use common::wire::segment::{Incarnation, SegmentWriter};
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
 
 fn main() -> std::io::Result<()> {
@@ -350,7 +350,7 @@ fn media() -> Inputs {
 fn one_segment(number: u64, put: impl FnOnce(&mut SegmentWriter<'_>)) -> Vec<u8> {
     let mut buffer = vec![0; SEGMENT_MAX_BYTES];
     let mut segment =
-        SegmentWriter::new(&mut buffer, number, 0).expect("the buffer is long enough");
+        SegmentWriter::new(&mut buffer, Incarnation(0), number, 0).expect("the buffer is long enough");
     put(&mut segment);
     let length = segment.length();
     buffer.truncate(length);

@@ -77,6 +77,7 @@ fn name(what: Trace) -> (&'static str, Value) {
             ("recovery:packet_lost", json!({ "packets": segments, "window_reduced": false }))
         }
         Trace::Probe => ("recovery:loss_timer_updated", json!({ "timer_type": "tlp", "event_type": "expired" })),
+        Trace::Renewed => ("connectivity:connection_state_updated", json!({ "new": "opened_anew" })),
         Trace::SegmentBytes(bytes) => ("connectivity:mtu_updated", json!({ "new": bytes })),
         Trace::Spurious => ("recovery:spurious_loss_detected", Value::Null),
         Trace::Timeout => ("recovery:loss_timer_updated", json!({ "timer_type": "rto", "event_type": "expired" })),

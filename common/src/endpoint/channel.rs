@@ -129,7 +129,8 @@ impl Channel {
                 connection::Event::Stopped(stream) => self.events.push_back(Event::FileStopped(stream)),
                 connection::Event::Writable(stream) => self.events.push_back(Event::FileWritable(stream)),
                 connection::Event::Acknowledged(stream) => self.events.push_back(Event::FileAcknowledged(stream)),
-                connection::Event::Stalled => self.events.push_back(Event::ChannelFailed),
+                // Nothing of its streams is lost by it.
+                connection::Event::Renewed => {}
             }
         }
     }

@@ -56,8 +56,8 @@ impl Relay {
                 Event::Acknowledged(stream) => self.sink_acknowledged((connection, stream)),
                 Event::Reset(stream) => self.source_gave_up((connection, stream)),
                 Event::Stopped(stream) => self.sink_gave_up((connection, stream)),
-                // The hub notices a member who is gone; the client notices a channel that is.
-                Event::Stalled => {}
+                // Nothing of its streams is lost by it.
+                Event::Renewed => {}
             }
         }
     }

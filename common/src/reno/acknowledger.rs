@@ -85,11 +85,11 @@ mod tests {
     use std::iter::once;
 
     use super::*;
-    use crate::wire::segment::{Frame, SEGMENT_MAX_BYTES, Segment};
+    use crate::wire::segment::{Frame, Incarnation, SEGMENT_MAX_BYTES, Segment};
 
     fn told(acknowledger: &mut Acknowledger, now: Instant) -> Vec<std::ops::Range<u64>> {
         let mut buffer = [0; SEGMENT_MAX_BYTES];
-        let mut writer = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
+        let mut writer = SegmentWriter::new(&mut buffer, Incarnation(0), 0, 0).unwrap();
         acknowledger.put(now, now, &mut writer);
         let length = writer.length();
         let segment = Segment::parse(&buffer[..length]).unwrap();

@@ -8,8 +8,8 @@ use rand::RngExt;
 use super::controller::SMSS_BASE as SMSS;
 use super::simulation::{Link, Pair, ms, pattern};
 use super::*;
-use crate::limits::{CHANNEL_STALL_TIMEOUT, STREAM_RECEIVE_WINDOW_MIN_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
-use crate::wire::segment::SegmentWriter;
+use crate::limits::{CHANNEL_RENEWAL_INTERVAL, STREAM_RECEIVE_WINDOW_MIN_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
+use crate::wire::segment::{Incarnation, SegmentWriter};
 
 const MESSAGES: StreamId = StreamId::MESSAGES;
 
@@ -30,7 +30,7 @@ proptest! {
         pair.idle(ms(20_000));
         prop_assert!(pair.events[0].contains(&Event::Acknowledged(StreamId(1))));
         prop_assert_eq!(pair.sender().flight_size_bytes, 0);
-        prop_assert!(!pair.events.concat().contains(&Event::Stalled));
+        prop_assert!(!pair.events.concat().contains(&Event::Renewed));
     }
 
     #[test]
@@ -72,7 +72,7 @@ proptest! {
                 _ => u32::from(id % 32),
             });
             let number = number as u64 * (value % 100);
-            let mut segment = SegmentWriter::new(&mut buffer, number, number / 2).unwrap();
+            let mut segment = SegmentWriter::new(&mut buffer, Incarnation((value % 3) as u8), number, number / 2).unwrap();
             match kind {
                 0 => segment.acknowledgement(ms(value % 90), value as u32, std::iter::once(value % 2..2 + value % 3)),
                 1 => segment.data(id, value, (&pattern(0..length), &[1]), value % 5 == 0),
@@ -159,7 +159,7 @@ fn a_lost_tail_is_repaired_without_a_timeout() {
 }
 
 #[test]
-fn the_timeout_backs_off_until_the_channel_is_given_up() {
+fn the_timeout_backs_off_and_the_channel_is_never_given_up() {
     let mut pair = Pair::new(Link::BASE, 1);
     pair.sides[0].write(MESSAGES, b"hello");
     pair.idle(ms(300));
@@ -177,9 +177,158 @@ fn the_timeout_backs_off_until_the_channel_is_given_up() {
     }
     assert_eq!(pair.sender().phase, Phase::TimeoutRecovery);
     assert!(longest > before * 15);
-    pair.idle(CHANNEL_STALL_TIMEOUT);
-    assert_eq!(pair.events[0].last(), Some(&Event::Stalled));
-    assert_eq!(pair.sides[0].poll_timeout(), None);
+    pair.idle(ms(3_600_000));
+    let sent = pair.pipes[0].sent;
+    assert_eq!(pair.sender().rto, ms(60_000));
+    pair.pipes[0].link.loss = 0.0;
+    pair.idle(ms(60_000));
+    assert_eq!(pair.read(1, MESSAGES).0, b"helloanyone?");
+    assert!(pair.pipes[0].sent <= sent + 2);
+}
+
+/// A side that wrote, on a path that has carried nothing since, for so long.
+fn after_an_outage(time: Duration, ways: &[usize]) -> Pair {
+    let mut pair = Pair::new(Link::BASE, 1);
+    pair.sides[0].write(MESSAGES, b"hello");
+    pair.idle(ms(300));
+    pair.read(1, MESSAGES);
+    ways.iter().for_each(|way| pair.pipes[*way].link.loss = 1.0);
+    pair.sides[0].write(MESSAGES, b"anyone?");
+    pair.idle(time);
+    assert_eq!(pair.read(1, MESSAGES).0, b"");
+    ways.iter().for_each(|way| pair.pipes[*way].link.loss = 0.0);
+    pair
+}
+
+#[test]
+fn what_waits_is_sent_at_once_when_the_path_is_heard_again() {
+    for seconds in [2, 10, 20, 35, 66, 600] {
+        let mut pair = after_an_outage(ms(seconds * 1_000), &[0, 1]);
+        let now = pair.now;
+        assert!(pair.sides[0].note_heard(now));
+        pair.idle(Link::BASE.delay + ms(2));
+        assert_eq!(pair.read(1, MESSAGES).0, b"anyone?", "after {seconds} s");
+        pair.idle(ms(200));
+        assert_eq!(pair.sides[0].unacknowledged(MESSAGES), 0);
+    }
+}
+
+#[test]
+fn a_path_that_came_back_one_way_is_used_as_soon_as_the_other_end_says_something() {
+    for seconds in [2, 20, 66] {
+        let mut pair = after_an_outage(ms(seconds * 1_000), &[0]);
+        // Our peer hears us again, by other means than segments; we were never without it.
+        let now = pair.now;
+        assert!(pair.sides[1].note_heard(now));
+        pair.idle(Link::BASE.delay * 2 + ms(5));
+        assert_eq!(pair.read(1, MESSAGES).0, b"anyone?", "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_try_that_is_lost_too_is_followed_by_others_soon() {
+    let mut pair = after_an_outage(ms(30_000), &[0, 1]);
+    let (now, next) = (pair.now, pair.pipes[0].sent);
+    pair.pipes[0].drop = vec![next, next + 1];
+    pair.sides[0].note_heard(now);
+    pair.idle(ms(1_500));
+    assert_eq!(pair.read(1, MESSAGES).0, b"anyone?");
+}
+
+#[test]
+fn a_peer_that_is_heard_and_acknowledges_nothing_is_not_flooded() {
+    let mut pair = after_an_outage(ms(30_000), &[0, 1]);
+    pair.pipes[0].link.loss = 1.0;
+    let before = pair.pipes[0].sent;
+    let mut buffer = [0; SEGMENT_MAX_BYTES];
+    for number in 0..10_000 {
+        // Each of them is sent by a peer that was silent before, as far as it can make us believe that.
+        let mut segment = SegmentWriter::new(&mut buffer, Incarnation(0), 1_000 + number, 1_000).unwrap();
+        segment.streams(33);
+        let (length, now) = (segment.length(), pair.now);
+        pair.sides[0].note_heard(now);
+        pair.sides[0].handle_segment(now, &buffer[..length]).unwrap();
+        let acknowledgements = pair.pipes[0].sent;
+        pair.idle(ms(1));
+        // What it sends is acknowledged, and that is all that one segment brings about.
+        assert!(pair.pipes[0].sent <= acknowledgements + 2);
+    }
+    let again = pair.sender().segments_retransmitted;
+    assert!(again < 60, "{again} in 10 s, {before} before");
+}
+
+#[test]
+fn a_channel_that_failed_is_opened_anew_and_its_streams_go_on() {
+    let mut pair = Pair::new(Link { loss: 0.02, ..Link::BASE }, 3);
+    let file = pair.sides[0].open().unwrap();
+    let (mut words, mut bytes, mut back) = (Vec::new(), Vec::new(), Vec::new());
+    let mut written = 0;
+    for round in 0..40 {
+        for side in [0, 1] {
+            pair.sides[side].write(MESSAGES, &pattern(round * 500..(round + 1) * 500));
+        }
+        written += pair.sides[0].write(file, &pattern(written..written + 20_000));
+        if round == 20 {
+            violate(&mut pair, 0, Incarnation(0));
+        }
+        pair.run(ms(60), |pair| {
+            words.extend(pair.read(1, MESSAGES).0);
+            bytes.extend(pair.read(1, file).0);
+            back.extend(pair.read(0, MESSAGES).0);
+        });
+    }
+    pair.run(ms(5_000), |pair| {
+        words.extend(pair.read(1, MESSAGES).0);
+        bytes.extend(pair.read(1, file).0);
+        back.extend(pair.read(0, MESSAGES).0);
+    });
+    let renewed = |events: &Vec<Event>| events.iter().filter(|event| **event == Event::Renewed).count();
+    assert_eq!(pair.events.each_ref().map(renewed), [1, 1]);
+    assert!(words == pattern(0..20_000) && back == pattern(0..20_000));
+    assert!(bytes == pattern(0..written), "{} of {written}", bytes.len());
+    assert_eq!(pair.sender().flight_size_bytes, 0);
+}
+
+#[test]
+fn a_segment_of_an_older_incarnation_is_not_taken_for_one_of_the_newer() {
+    let mut pair = Pair::new(Link::BASE, 1);
+    pair.sides[1].write(MESSAGES, b"old");
+    pair.idle(ms(5));
+    let old = pair.pipes[1].on_the_way.values().next().unwrap().clone();
+    pair.pipes[1].on_the_way.clear();
+    violate(&mut pair, 0, Incarnation(0));
+    pair.idle(ms(2_000));
+    assert_eq!(pair.read(0, MESSAGES).0, b"old", "sent again under the newer one");
+    let before = pair.pipes[0].sent;
+    let now = pair.now;
+    pair.sides[0].handle_segment(now, &old).unwrap();
+    pair.idle(ms(500));
+    assert_eq!(pair.pipes[0].sent, before, "not even acknowledged");
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_without_an_end_is_followed_slowly() {
+    let mut pair = Pair::new(Link::BASE, 1);
+    for round in 0..6_000_u32 {
+        for incarnation in 0..8 {
+            violate(&mut pair, 0, Incarnation(incarnation));
+        }
+        pair.idle(ms(10));
+        if round % 100 == 0 {
+            pair.sides[0].write(MESSAGES, b"words");
+        }
+    }
+    let renewed = pair.events[0].iter().filter(|event| **event == Event::Renewed).count() as u128;
+    assert!((2..=60_000 / CHANNEL_RENEWAL_INTERVAL.as_millis() + 1).contains(&renewed), "{renewed}");
+}
+
+/// Tells a side that what it never sent has arrived.
+fn violate(pair: &mut Pair, side: usize, incarnation: Incarnation) {
+    let mut buffer = [0; SEGMENT_MAX_BYTES];
+    let mut segment = SegmentWriter::new(&mut buffer, incarnation, 0, 0).unwrap();
+    segment.acknowledgement(Duration::ZERO, 0, std::iter::once(1_000_000..1_000_001));
+    let (length, now) = (segment.length(), pair.now);
+    pair.sides[side].handle_segment(now, &buffer[..length]).unwrap();
 }
 
 #[test]
@@ -263,16 +412,16 @@ fn a_closed_window_is_asked_about_and_does_not_kill_the_channel() {
         written += pair.sides[0].write(file, &pattern(written..written + 10_000));
     });
     let before = pair.pipes[0].sent;
-    pair.idle(CHANNEL_STALL_TIMEOUT * 5);
+    pair.idle(ms(300_000));
     let probes = pair.pipes[0].sent - before;
     assert!((5..20).contains(&probes), "{probes}");
-    assert!(!pair.events.concat().contains(&Event::Stalled));
+    assert!(!pair.events.concat().contains(&Event::Renewed));
     // The announcement is lost with all that would repeat it; a probe must get it.
     pair.pipes[1].link.loss = 1.0;
     let (mut read, _) = pair.read(1, file);
     pair.idle(ms(20_000));
     pair.pipes[1].link.loss = 0.0;
-    pair.run(CHANNEL_STALL_TIMEOUT * 2, |pair| read.extend(pair.read(1, file).0));
+    pair.run(ms(120_000), |pair| read.extend(pair.read(1, file).0));
     assert!(read == pattern(0..written));
 }
 
@@ -301,24 +450,12 @@ fn a_stream_given_up_is_told_and_frees_its_place() {
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_never_sent_ends_the_channel() {
-    let mut pair = Pair::new(Link::BASE, 1);
-    let mut buffer = [0; SEGMENT_MAX_BYTES];
-    let mut segment = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
-    segment.acknowledgement(Duration::ZERO, 0, std::iter::once(0..1));
-    let length = segment.length();
-    pair.sides[0].handle_segment(pair.now, &buffer[..length]).unwrap();
-    assert_eq!(pair.sides[0].poll_event(), Some(Event::Stalled));
-    assert_eq!(pair.sides[0].write(MESSAGES, b"x"), 0);
-}
-
-#[test]
 fn a_peer_that_asks_and_never_acknowledges_gets_no_endless_answers() {
     let mut pair = Pair::new(Link::BASE, 1);
     let (mut probe, mut answer) = ([0; SEGMENT_MAX_BYTES], [0; SEGMENT_MAX_BYTES]);
     let mut longest = 0;
     for number in 0..200_000 {
-        let mut segment = SegmentWriter::new(&mut probe, number, number).unwrap();
+        let mut segment = SegmentWriter::new(&mut probe, Incarnation(0), number, number).unwrap();
         segment.probe(StreamId(31));
         let length = segment.length();
         let side = &mut pair.sides[0];

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::acknowledger::{Acknowledger, micros_since};
 use super::inbox::Inbox;
+use super::incarnation::Renewal;
 use super::outbox::Outbox;
 use super::rtt::RTT_UNKNOWN;
 use super::scoreboard::{News, Scoreboard, SentFrame};
@@ -21,7 +22,7 @@ use super::sender::{Sender, Verdict};
 use super::timer::Alarm;
 use super::trace::{Trace, Traced, Tracer};
 use super::{Config, RenoStatistics, Violation};
-use crate::limits::{STREAM_SEND_BUFFER_MAX_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
+use crate::limits::{PATH_SILENCE, STREAM_SEND_BUFFER_MAX_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
 use crate::wire::Malformed;
 use crate::wire::segment::{Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId};
 
@@ -36,9 +37,8 @@ pub enum Event {
     Readable(StreamId),
     /// The peer gave up a stream that is received here. What was not read is gone.
     Reset(StreamId),
-    /// Nothing was acknowledged for [`crate::limits::CHANNEL_STALL_TIMEOUT`], or the peer broke the protocol: the
-    /// channel is dead, nothing more is sent or taken.
-    Stalled,
+    /// One of the ends broke the protocol, and the channel was opened anew. Its streams go on.
+    Renewed,
     /// The peer wants no more of a stream that is sent from here. The stream is over.
     Stopped(StreamId),
     /// A stream whose buffer was full takes a good piece again (a quarter of the buffer).
@@ -63,16 +63,18 @@ pub struct Read {
 pub struct Connection {
     /// The zero of our clock in acknowledgements.
     began: Instant,
-    outbox: Outbox,
-    inbox: Inbox,
-    scoreboard: Scoreboard,
-    acknowledger: Acknowledger,
-    sender: Sender,
+    /// When the peer was heard for the last time, or when it all began.
+    heard_at: Instant,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) acknowledger: Acknowledger,
+    pub(super) sender: Sender,
+    pub(super) renewal: Renewal,
     tracer: Tracer,
-    events: VecDeque<Event>,
-    dead: bool,
+    pub(super) events: VecDeque<Event>,
     /// What waits for the pace may leave then.
-    paced_until: Option<Instant>,
+    pub(super) paced_until: Option<Instant>,
     counts: Counts,
 }
 
@@ -100,14 +102,15 @@ impl Connection {
     pub fn with_config(now: Instant, config: Config) -> Self {
         Self {
             began: now,
+            heard_at: now,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             scoreboard: Scoreboard::default(),
             acknowledger: Acknowledger::default(),
             sender: Sender::new(now, config),
+            renewal: Renewal::default(),
             tracer: Tracer::default(),
             events: VecDeque::new(),
-            dead: false,
             paced_until: None,
             counts: Counts::default(),
         }
@@ -121,12 +124,12 @@ impl Connection {
     /// Opens a stream to send, or `None` while [`crate::limits::STREAMS_PER_CHANNEL`] are open, this side's ended
     /// ones included that the peer has not read to their end.
     pub fn open(&mut self) -> Option<StreamId> {
-        if self.dead { None } else { self.outbox.open() }
+        self.outbox.open()
     }
 
     /// How many bytes [`Self::write`] takes right now; 0 for a stream that is over or unknown.
     pub fn writable(&self, stream: StreamId) -> usize {
-        if self.dead { 0 } else { self.outbox.room(stream) }
+        self.outbox.room(stream)
     }
 
     /// How many bytes of a stream were written and not acknowledged, up to the first gap in what was.
@@ -136,7 +139,7 @@ impl Connection {
 
     /// Takes bytes to send and answers how many. When it is fewer than given, [`Event::Writable`] follows.
     pub fn write(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
-        if self.dead { 0 } else { self.outbox.write(stream, bytes) }
+        self.outbox.write(stream, bytes)
     }
 
     /// Asks for [`Event::Writable`] as if a write had been cut short: for who writes only when a good piece fits.
@@ -207,8 +210,8 @@ impl Connection {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.dead {
-            return None;
+        if self.renewal.due.is_some() {
+            return self.renewal.due;
         }
         let deadlines = [
             self.acknowledger.due(),
@@ -216,7 +219,6 @@ impl Connection {
             self.alarm().map(|(at, _)| at),
             self.paced_until,
             self.sender.timer.window_probe_at(),
-            self.sender.timer.stall_at(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -229,11 +231,8 @@ impl Connection {
 
     /// Does what is due by `now`; too early or too late does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.dead {
-            return;
-        }
-        if self.sender.timer.stall_at().is_some_and(|at| at <= now) {
-            return self.give_up();
+        if self.renewal.due.is_some() {
+            return self.renew_when_due(now);
         }
         self.paced_until = self.paced_until.filter(|at| *at > now);
         self.detect_losses(now, self.scoreboard.flight_size());
@@ -280,9 +279,23 @@ impl Connection {
         self.note_trace(now, Trace::Timeout);
     }
 
-    fn give_up(&mut self) {
-        self.dead = true;
-        self.events.push_back(Event::Stalled);
+    /// Something of the peer came over the path, a segment or not. After a silence it means that the path is back: what
+    /// waits is sent again at once, and the peer is told something, so that it knows too where it was not silent itself.
+    /// Answers whether there may be something to send.
+    pub fn note_heard(&mut self, now: Instant) -> bool {
+        let silence = now.saturating_duration_since(std::mem::replace(&mut self.heard_at, now));
+        let returned = silence >= PATH_SILENCE;
+        if returned {
+            self.inbox.greet();
+            self.retry(now);
+        }
+        returned
+    }
+
+    fn retry(&mut self, now: Instant) {
+        if self.sender.timer.on_return(now) {
+            self.handle_timeout(now);
+        }
     }
 
     /// Takes a segment as it came out of its datagram.
@@ -291,8 +304,12 @@ impl Connection {
     /// [`Malformed`] when the bytes are no segment; nothing has changed then.
     pub fn handle_segment(&mut self, now: Instant, segment: &[u8]) -> Result<(), Malformed> {
         let segment = Segment::parse(segment)?;
-        if !self.dead && self.handle_frames(now, &segment).is_err() {
-            self.give_up();
+        if self.admits(now, segment.incarnation) && self.handle_frames(now, &segment).is_err() {
+            self.fail(now);
+        }
+        // A peer that speaks while we wait for long has perhaps just heard us, or hears us from here on.
+        if self.sender.timer.rto(&self.sender.rtt) >= PATH_SILENCE {
+            self.retry(now);
         }
         Ok(())
     }
@@ -390,7 +407,7 @@ impl Connection {
         self.note_trace(now, if begins { Trace::Lost { segments } } else { Trace::LostMore { segments } });
     }
 
-    fn note_trace(&mut self, now: Instant, what: Trace) {
+    pub(super) fn note_trace(&mut self, now: Instant, what: Trace) {
         let mut tracer = std::mem::take(&mut self.tracer);
         tracer.push(now, what, || self.statistics());
         self.tracer = tracer;
@@ -399,7 +416,7 @@ impl Connection {
     /// Writes the next segment into `buffer`, which holds at least [`crate::wire::segment::SEGMENT_BASE_BYTES`] and
     /// bounds it; answers its length, or `None` when nothing may be sent now.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        if self.dead {
+        if self.renewal.due.is_some() {
             return None;
         }
         let numbers = !self.scoreboard.is_full();
@@ -412,7 +429,12 @@ impl Connection {
         let probe = self.mtu_probe_bytes(now, data, buffer.len());
         let longest = probe.unwrap_or_else(|| self.sender.mtu.segment_bytes()).min(buffer.len());
         let number = self.scoreboard.next_number();
-        let mut segment = SegmentWriter::new(&mut buffer[..longest], number, self.scoreboard.settled_below())?;
+        let mut segment = SegmentWriter::new(
+            &mut buffer[..longest],
+            self.renewal.incarnation,
+            number,
+            self.scoreboard.settled_below(),
+        )?;
         self.acknowledger.put(now, self.began, &mut segment);
         if control {
             self.put_control(now, &mut segment);
@@ -506,7 +528,7 @@ fn buffer_for(cwnd: u64) -> usize {
 }
 
 /// Has a frame said again by the side it belongs to.
-fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
+pub(super) fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
     match frame {
         SentFrame::Data { .. } | SentFrame::Probe(_) | SentFrame::Reset(_) => outbox.on_lost(frame),
         SentFrame::Padding => {}

@@ -195,6 +195,11 @@ impl Inbox {
     pub(super) fn on_streams_lost(&mut self) {
         self.limit_due = true;
     }
+
+    /// Says something to the peer that is true at any time and asks for an acknowledgement.
+    pub(super) fn greet(&mut self) {
+        self.limit_due = true;
+    }
 }
 
 impl Incoming {

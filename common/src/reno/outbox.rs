@@ -322,12 +322,12 @@ impl SentFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::segment::{SEGMENT_MAX_BYTES, Segment};
+    use crate::wire::segment::{Incarnation, SEGMENT_MAX_BYTES, Segment};
 
     /// The streams whose data the next segment would hold, with the lengths.
     fn segment(outbox: &mut Outbox) -> Vec<(u32, usize)> {
         let mut buffer = [0; SEGMENT_MAX_BYTES];
-        let mut writer = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
+        let mut writer = SegmentWriter::new(&mut buffer, Incarnation(0), 0, 0).unwrap();
         let mut any = false;
         while outbox.put_data(&mut writer).is_some() {
             any = true;

@@ -80,6 +80,12 @@ impl RttEstimator {
         (smoothed * 2 + held_back).min(self.rto(0))
     }
 
+    /// How old the newest segment on the way is at least when it is sent again because the path came back: a younger one
+    /// may still be answered.
+    pub(super) fn retry_timeout(&self) -> Duration {
+        self.smoothed.unwrap_or(RTT_UNKNOWN) * 2 + GRANULARITY
+    }
+
     /// How long to wait before a small segment goes out once more on a path that loses. A quarter of the round trip, so
     /// that both copies are seldom lost in one burst and the later one still comes before any other repair could.
     pub(super) fn copy_timeout(&self) -> Option<Duration> {

@@ -19,7 +19,7 @@ use super::{Algorithm, Config, Phase, RenoStatistics};
 /// The sending half of a channel, without its streams.
 #[derive(Debug)]
 pub(super) struct Sender {
-    algorithm: Algorithm,
+    config: Config,
     congestion: Box<dyn Controller>,
     /// While somebody else uses the path: the window that leaves the queue to them.
     yielding: Option<Yielding>,
@@ -61,7 +61,7 @@ const LOSS_NOTABLE: f64 = 0.002;
 impl Sender {
     pub(super) fn new(now: Instant, config: Config) -> Self {
         Self {
-            algorithm: config.algorithm,
+            config,
             congestion: match config.algorithm {
                 Algorithm::Radio => Box::new(Radio::new(now)),
                 Algorithm::Reno => Box::new(Reno::new(now)),
@@ -82,6 +82,16 @@ impl Sender {
             window_full_below: 0,
             loss: 0.0,
         }
+    }
+
+    /// The sender of the same channel opened anew: the path is the same one, what was learned of segments is gone, and the
+    /// window begins as after a timeout.
+    pub(super) fn renewed(&mut self, now: Instant) -> Self {
+        let mut renewed = Self::new(now, self.config);
+        renewed.congestion.on_timeout(&self.loss_of(now, 0), true);
+        (renewed.media_at, renewed.hurry, renewed.loss) = (self.media_at, self.hurry, self.loss);
+        renewed.rtt = std::mem::take(&mut self.rtt);
+        renewed
     }
 
     pub(super) fn note_media(&mut self, now: Instant) {
@@ -201,7 +211,7 @@ impl Sender {
             self.rack.on_reordering();
         }
         self.loss *= (1.0 - LOSS_WEIGHT).powi(news.segments.min(i32::MAX as u64) as i32);
-        self.timer.on_progress(now, scoreboard.outstanding() > 0);
+        self.timer.on_progress(now);
         let spurious = news.spurious > 0 && self.on_spurious(news, scoreboard);
         if self.recovery.on_acknowledged(newest) {
             self.rack.on_recovered();
@@ -279,7 +289,7 @@ impl Sender {
     /// What can be seen of it; the counts are the connection's.
     pub(super) fn statistics(&self) -> RenoStatistics {
         RenoStatistics {
-            algorithm: self.algorithm,
+            algorithm: self.config.algorithm,
             cwnd_bytes: self.cwnd(),
             ssthresh_bytes: self.congestion.ssthresh(),
             smss_bytes: self.smss,

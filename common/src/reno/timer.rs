@@ -1,10 +1,12 @@
-//! When to act without having heard anything: the tail-loss probe, the retransmission timeout, the window probe and
-//! the end of patience.
+//! When to act without having heard anything: the tail-loss probe, the retransmission timeout and the window probe.
+//!
+//! There is no end of patience (RFC 9293 §3.8.3 lets R2 be infinite): who is gone is found out elsewhere, and a channel that
+//! waits holds no more than its buffers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rtt::RttEstimator;
-use crate::limits::CHANNEL_STALL_TIMEOUT;
+use crate::limits::PATH_SILENCE;
 
 /// The clocks of one sender.
 #[derive(Debug)]
@@ -20,8 +22,12 @@ pub(super) struct Timer {
     probed: bool,
     /// Timeouts since the last progress.
     timeouts: u32,
-    /// Since when the peer owes an acknowledgement.
-    waiting_since: Option<Instant>,
+    /// How often the timeout was doubled since the last progress or return of the path.
+    doublings: u32,
+    /// When the path came back for the last time while something waited for a timeout.
+    returned_at: Option<Instant>,
+    /// Nothing was sent again since.
+    retry_due: bool,
     window_probe_at: Option<Instant>,
     /// Window probes since a window opened.
     window_probes: u32,
@@ -46,7 +52,9 @@ impl Timer {
             copied: false,
             probed: false,
             timeouts: 0,
-            waiting_since: None,
+            doublings: 0,
+            returned_at: None,
+            retry_due: false,
             window_probe_at: None,
             window_probes: 0,
         }
@@ -59,17 +67,28 @@ impl Timer {
         }
         self.probe_from = now;
         self.copied &= copy;
-        self.waiting_since.get_or_insert(now);
         self.window_probe_at = None;
     }
 
-    /// Something was acknowledged that was not before; `outstanding` when something else is on the way.
-    pub(super) fn on_progress(&mut self, now: Instant, outstanding: bool) {
+    /// Something was acknowledged that was not before.
+    pub(super) fn on_progress(&mut self, now: Instant) {
         self.timeout_from = now;
         self.probe_from = now;
         self.probed = false;
-        self.timeouts = 0;
-        self.waiting_since = outstanding.then_some(now);
+        (self.timeouts, self.doublings, self.retry_due) = (0, 0, false);
+    }
+
+    /// The path came back after a silence, or the peer shows that it can hear us again. The back-off answered a path that
+    /// did not deliver, and says nothing of the one that does (RFC 6298 §5.7 collapses it when the round trip is measured
+    /// anew, RFC 9002 §6.2.1 when the peer is heard): what waits is sent again at once, and the timeout counts from its
+    /// first value. Not more often than once in [`PATH_SILENCE`], whatever the peer does. Answers whether anything waits.
+    pub(super) fn on_return(&mut self, now: Instant) -> bool {
+        let lately = self.returned_at.is_some_and(|at| now.saturating_duration_since(at) < PATH_SILENCE);
+        let waits = self.timeouts > 0 && !lately;
+        if waits {
+            (self.doublings, self.returned_at, self.retry_due) = (0, Some(now), true);
+        }
+        waits
     }
 
     /// When the retransmission timer goes off with so many segments on the way, and for what. `copies` when they are
@@ -82,7 +101,11 @@ impl Timer {
         {
             return Some((self.probe_from + copy, Alarm::Copy));
         }
-        let timeout = self.timeout_from + rtt.rto(self.timeouts);
+        if self.retry_due {
+            // What left just now may still be answered.
+            return Some((self.probe_from + rtt.retry_timeout(), Alarm::Timeout));
+        }
+        let timeout = self.timeout_from + rtt.rto(self.doublings);
         if self.probed || self.timeouts > 0 {
             return Some((timeout, Alarm::Timeout));
         }
@@ -104,6 +127,9 @@ impl Timer {
     /// The timeout passed: the next one is twice as long (RFC 6298 §5.5).
     pub(super) fn on_timeout(&mut self) {
         self.timeouts = self.timeouts.saturating_add(1);
+        // The first one after a return is not a sign that the path carries less.
+        self.doublings += u32::from(!self.retry_due);
+        self.retry_due = false;
     }
 
     /// How often the timeout passed since the last progress.
@@ -112,14 +138,13 @@ impl Timer {
     }
 
     /// The retransmission timeout with its back-off.
-    pub(super) fn rto(&self, rtt: &RttEstimator) -> std::time::Duration {
-        rtt.rto(self.timeouts)
+    pub(super) fn rto(&self, rtt: &RttEstimator) -> Duration {
+        rtt.rto(self.doublings)
     }
 
     /// Nothing is on the way and nothing can be sent, or only a little later if it is `paced`; `blocked` when the peer's windows are the reason, which are
     /// then asked for, less and less often (RFC 9293 §3.8.6.1).
     pub(super) fn on_quiet(&mut self, now: Instant, rtt: &RttEstimator, blocked: bool, paced: bool) {
-        self.waiting_since = None;
         if paced {
             return;
         }
@@ -148,10 +173,5 @@ impl Timer {
 
     pub(super) fn window_probe_at(&self) -> Option<Instant> {
         self.window_probe_at
-    }
-
-    /// When the channel is given up.
-    pub(super) fn stall_at(&self) -> Option<Instant> {
-        self.waiting_since.map(|since| since + CHANNEL_STALL_TIMEOUT)
     }
 }

@@ -38,6 +38,8 @@ pub enum Trace {
     Timeout,
     /// A segment asked what is missing (RFC 8985 §7).
     Probe,
+    /// The channel was opened anew after the peer broke the protocol.
+    Renewed,
     /// The path carries segments of this many bytes from here on (`connectivity:mtu_updated`).
     SegmentBytes(u64),
 }

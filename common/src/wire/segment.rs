@@ -3,9 +3,9 @@
 //! ```text
 //!  0                   1                   2                   3
 //!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-//! +---------------------------------------------------------------+
-//! |                      segment number (48)                      |
-//! |                               +-------------------------------+
+//! +---------------+-----------------------------------------------+
+//! |incarnation (8)|              segment number (40)              |
+//! +---------------+---------------+-------------------------------+
 //! |                               |      settled distance (16)    |
 //! +---------------+---------------+-------------------------------+
 //! |  frames (8)   |  as many frames, to the end of the segment …
@@ -14,7 +14,8 @@
 //! A number is never used twice: what is sent again goes out under a new one, so that an acknowledgement always
 //! tells which copy arrived (RFC 9002 §3 does the same). A segment that holds only an acknowledgement uses no
 //! number up, as an ACK of TCP does not: it shows the number the next one will have. All numbers before
-//! `segment number - settled distance` are settled: the sender asks no more about them.
+//! `segment number - settled distance` are settled: the sender asks no more about them. A channel that was opened anew
+//! counts from 0 under its next [`Incarnation`].
 //!
 //! Each frame begins with its type (8):
 //! ```text
@@ -59,10 +60,30 @@ impl StreamId {
     pub const MESSAGES: Self = Self(0);
 }
 
+/// Which numbering of a channel's segments a segment belongs to, modulo 2^8: 0 at first, one more each time an end opens
+/// the channel anew. The ends are never more than a few apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incarnation(pub u8);
+
+impl Incarnation {
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Whether this one is newer than `other` (RFC 1982).
+    pub fn follows(self, other: Self) -> bool {
+        (self.0.wrapping_sub(other.0) as i8) > 0
+    }
+}
+
 /// A segment whose every byte was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
-    /// Its number; below 2^48.
+    /// The numbering it belongs to.
+    pub incarnation: Incarnation,
+    /// Its number; below 2^40.
     pub number: u64,
     /// All numbers below this one are settled.
     pub settled_below: u64,
@@ -79,7 +100,8 @@ impl<'a> Segment<'a> {
             return Err(Malformed);
         }
         let mut reader = Reader::new(bytes);
-        let number = reader.u48()?;
+        let first = reader.u48()?;
+        let (incarnation, number) = (Incarnation((first >> NUMBER_BITS) as u8), first & NUMBER_MASK);
         let settled_below = number.checked_sub(u64::from(reader.u16()?)).ok_or(Malformed)?;
         let count = reader.u8()?;
         for _ in 0..count {
@@ -88,7 +110,7 @@ impl<'a> Segment<'a> {
         if count == 0 || !reader.is_empty() {
             return Err(Malformed);
         }
-        Ok(Self { number, settled_below, frames: &bytes[HEADER_BYTES..] })
+        Ok(Self { incarnation, number, settled_below, frames: &bytes[HEADER_BYTES..] })
     }
 
     /// What it says, in the order it was written.
@@ -237,13 +259,13 @@ pub struct SegmentWriter<'a> {
 impl<'a> SegmentWriter<'a> {
     /// Begins a segment that may be as long as the buffer, up to [`SEGMENT_MAX_BYTES`]; `None` when that is less than
     /// [`SEGMENT_BASE_BYTES`].
-    pub fn new(buffer: &'a mut [u8], number: u64, settled_below: u64) -> Option<Self> {
+    pub fn new(buffer: &'a mut [u8], incarnation: Incarnation, number: u64, settled_below: u64) -> Option<Self> {
         let length = buffer.len().min(SEGMENT_MAX_BYTES);
         let buffer = buffer.get_mut(..length).filter(|_| length >= SEGMENT_BASE_BYTES)?;
         let distance =
             u16::try_from(number - settled_below).expect("a sender holds its span of open numbers far below 2^16");
         let mut writer = Writer::new(buffer);
-        writer.u48(number);
+        writer.u48(u64::from(incarnation.0) << NUMBER_BITS | (number & NUMBER_MASK));
         writer.u16(distance);
         writer.u8(0);
         Some(Self { buffer, length: HEADER_BYTES })
@@ -347,6 +369,9 @@ impl<'a> SegmentWriter<'a> {
 }
 
 const HEADER_BYTES: usize = 9;
+/// Numbers of segments: more than a key seals ([`crate::limits::DATAGRAMS_PER_KEY`]).
+const NUMBER_BITS: u32 = 40;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 const RANGE_BYTES: usize = 4;
 /// Offsets of a stream are numbers of 48 bits.
 const OFFSETS: u64 = 1 << 48;
@@ -370,7 +395,7 @@ mod tests {
     use super::*;
 
     fn everything(buffer: &mut [u8]) -> usize {
-        let mut segment = SegmentWriter::new(buffer, 1_000, 990).unwrap();
+        let mut segment = SegmentWriter::new(buffer, Incarnation(255), 1_000, 990).unwrap();
         let ranges = [500..501, 400..480, 0..399];
         segment.acknowledgement(Duration::from_micros(800), 0x0a0b_0c0d, ranges.iter().cloned());
         segment.window(StreamId(3), 1 << 40);
@@ -389,7 +414,7 @@ mod tests {
         let mut buffer = [0xaa; 1_300];
         let length = everything(&mut buffer);
         let segment = Segment::parse(&buffer[..length]).unwrap();
-        assert_eq!((segment.number, segment.settled_below), (1_000, 990));
+        assert_eq!((segment.incarnation, segment.number, segment.settled_below), (Incarnation(255), 1_000, 990));
         let frames: Vec<_> = segment.frames().collect();
         let Frame::Acknowledgement(acknowledgement) = frames[0] else {
             panic!("{frames:?}");
@@ -415,7 +440,7 @@ mod tests {
     #[test]
     fn the_bytes_are_where_the_drawing_has_them() {
         let mut buffer = [0; 1_300];
-        let mut segment = SegmentWriter::new(&mut buffer, 0x0102_0304_0506, 0x0102_0304_0503).unwrap();
+        let mut segment = SegmentWriter::new(&mut buffer, Incarnation(1), 0x02_0304_0506, 0x02_0304_0503).unwrap();
         segment.acknowledgement(Duration::from_micros(24), 0x1122_3344, [9..10, 2..4].into_iter());
         segment.data(StreamId(0x0708_090a), 0x0b0c, (b"x", b""), true);
         let length = segment.length();
@@ -460,7 +485,7 @@ mod tests {
     #[test]
     fn a_segment_longer_than_a_datagram_carries_is_malformed() {
         let mut buffer = [0; 1_500];
-        let mut segment = SegmentWriter::new(&mut buffer, 0, 0).unwrap();
+        let mut segment = SegmentWriter::new(&mut buffer, Incarnation(0), 0, 0).unwrap();
         let bytes = vec![1; segment.room() - DATA_FRAME_HEADER_BYTES];
         segment.data(StreamId(1), 0, (&bytes, &[]), false);
         assert_eq!((segment.room(), segment.length()), (0, SEGMENT_MAX_BYTES));

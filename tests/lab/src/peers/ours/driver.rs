@@ -204,5 +204,5 @@ impl<'a> Driver<'a> {
 }
 
 fn check(event: Event) -> Result<(), PeerError> {
-    if event == Event::Stalled { Err("the channel stalled".into()) } else { Ok(()) }
+    if event == Event::Renewed { Err("the channel failed".into()) } else { Ok(()) }
 }
