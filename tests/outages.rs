@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use common::ids::{ChatId, MemberId};
+use common::limits::CHAT_WAITING_MAX_BYTES;
 use common::link::LinkConfig;
 use common::wire::message::Recipients;
 use sim::meeting::Meeting;
@@ -18,6 +19,9 @@ const FILE_BYTES: usize = 8_000_000;
 
 const ADA: usize = 0;
 const BO: usize = 1;
+
+/// Bytes of one long message.
+const LONG: usize = 8_000;
 
 /// Which way the datagrams of one member do not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,36 @@ fn a_path_that_was_dead_one_way_goes_on_as_soon() {
 #[test]
 fn an_outage_of_ten_minutes_ends_nothing() {
     slowest(600, std::iter::once(outage(600, 1, Dead::Both)));
+}
+
+#[test]
+fn more_than_waits_for_somebody_out_of_reach_is_told_to_who_wrote_it() {
+    let path = LinkConfig { delay: Duration::from_millis(10), ..LinkConfig::default() };
+    let (mut meeting, mut written) = (Meeting::new(path, 7), 0);
+    let (_, code) = meeting.host("Ada");
+    meeting.join("Bo", code);
+    meeting.join("Cy", code);
+    meeting.participants.iter_mut().for_each(|participant| participant.media = false);
+    configure(&mut meeting, Dead::Both, LinkConfig { loss: 1.0, ..path });
+    for _ in 0..60 {
+        written += 1;
+        meeting.participants[ADA].say(Recipients::Everyone, &"x".repeat(LONG));
+        meeting.run(Duration::from_millis(500));
+    }
+    let kept = CHAT_WAITING_MAX_BYTES / (LONG + 20);
+    let lost: Vec<_> = (kept as u32 + 1..=written).map(|number| (id(&meeting, BO), ChatId(number))).collect();
+    assert_eq!(meeting.participants[ADA].seen.missed, lost);
+    configure(&mut meeting, Dead::Both, path);
+    meeting.run(Duration::from_secs(5));
+    assert_eq!(heard(&meeting, BO, ADA), (1..=kept as u32).map(ChatId).collect::<Vec<_>>());
+    assert_eq!(heard(&meeting, 2, ADA).len(), written as usize);
+    let confirmed = meeting.participants[ADA].seen.delivered.len();
+    assert_eq!(confirmed + lost.len(), 2 * written as usize, "each of them is delivered or missed");
+    // There is room again.
+    let bo = Recipients::Member(id(&meeting, BO));
+    meeting.participants[ADA].say(bo, "and now");
+    meeting.run(Duration::from_secs(1));
+    assert_eq!(heard(&meeting, BO, ADA).last(), Some(&ChatId(written + 1)));
 }
 
 fn slowest(seconds: u64, times: impl Iterator<Item = Duration>) {

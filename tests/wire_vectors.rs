@@ -287,6 +287,7 @@ fn message_vectors() -> Vec<Vector> {
     let pause = Message::FilePause { to: Recipients::Everyone, transfer: TransferId(1), paused: true };
     let wanted = Message::FileWanted { transfer: TransferId(1), offset: 65_536 };
     let failed = Message::FileFailed { transfer: TransferId(1), trouble: SpoolTrouble::Full };
+    let missed = Message::ChatMissed { id: ChatId(7), member: MemberId(2) };
     let of_server = |message| message::encode(&Delivery { from: MemberId::SERVER, message });
     let delivery = Delivery { from: MemberId(9), message: chat.clone() };
     vec![
@@ -297,6 +298,7 @@ fn message_vectors() -> Vec<Vector> {
         ("message_file_pause", message::encode(&pause)),
         ("delivery_file_wanted", of_server(wanted)),
         ("delivery_file_failed", of_server(failed)),
+        ("delivery_chat_missed", of_server(missed)),
         ("upload_header", up.to_bytes().to_vec()),
         ("download_header", down.to_bytes().to_vec()),
     ]

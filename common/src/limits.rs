@@ -244,6 +244,11 @@ pub const CHANNEL_RECEIVE_SPARE_BYTES: usize = 8 * 1024 * 1024;
 pub const STREAMS_PER_CHANNEL: usize = 32;
 /// Gaps in one stream a receiver tracks (RUSTSEC-2026-0185 is what happens without such a bound).
 pub const STREAM_GAPS_MAX: usize = 256;
+/// Bytes of messages that may wait for one member so that one more of chat waits too: half of what the channel holds. The
+/// other half is for what is small and told once: a confirmation of each of 250 messages by each member of a full room.
+pub const CHAT_WAITING_MAX_BYTES: usize = STREAM_SEND_BUFFER_MIN_BYTES / 2;
+/// The same for news of how far a file is: the next one says more.
+pub const PROGRESS_WAITING_MAX_BYTES: usize = 16 * 1024;
 /// How often a channel is opened anew at most, after the peer broke the protocol or said that it did so: a peer with a
 /// fault costs one short burst in this time.
 pub const CHANNEL_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);

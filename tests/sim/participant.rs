@@ -98,6 +98,8 @@ pub struct Seen {
     pub chat: Vec<(MemberId, ChatId, Recipients, String, Instant)>,
     /// Messages of ours that somebody has.
     pub delivered: Vec<(MemberId, ChatId)>,
+    /// Messages of ours that somebody does not get.
+    pub missed: Vec<(MemberId, ChatId)>,
     /// Files that arrived whole, by sender.
     pub files: Vec<(MemberId, FileOffer, Vec<u8>)>,
     /// Uploads that the server asked for, by the offset they began at.
@@ -402,6 +404,7 @@ impl Participant {
                 self.write_files(endpoint);
             }
             Message::FileProgress { transfer, state, .. } => self.seen.file_states.push((from, transfer, state)),
+            Message::ChatMissed { id, member } => self.seen.missed.push((member, id)),
             Message::FileAccept { .. }
             | Message::FileFailed { .. }
             | Message::FilePause { .. }

@@ -131,6 +131,17 @@ impl Chat {
         }
     }
 
+    /// The server could not keep one of our messages for a member.
+    pub(super) fn handle_missed(&self, member: MemberId, id: ChatId, outlet: &mut Outlet) {
+        match self.sent.get(&id).map(|sent| sent.to) {
+            Some(Recipients::Everyone) => outlet.send(Event::ChatMissed { id, member }),
+            Some(Recipients::Member(to)) if to == member => {
+                outlet.send(Event::ChatFailed { id, why: ChatFailure::RecipientUnreachable });
+            }
+            Some(Recipients::Member(_)) | None => {}
+        }
+    }
+
     /// A member's program has one of our messages.
     pub(super) fn handle_delivered(&mut self, from: MemberId, id: ChatId, outlet: &mut Outlet) {
         let Some(sent) = self.sent.get_mut(&id) else {
@@ -257,6 +268,20 @@ mod tests {
         bench.told();
         bench.chat.handle_member_left(BO, &mut bench.outlet);
         assert_eq!(bench.told(), ["ChatFailed { id: ChatId(2), why: RecipientLeft }"]);
+    }
+
+    #[test]
+    fn what_the_server_could_not_keep_for_somebody_is_told_by_whom_it_was_for() {
+        let mut bench = Bench::new();
+        bench.chat.send(Recipients::Everyone, "all", &mut bench.post, &mut bench.outlet);
+        bench.chat.send(Recipients::Member(BO), "one", &mut bench.post, &mut bench.outlet);
+        bench.told();
+        for (member, id) in [(BO, 1), (BO, 2), (CY, 2), (BO, 9)] {
+            bench.chat.handle_missed(member, ChatId(id), &mut bench.outlet);
+        }
+        let told = bench.told();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("ChatMissed") && told[1].contains("RecipientUnreachable"), "{told:?}");
     }
 
     #[test]

@@ -191,6 +191,13 @@ pub enum Event {
         /// Why.
         why: ChatFailure,
     },
+    /// A message of ours to everyone does not reach one of them: too much waits for that member already.
+    ChatMissed {
+        /// Which.
+        id: ChatId,
+        /// Who does not get it.
+        member: MemberId,
+    },
     /// A message of ours is with this many of those it was for.
     ChatDelivered {
         /// Which.
@@ -275,6 +282,8 @@ pub enum ChatFailure {
     ChannelBroken,
     /// The only person it was for has left.
     RecipientLeft,
+    /// Too much waits for the only person it was for, to whom nothing gets through.
+    RecipientUnreachable,
 }
 
 /// A line of chat.

@@ -156,6 +156,9 @@ impl Participant {
         match event {
             Event::Chat(line) => self.print_chat(&line),
             Event::ChatFailed { id, why } => self.say(&unsent(id, why)),
+            Event::ChatMissed { id, member } => {
+                self.say(&format!("Message {} does not reach {}.", id.0, self.name(member)));
+            }
             // That it is with the others says more.
             Event::ChatSent(_) => {}
             Event::ChatDelivered { id, delivered } => self.say(&format!("Message {} is with {delivered}.", id.0)),
@@ -349,6 +352,9 @@ fn unsent(id: ChatId, why: ChatFailure) -> String {
     match why {
         ChatFailure::ChannelBroken => format!("Message {} was not sent: the connection for chat is broken.", id.0),
         ChatFailure::RecipientLeft => format!("Message {} did not arrive: the person it was for has left.", id.0),
+        ChatFailure::RecipientUnreachable => {
+            format!("Message {} did not arrive: nothing gets through to the person it was for.", id.0)
+        }
     }
 }
 

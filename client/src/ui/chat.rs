@@ -182,6 +182,13 @@ fn delivery(said: &Said) -> (Mark, String) {
             let name = said.private_to.as_deref().unwrap_or("this person");
             (Mark::Failed, format!("not delivered: {name} has left"))
         }
+        (Some(ChatFailure::RecipientUnreachable), 0, _) => {
+            let name = said.private_to.as_deref().unwrap_or("this person");
+            (Mark::Failed, format!("not delivered: nothing gets through to {name}"))
+        }
+        (_, some, all) if !said.missed.is_empty() => {
+            (Mark::Failed, format!("delivered to {some} of {all}, not to {}", said.missed.join(", ")))
+        }
         (_, 0, _) if !said.sent => (Mark::OnTheWay, "sending…".into()),
         (_, _, 0) => (Mark::Sent, "nobody else is here".into()),
         (_, 0, _) => (Mark::Sent, "sent".into()),
@@ -416,6 +423,17 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_get_a_line_is_named() {
+        let mut model = samples::meeting(ANA);
+        model.apply(line(ANA, Recipients::Everyone, "hello"));
+        let mut harness = harness(model);
+        harness.state_mut().0.apply(Event::ChatMissed { id: ChatId(1), member: BO });
+        harness.state_mut().0.apply(Event::ChatDelivered { id: ChatId(1), delivered: 1 });
+        harness.run();
+        harness.get_by_label("delivered to 1 of 2, not to Bo");
+    }
+
+    #[test]
     fn what_does_not_arrive_says_why() {
         let mut model = samples::meeting(ANA);
         model.apply(line(ANA, Recipients::Member(BO), "psst"));
@@ -423,6 +441,7 @@ mod tests {
         let labels = [
             (ChatFailure::ChannelBroken, "not sent: the connection broke"),
             (ChatFailure::RecipientLeft, "not delivered: Bo has left"),
+            (ChatFailure::RecipientUnreachable, "not delivered: nothing gets through to Bo"),
         ];
         for (why, label) in labels {
             harness.state_mut().0.apply(Event::ChatFailed { id: ChatId(1), why });

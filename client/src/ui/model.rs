@@ -149,6 +149,8 @@ pub struct Said {
     pub sent: bool,
     /// Why it does not arrive, when it is ours and does not.
     pub failed: Option<ChatFailure>,
+    /// Names of those who do not get it, when it is ours.
+    pub missed: Vec<String>,
     /// With how many of [`Said::audience`] it is, when it is ours.
     pub delivered: usize,
     /// For how many it was when it was written.
@@ -216,6 +218,7 @@ impl Model {
             | Event::Chat(_)
             | Event::ChatDelivered { .. }
             | Event::ChatFailed { .. }
+            | Event::ChatMissed { .. }
             | Event::ChatSent(_)
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
@@ -320,6 +323,10 @@ impl Meeting {
             Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
             Event::Chat(line) => self.said(line),
             Event::ChatDelivered { id, delivered } => self.note(id, |said| said.delivered = delivered),
+            Event::ChatMissed { id, member } => {
+                let name = self.name(member);
+                self.note(id, |said| said.missed.push(name));
+            }
             Event::ChatFailed { id, why } => self.note(id, |said| said.failed = Some(why)),
             Event::ChatSent(id) => self.note(id, |said| said.sent = true),
             Event::KnockArrived { knock, name } => self.knocked(knock, name),
@@ -410,6 +417,7 @@ impl Meeting {
             text: line.text,
             sent: false,
             failed: None,
+            missed: Vec::new(),
             delivered: 0,
             audience,
         });

@@ -175,6 +175,7 @@ fn cleaned(mut delivery: Delivery) -> Delivery {
         Message::Chat { text, .. } => *text = names::clean_text(text),
         Message::FileOffer(offer) => offer.name = names::safe_file_name(&offer.name),
         Message::ChatDelivered { .. }
+        | Message::ChatMissed { .. }
         | Message::FileAccept { .. }
         | Message::FileFailed { .. }
         | Message::FilePause { .. }

@@ -5,12 +5,14 @@
 
 use std::time::Instant;
 
-use crate::ids::{ConnectionId, MemberId, RoomId};
-use crate::limits::{CHAT_MAX_BYTES, FILE_MAX_BYTES, FILE_NAME_MAX_BYTES};
+use crate::ids::{ChatId, ConnectionId, MemberId, RoomId};
+use crate::limits::{
+    CHAT_MAX_BYTES, CHAT_WAITING_MAX_BYTES, FILE_MAX_BYTES, FILE_NAME_MAX_BYTES, PROGRESS_WAITING_MAX_BYTES,
+};
 use crate::relay::Relay;
 use crate::reno::StreamId;
 use crate::wire::Malformed;
-use crate::wire::message::{self, Delivery, Message, Recipients};
+use crate::wire::message::{self, Delivery, FileState, Message, Recipients};
 
 impl Relay {
     /// Lets those read on who wrote too many messages a moment ago.
@@ -69,10 +71,38 @@ impl Relay {
             self.statistics.messages_dropped += 1;
             return;
         }
-        let bytes = message::encode(&Delivery { from, message });
+        let delivery = Delivery { from, message };
+        let bytes = message::encode(&delivery);
         for receiver in receivers {
-            self.deliver(receiver, &bytes);
+            let fits = self.has_room_for(receiver, &delivery.message, bytes.len());
+            let delivered = fits && self.deliver(receiver, &bytes);
+            if let Message::Chat { id, .. } = delivery.message
+                && !delivered
+            {
+                self.tell_missed(sender, receiver, id);
+            }
         }
+    }
+
+    /// Whether so much less than the buffer holds waits for a member that a message of this kind may wait too: chat leaves
+    /// room for what is small and told once, and news that a newer one replaces wait for nobody.
+    fn has_room_for(&mut self, receiver: ConnectionId, message: &Message, bytes: usize) -> bool {
+        let limit = match message {
+            Message::Chat { .. } => CHAT_WAITING_MAX_BYTES,
+            Message::FileProgress { state: FileState::Receiving(_), .. } => PROGRESS_WAITING_MAX_BYTES,
+            _ => return true,
+        };
+        let Some(member) = self.roster.named(receiver) else { return false };
+        let fits = member.reno.unacknowledged(StreamId::MESSAGES) + bytes <= limit;
+        self.statistics.messages_dropped += u64::from(!fits);
+        fits
+    }
+
+    /// Whoever wrote reads who does not get it.
+    fn tell_missed(&mut self, writer: ConnectionId, receiver: ConnectionId, id: ChatId) {
+        let Some(member) = self.roster.named(receiver).map(|receiver| receiver.member) else { return };
+        let message = Message::ChatMissed { id, member };
+        self.deliver(writer, &message::encode(&Delivery { from: MemberId::SERVER, message }));
     }
 
     fn receivers(&mut self, room: RoomId, sender: ConnectionId, to: Recipients) -> Vec<ConnectionId> {
@@ -84,8 +114,8 @@ impl Relay {
         connections.filter(|connection| *connection != sender).collect()
     }
 
-    /// Puts a message on a member's channel; answers whether there was room for it. A member whose buffer is full has not
-    /// read 256 KiB of messages and is about to be found gone.
+    /// Puts a message on a member's channel; answers whether there was room for it. It waits there until the member's path
+    /// carries it, for as long as the member keeps the place.
     pub(super) fn deliver(&mut self, receiver: ConnectionId, bytes: &[u8]) -> bool {
         let Some(member) = self.roster.named(receiver) else {
             return false;
@@ -106,6 +136,7 @@ fn within_limits(message: &Message) -> bool {
         Message::Chat { text, .. } => (1..=CHAT_MAX_BYTES).contains(&text.len()),
         Message::FileOffer(offer) => offer.name.len() <= FILE_NAME_MAX_BYTES && offer.size <= FILE_MAX_BYTES,
         Message::ChatDelivered { .. }
+        | Message::ChatMissed { .. }
         | Message::FileAccept { .. }
         | Message::FileFailed { .. }
         | Message::FilePause { .. }

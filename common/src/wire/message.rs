@@ -90,6 +90,14 @@ pub enum Message {
         /// Why not.
         trouble: SpoolTrouble,
     },
+    /// The server, to who wrote a chat message: one of those it was for does not get it, because as much waits for that
+    /// member as may. No member can send this.
+    ChatMissed {
+        /// Which message.
+        id: ChatId,
+        /// Who does not get it.
+        member: MemberId,
+    },
 }
 
 impl Message {
@@ -102,7 +110,9 @@ impl Message {
                 Recipients::Member(*to)
             }
             // What the server itself says. From a member it is addressed to nobody.
-            Self::FileFailed { .. } | Self::FileWanted { .. } => Recipients::Member(MemberId::SERVER),
+            Self::ChatMissed { .. } | Self::FileFailed { .. } | Self::FileWanted { .. } => {
+                Recipients::Member(MemberId::SERVER)
+            }
         }
     }
 }

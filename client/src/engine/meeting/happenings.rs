@@ -149,6 +149,9 @@ impl Meeting<'_> {
             Message::ChatDelivered { id, .. } => {
                 self.chat.handle_delivered(from, id, self.surroundings.outlet);
             }
+            Message::ChatMissed { id, member } if from == MemberId::SERVER => {
+                self.chat.handle_missed(member, id, self.surroundings.outlet);
+            }
             Message::FileAccept { transfer, offset, .. } => {
                 self.with_files(|files, tools| files.handle_accept(from, transfer, offset, tools));
             }
@@ -158,7 +161,7 @@ impl Meeting<'_> {
             Message::FileWanted { transfer, offset } if from == MemberId::SERVER => {
                 self.with_files(|files, tools| files.handle_wanted(transfer, offset, tools));
             }
-            Message::FileFailed { .. } | Message::FileWanted { .. } => {}
+            Message::ChatMissed { .. } | Message::FileFailed { .. } | Message::FileWanted { .. } => {}
             Message::FilePause { transfer, paused, .. } => self.held_by_sender(from, transfer, paused),
             Message::FileOffer(offer) => {
                 self.with_files(|files, tools| files.handle_offer(from, offer, tools));

@@ -182,6 +182,7 @@ impl Seen {
             }
             Event::OfferFailed { reason, .. } => self.notices.push(reason),
             Event::ChatFailed { .. }
+            | Event::ChatMissed { .. }
             | Event::ChatSent(_)
             | Event::Connecting { .. }
             | Event::FileHeld { .. }

@@ -33,7 +33,7 @@ impl Relay {
                 true
             }
             // They come from the server alone.
-            Message::FileFailed { .. } | Message::FileWanted { .. } => false,
+            Message::ChatMissed { .. } | Message::FileFailed { .. } | Message::FileWanted { .. } => false,
             Message::Chat { .. } | Message::ChatDelivered { .. } | Message::FilePause { .. } => true,
         }
     }
