@@ -76,6 +76,31 @@ fn words_written_without_any_network_are_kept_and_sent_later() {
 }
 
 #[test]
+fn words_of_both_are_there_soon_after_udp_alone_was_gone_for_twenty_seconds() {
+    let scene = Scene::new("outage");
+    let (mut ada, mut bo) = scene.meeting();
+    write_both(&ada, &bo, 0);
+    bo.listen_until(|heard| heard.from(ADA) == ["0"] && heard.delivered() == 1);
+    ada.listen_until(|heard| heard.from(BO) == ["0"] && heard.delivered() == 1);
+    scene.proxy.set(Gate { tcp: true, udp: false });
+    for line in 1..=4 {
+        write_both(&ada, &bo, line);
+        bo.listen_for(Duration::from_secs(5));
+        ada.listen_for(Duration::from_millis(50));
+    }
+    assert_eq!((bo.heard.from(ADA).len(), ada.heard.from(BO).len()), (1, 1));
+    scene.proxy.set(Gate::OPEN);
+    let opened = Instant::now();
+    for (reader, writer) in [(&mut ada, BO), (&mut bo, ADA)] {
+        reader.listen_until(|heard| heard.from(writer).len() >= 5 && heard.delivered() >= 5);
+        assert_eq!(reader.heard.from(writer), ["0", "1", "2", "3", "4"], "in order and once");
+    }
+    // Half a second where nothing else runs; a retransmission timer would take twelve.
+    println!("all of it after {:?}", opened.elapsed());
+    assert!(opened.elapsed() < Duration::from_secs(5), "{:?}", opened.elapsed());
+}
+
+#[test]
 fn a_server_that_was_restarted_is_told_at_once_and_with_the_same_key() {
     let mut scene = Scene::new("restarted");
     let (_ada, mut bo) = scene.meeting();

@@ -13,3 +13,4 @@ mod network;
 mod program;
 mod reaching;
 mod several_addresses;
+mod udp_outage;
