@@ -96,7 +96,6 @@ fn words_of_both_are_there_soon_after_udp_alone_was_gone_for_twenty_seconds() {
         assert_eq!(reader.heard.from(writer), ["0", "1", "2", "3", "4"], "in order and once");
     }
     // Half a second where nothing else runs; a retransmission timer would take twelve.
-    println!("all of it after {:?}", opened.elapsed());
     assert!(opened.elapsed() < Duration::from_secs(5), "{:?}", opened.elapsed());
 }
 

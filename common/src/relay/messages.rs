@@ -87,10 +87,12 @@ impl Relay {
     /// Whether so much less than the buffer holds waits for a member that a message of this kind may wait too: chat leaves
     /// room for what is small and told once, and news that a newer one replaces wait for nobody.
     fn has_room_for(&mut self, receiver: ConnectionId, message: &Message, bytes: usize) -> bool {
-        let limit = match message {
-            Message::Chat { .. } => CHAT_WAITING_MAX_BYTES,
-            Message::FileProgress { state: FileState::Receiving(_), .. } => PROGRESS_WAITING_MAX_BYTES,
-            _ => return true,
+        let limit = if matches!(message, Message::Chat { .. }) {
+            CHAT_WAITING_MAX_BYTES
+        } else if matches!(message, Message::FileProgress { state: FileState::Receiving(_), .. }) {
+            PROGRESS_WAITING_MAX_BYTES
+        } else {
+            return true;
         };
         let Some(member) = self.roster.named(receiver) else { return false };
         let fits = member.reno.unacknowledged(StreamId::MESSAGES) + bytes <= limit;
