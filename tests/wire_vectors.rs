@@ -11,8 +11,8 @@ use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::audio::{AudioCopy, AudioPacket, Sound};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice, Refusal, ServerMessage,
-    Snapshot, View,
+    self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice, Reach, Refusal,
+    ServerMessage, Snapshot, View,
 };
 use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
@@ -228,10 +228,14 @@ fn control_vectors() -> Vec<Vector> {
         ("server_resumed", control::encode(&resumed())),
         ("server_member_away", control::encode(&ServerMessage::MemberAway(MemberId(3)))),
         ("server_member_back", control::encode(&ServerMessage::MemberBack(MemberId(3)))),
+        ("client_set_hears", control::encode(&ClientMessage::SetHears(false))),
+        ("server_reach_changed", control::encode(&ServerMessage::ReachChanged { member: MemberId(3), reach: REACH })),
         ("server_refused_server_restarted", control::encode(&ServerMessage::Refused(Refusal::ServerRestarted))),
         ("server_refused_try_later", control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 }))),
     ]
 }
+
+const REACH: Reach = Reach { heard: false, hears: true };
 
 fn code() -> RoomCode {
     "042917".parse().expect("six digits")
@@ -249,6 +253,7 @@ fn admitted() -> ServerMessage {
             host: true,
             media: MediaState { camera: true, microphone: false },
             away: true,
+            reach: REACH,
         }],
         locked: false,
         run: ServerRun(0x1122_3344_5566_7788),

@@ -17,7 +17,7 @@ use common::media::freezes::FreezeStatistics;
 use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
-use common::wire::control::{MediaState, Member};
+use common::wire::control::{MediaState, Member, Reach};
 use common::wire::message::{FileOffer, FileState, Recipients};
 
 /// A clip that stands in for four cameras: JPEG pictures, one after the other.
@@ -106,6 +106,7 @@ fn scene_events(scene: &str) -> Vec<Event> {
 fn meeting(code: RoomCode) -> Vec<Event> {
     let member = |id, name: &str, camera, microphone| Member {
         away: false,
+        reach: Reach::WHOLE,
         id,
         name: name.into(),
         host: id == ANA,
@@ -206,8 +207,8 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
         packets_received: quarter * 25,
         packets_lost: 0,
         retransmitted_packets_received: 0,
-        fraction_lost: loss as f32,
-        jitter: Duration::from_secs_f64((2.0 + wave(5.0 + f64::from(member.0)).abs() + 9.0 * trouble) / 1e3),
+        fraction_lost: Some(loss as f32),
+        jitter: Some(Duration::from_secs_f64((2.0 + wave(5.0 + f64::from(member.0)).abs() + 9.0 * trouble) / 1e3)),
         bitrate_bps: (790_000.0 + 30_000.0 * wave(7.0)) as u64,
         media: media(kind),
     };
@@ -226,11 +227,11 @@ fn snapshot(quarter: u64) -> NetworkSnapshot {
         sent_bitrate_bps: (1_350_000.0 + 150_000.0 * wave(6.0)) as u64,
         uplink: HopStatistics {
             available_bitrate_bps: Some((2_900_000.0 - 900_000.0 * trouble + 40_000.0 * wave(4.0)) as u64),
-            queueing_delay: Duration::from_secs_f64((3.0 + wave(2.0) + 4.0 * trouble) / 1e3),
+            queueing_delay: Some(Duration::from_secs_f64((3.0 + wave(2.0) + 4.0 * trouble) / 1e3)),
             ..HopStatistics::default()
         },
         downlink: HopStatistics {
-            queueing_delay: Duration::from_secs_f64((4.0 + wave(3.0) + 38.0 * trouble) / 1e3),
+            queueing_delay: Some(Duration::from_secs_f64((4.0 + wave(3.0) + 38.0 * trouble) / 1e3)),
             ..HopStatistics::default()
         },
         ..NetworkSnapshot::default()

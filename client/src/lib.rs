@@ -5,5 +5,6 @@ pub mod devices;
 pub mod engine;
 pub mod headless;
 pub mod load;
+mod reach;
 #[cfg(feature = "gui")]
 pub mod ui;

@@ -9,21 +9,23 @@ mod receiving;
 mod sending;
 mod speaker;
 mod voice;
+mod way;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ConnectionId, MemberId, Ssrc, StreamKind, TransferId};
 use crate::limits::{
-    AUDIO_BLOCK, DATAGRAM_MAX_BYTES, PING_INTERVAL, PING_INTERVAL_UNANSWERED, PING_UNANSWERED_AFTER,
-    PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
+    AUDIO_BLOCK, DATA_SILENCE_LOOK, DATAGRAM_MAX_BYTES, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
 };
+use crate::listening::Listening;
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pcm::Block;
-use crate::path::{Arrivals, Outgoing, Reception};
+use crate::path::{Arrivals, Outgoing, Reception, fresh};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;
@@ -39,6 +41,7 @@ use channel::Channel;
 pub use channel::ChannelFull;
 use receiving::Receiving;
 use sending::Sending;
+use way::Way;
 
 pub use crate::reno::StreamId;
 pub use crate::reno::connection::Read;
@@ -75,23 +78,30 @@ pub enum Event {
     Frame(ReceivedFrame),
     /// A message from a member, its texts cleaned.
     Message(Delivery),
+    /// Whether anything comes from the server; given when it changes, and true at first.
+    Hears(bool),
     /// Who is speaking, loudest first; given when it changes.
     Speaking(Vec<MemberId>),
+    /// The server answers at this address, and not any more at the one before.
+    WayChanged(SocketAddr),
 }
 
 /// One member's data plane.
 #[derive(Debug)]
 pub struct Endpoint {
     began: Instant,
-    heard: Instant,
     sealer: Sealer,
     opener: Opener,
     channel: Channel,
     sending: Sending,
     receiving: Receiving,
-    path: Path,
+    way: Way,
+    listening: Listening,
+    hears: bool,
     /// What we sent to the server, and what came from it.
     outgoing: Outgoing,
+    /// When the server told last what arrived.
+    told: Option<Instant>,
     arrivals: Arrivals,
     reception: Reception,
     /// Blocks of the report being sent, and how many of them were.
@@ -103,37 +113,21 @@ pub struct Endpoint {
     discarded: u64,
 }
 
-/// The round trip to the server.
-#[derive(Debug)]
-struct Path {
-    next_ping: Instant,
-    ping_due: bool,
-    last_ping: u64,
-    /// When the newest answer came, or when it all began.
-    answered_at: Instant,
-    round_trip_time: Option<Duration>,
-}
-
-impl Path {
-    fn ping_interval(&self, now: Instant) -> Duration {
-        let unanswered = now.saturating_duration_since(self.answered_at) >= PING_UNANSWERED_AFTER;
-        if unanswered { PING_INTERVAL_UNANSWERED } else { PING_INTERVAL }
-    }
-}
-
 impl Endpoint {
     /// The data plane of member `you`, as the admission and the TLS exporter gave it.
     pub fn new(now: Instant, you: MemberId, connection: ConnectionId, suite: CipherSuite, secrets: &Secrets) -> Self {
         Self {
             began: now,
-            heard: now,
             sealer: Sealer::new(suite, &secrets.up, connection),
             opener: Opener::new(suite, &secrets.down),
             channel: Channel::new(now, reno::Config::default()),
             sending: Sending::new(now, you),
             receiving: Receiving::new(you),
-            path: Path { next_ping: now, ping_due: false, last_ping: 0, answered_at: now, round_trip_time: None },
+            way: Way::new(now),
+            listening: Listening::new(now),
+            hears: true,
             outgoing: Outgoing::new(now, Bandwidth::new(now, Range::default())),
+            told: None,
             arrivals: Arrivals::new(now),
             reception: Reception::default(),
             report: Vec::with_capacity(STREAMS_MAX),
@@ -157,7 +151,8 @@ impl Endpoint {
         let bytes = datagram.len() + IP_UDP_HEADER_BYTES;
         match self.handle_opened(now, datagram) {
             Ok(()) => {
-                self.heard = now;
+                self.way.handle_heard(now);
+                self.set_hears(true);
                 self.received.add(now, bytes);
             }
             Err(Malformed) => self.discarded += 1,
@@ -171,7 +166,7 @@ impl Endpoint {
         self.channel.reno().note_heard(now);
         let (kind, body) = Kind::split(plaintext)?;
         self.arrivals.note(now, header.packet_number, kind);
-        let (round_trip, receiving) = (self.round_trip(), &self.receiving);
+        let (round_trip, receiving) = (self.round_trip(now), &self.receiving);
         self.arrivals.hurry(now, || AUDIO_BLOCK + round_trip <= receiving.audio_patience());
         self.reception.handle_packet(now, header.packet_number);
         if let (Kind::Audio | Kind::Video, Ok(media)) = (kind, MediaHeader::parse(body)) {
@@ -182,7 +177,7 @@ impl Endpoint {
             Kind::Audio => self.receiving.handle_audio(now, body, bytes)?,
             Kind::Video => self.receiving.handle_video(now, body, bytes)?,
             Kind::Segment => self.channel.handle_segment(now, body)?,
-            Kind::Report => self.sending.handle_report(Report::parse(body)?),
+            Kind::Report => self.sending.handle_report(now, Report::parse(body)?),
             Kind::Pong => self.handle_pong(now, body)?,
             Kind::Ping => {}
         }
@@ -191,12 +186,13 @@ impl Endpoint {
     }
 
     /// The shorter of what pings and feedbacks say; zero before they say anything.
-    fn round_trip(&self) -> Duration {
+    fn round_trip(&self, now: Instant) -> Duration {
         let heard = Some(self.outgoing.bandwidth().round_trip()).filter(|round_trip| !round_trip.is_zero());
-        [self.path.round_trip_time, heard].into_iter().flatten().min().unwrap_or_default()
+        [self.way.round_trip(now), heard].into_iter().flatten().min().unwrap_or_default()
     }
 
     fn handle_feedback(&mut self, now: Instant, feedback: Feedback<'_>) {
+        self.told = Some(now);
         let sending = &mut self.sending;
         self.outgoing.handle_feedback(now, feedback, |departure, fate| sending.settle(departure.tag, fate));
         self.sending.handle_bandwidth(now, self.outgoing.bandwidth(), feedback.video_wanted);
@@ -204,13 +200,13 @@ impl Endpoint {
 
     fn handle_pong(&mut self, now: Instant, body: &[u8]) -> Result<(), Malformed> {
         let sent_micros = u64::from_be_bytes(body.try_into().map_err(|_| Malformed)?);
-        if sent_micros > self.path.last_ping {
-            return Ok(()); // We never asked that.
+        let began = self.began;
+        self.way.handle_answer(now, |sent| micros_between(began, sent) == sent_micros);
+        if self.way.take_moved() {
+            // The other way may carry less, or more (RFC 8899 §3, RFC 9000 §14.3).
+            self.channel.reno().handle_path_changed();
+            self.events.extend(self.way.to().map(Event::WayChanged));
         }
-        self.path.answered_at = now;
-        let sent = self.began + Duration::from_micros(sent_micros);
-        let round_trip = now.saturating_duration_since(sent);
-        self.path.round_trip_time = Some(round_trip);
         Ok(())
     }
 
@@ -271,12 +267,11 @@ impl Endpoint {
     }
 
     fn poll_ping(&mut self, now: Instant, plaintext: &mut [u8]) -> Option<usize> {
-        if !std::mem::take(&mut self.path.ping_due) {
+        if !self.way.take_ping(now) {
             return None;
         }
-        self.path.last_ping = now.saturating_duration_since(self.began).as_micros() as u64;
         plaintext[0] = Kind::Ping as u8;
-        plaintext[1..9].copy_from_slice(&self.path.last_ping.to_be_bytes());
+        plaintext[1..9].copy_from_slice(&micros_between(self.began, now).to_be_bytes());
         Some(9)
     }
 
@@ -297,18 +292,18 @@ impl Endpoint {
         let media = [self.sending.poll_timeout(), self.receiving.poll_timeout()];
         let path = [self.arrivals.poll_timeout(), self.outgoing.poll_timeout()];
         let timers = [self.channel.poll_timeout()].into_iter().chain(media).chain(path);
-        let first = self.next_report.min(self.path.next_ping);
+        let first = self.next_report.min(self.way.poll_timeout());
         Some(timers.flatten().fold(first, Instant::min))
     }
 
     /// Does what is due: pings, reports, retransmissions, frames that waited long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if now >= self.path.next_ping {
-            self.path.next_ping = now + self.path.ping_interval(now);
-            self.path.ping_due = true;
+        if now >= self.way.poll_timeout() {
+            self.way.handle_timeout(now);
         }
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
+            self.listen(now);
             self.receiving.report(now, &mut self.report);
         }
         if self.outgoing.poll_timeout().is_some_and(|due| due <= now) {
@@ -317,6 +312,30 @@ impl Endpoint {
         }
         self.channel.handle_timeout(now);
         self.collect_events(now);
+    }
+
+    /// Notices when nothing comes any more, and when something does.
+    fn listen(&mut self, now: Instant) {
+        self.listening.look(now);
+        // The server notices first, so that others are told the worse thing at once.
+        let hears = !self.listening.silent(now, self.way.heard() + DATA_SILENCE_LOOK);
+        self.set_hears(hears);
+    }
+
+    fn set_hears(&mut self, hears: bool) {
+        if std::mem::replace(&mut self.hears, hears) != hears {
+            self.events.push_back(Event::Hears(hears));
+        }
+    }
+
+    /// The server has these addresses, the likeliest first. The one in use stays as long as it answers.
+    pub fn set_addresses(&mut self, now: Instant, addresses: impl IntoIterator<Item = SocketAddr>) {
+        self.way.set_addresses(now, addresses);
+    }
+
+    /// Where datagrams go, if [`Endpoint::set_addresses`] said anything.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.way.to()
     }
 
     /// Sends a block of the microphone that was captured just now, unless it is silence.
@@ -383,7 +402,7 @@ impl Endpoint {
 
     /// When the newest datagram came that opened, or when it all began.
     pub fn heard(&self) -> Instant {
-        self.heard
+        self.way.heard()
     }
 
     /// Opens a stream for the bytes of our file `transfer`, from the offset on that [`Message::FileWanted`] names. `None`
@@ -442,14 +461,15 @@ impl Endpoint {
     pub fn snapshot(&mut self, now: Instant) -> NetworkSnapshot {
         NetworkSnapshot {
             uptime: now.saturating_duration_since(self.began),
-            round_trip_time: self.path.round_trip_time,
-            uplink: self.uplink(),
+            silent_for: (!self.hears).then(|| now.saturating_duration_since(self.way.heard())),
+            round_trip_time: self.way.round_trip(now),
+            uplink: self.uplink(now),
             downlink: HopStatistics {
-                queueing_delay: self.reception.queueing_delay(),
+                queueing_delay: self.reception.queueing_delay(now),
                 fraction_lost: self.reception.fraction_lost(now),
                 ..HopStatistics::default()
             },
-            inbound: self.receiving.statistics(now, self.path.round_trip_time),
+            inbound: self.receiving.statistics(now, self.way.round_trip(now)),
             outbound: self.sending.statistics(now),
             reno: self.channel.reno().statistics(),
             video_target: self.sending.video_target(),
@@ -459,15 +479,23 @@ impl Endpoint {
         }
     }
 
-    fn uplink(&self) -> HopStatistics {
+    /// As the server told it of late.
+    fn uplink(&self, now: Instant) -> HopStatistics {
+        if fresh(now, self.told).is_none() {
+            return HopStatistics::default();
+        }
         let bandwidth = self.outgoing.bandwidth();
         HopStatistics {
             available_bitrate_bps: (!bandwidth.round_trip().is_zero()).then(|| bandwidth.target_bps()),
-            queueing_delay: bandwidth.queueing_delay(),
-            fraction_lost: bandwidth.fraction_lost() as f32,
+            queueing_delay: Some(bandwidth.queueing_delay()),
+            fraction_lost: Some(bandwidth.fraction_lost() as f32),
             competing: bandwidth.competes(),
         }
     }
+}
+
+fn micros_between(earlier: Instant, later: Instant) -> u64 {
+    later.saturating_duration_since(earlier).as_micros() as u64
 }
 
 /// The stream of that kind which `member` sends.

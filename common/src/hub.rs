@@ -29,8 +29,8 @@ use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGE
 use crate::names;
 use crate::room::{Room, Seat};
 use crate::wire::control::{
-    Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Refusal,
-    ServerMessage,
+    Action, Admission, CipherSuite, ClientMessage, EndReason, LeaveReason, MediaState, PROTOCOL_VERSION, Reach,
+    Refusal, ServerMessage,
 };
 use crate::wire::ticket::ServerRun;
 
@@ -217,6 +217,9 @@ impl Hub {
             (State::Seated { room, member, connection_id }, ClientMessage::Watch(views)) => {
                 self.set_views(room, member, connection_id, &views);
             }
+            (State::Seated { room, member, .. }, ClientMessage::SetHears(hears)) => {
+                self.change_reach(room, member, |reach| reach.hears = hears);
+            }
             (State::Knocking { .. } | State::Seated { .. }, ClientMessage::Ping) => {
                 self.send(control, ServerMessage::Pong);
             }
@@ -290,7 +293,7 @@ impl Hub {
         self.last_room += 1;
         let id = RoomId(self.last_room);
         let shard = self.shards.choose().ok_or(Refusal::ServerFull)?;
-        let host = Seat { name, media: MediaState::default(), since: now, away: false };
+        let host = Seat { name, media: MediaState::default(), since: now, away: false, reach: Reach::WHOLE };
         self.rooms.insert(id, Room::new(code, host, self.limits.members_per_room));
         self.codes.insert(code, id);
         self.shards.open(shard, id);
@@ -492,6 +495,21 @@ impl Hub {
             place.set_media(member, media);
         }
         self.tell_others(room, member, &ServerMessage::MediaChanged { member, media });
+    }
+
+    /// The relay hears this member's datagrams from here on, or does not.
+    pub fn handle_heard(&mut self, connection: ConnectionId, heard: bool) {
+        if let Some((room, member)) = self.places.of_connection(connection) {
+            self.change_reach(room, member, |reach| reach.heard = heard);
+        }
+    }
+
+    /// Tells everybody, the member too: it does not know by itself whether the server hears it.
+    fn change_reach(&mut self, room: RoomId, member: MemberId, change: impl FnOnce(&mut Reach)) {
+        let changed = self.rooms.get_mut(&room).and_then(|place| place.change_reach(member, change));
+        if let Some(reach) = changed {
+            self.tell_all(room, &ServerMessage::ReachChanged { member, reach });
+        }
     }
 
     fn set_state(&mut self, control: ControlId, state: State) {

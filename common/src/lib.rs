@@ -23,6 +23,7 @@ pub mod hub;
 pub mod ids;
 pub mod limits;
 pub mod link;
+mod listening;
 pub mod media;
 pub mod names;
 pub mod path;

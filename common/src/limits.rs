@@ -203,11 +203,27 @@ pub const FEEDBACK_PACKETS_MAX: usize = 512;
 pub const DEPARTURES_MAX: usize = 1_024;
 /// How often a client measures the round trip to the server.
 pub const PING_INTERVAL: Duration = Duration::from_millis(500);
-/// How often once none was answered for [`PING_UNANSWERED_AFTER`], so that both ends soon know that the path is back. It
-/// costs 3 kbit/s.
+/// How often it does while no ping is answered, so that a few lost ones are told from a dead way within a second, …
+pub const PING_INTERVAL_HURRIED: Duration = Duration::from_millis(100);
+/// … and for how long, …
+pub const WAY_HURRY_FOR: Duration = Duration::from_secs(5);
+/// … and how often after that, so that both ends soon know that the way is back. It costs 3 kbit/s.
 pub const PING_INTERVAL_UNANSWERED: Duration = Duration::from_millis(200);
-/// Four pings without an answer are no loss by chance.
-pub const PING_UNANSWERED_AFTER: Duration = Duration::from_secs(2);
+/// How long no ping is answered before the server's other addresses are tried: five pings, and the answer to a satellite.
+pub const WAY_SUSPECT_AFTER: Duration = Duration::from_millis(1_400);
+/// How long one address of the server is tried, at least: the round trip around the world, …
+pub const WAY_TURN_MIN: Duration = Duration::from_millis(300);
+/// … and at most, or where nothing was answered for long.
+pub const WAY_TURN_MAX: Duration = Duration::from_secs(1);
+/// Addresses of one server that are tried: two families of a machine with a few cards.
+pub const SERVER_ADDRESSES_MAX: usize = 8;
+/// Silence on the data plane, six of its pings, after which a member counts as without sound and picture, and everybody is
+/// told.
+pub const DATA_SILENCE_AFTER: Duration = Duration::from_secs(3);
+/// How often that is looked for. Whoever looks this much late was kept from listening, and counts from then on.
+pub const DATA_SILENCE_LOOK: Duration = Duration::from_millis(500);
+/// What was measured longer ago than this is shown as unknown.
+pub const UNMEASURED_AFTER: Duration = Duration::from_secs(3);
 
 // Files on their way through the server.
 

@@ -16,6 +16,7 @@ pub use arrivals::Arrivals;
 pub use departures::{Departure, Departures, Outcome};
 pub use outgoing::{Fate, Outgoing, TRAIN_GAP};
 pub use reception::Reception;
+pub(crate) use reception::fresh;
 
 /// Where the two ends of a hop are, as one of them sees it (RFC 9000 §9: a path is both addresses, not the peer's alone).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,8 +33,10 @@ use std::time::Instant;
 use crate::hub::Grant;
 use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
 use crate::limits::{
-    AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES, VIDEO_BYTES_PER_SEC,
+    AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, DATA_SILENCE_LOOK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES,
+    VIDEO_BYTES_PER_SEC,
 };
+use crate::listening::Listening;
 use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::path::AddressPair;
 use crate::reno;
@@ -57,6 +59,8 @@ use roster::{MemberKey, Roster};
 pub struct RelayStatistics {
     /// Members with a data plane right now.
     pub members: u64,
+    /// Those of them of whom nothing comes.
+    pub members_unheard: u64,
     /// Datagrams that came in, the discarded ones included.
     pub datagrams_received: u64,
     /// Datagrams given to the socket.
@@ -88,6 +92,7 @@ impl AddAssign for RelayStatistics {
     /// Adds what another relay of the same server did.
     fn add_assign(&mut self, other: Self) {
         self.members += other.members;
+        self.members_unheard += other.members_unheard;
         self.datagrams_received += other.datagrams_received;
         self.datagrams_sent += other.datagrams_sent;
         self.datagrams_discarded += other.datagrams_discarded;
@@ -145,6 +150,10 @@ pub struct Relay {
     /// When something of a member asked to be woken.
     alarms: BTreeSet<(Instant, MemberKey)>,
     next_report: Instant,
+    listening: Listening,
+    next_look: Instant,
+    /// Members who are heard again, or not any more, each once: what the hub is to be told.
+    hearing_changes: VecDeque<(ConnectionId, bool)>,
     /// What the watchers of one sender can take; kept for its memory.
     shares: Vec<u64>,
     statistics: RelayStatistics,
@@ -171,6 +180,9 @@ impl Relay {
             throttled: Vec::new(),
             alarms: BTreeSet::new(),
             next_report: now + REPORT_INTERVAL,
+            listening: Listening::new(now),
+            next_look: now + DATA_SILENCE_LOOK,
+            hearing_changes: VecDeque::new(),
             shares: Vec::new(),
             statistics: RelayStatistics::default(),
         }
@@ -221,6 +233,7 @@ impl Relay {
         let Some((key, mut member)) = self.roster.remove(connection) else {
             return;
         };
+        self.statistics.members_unheard -= u64::from(!member.is_heard());
         member.forget_waiting(&mut self.forwards.audio.ring, &mut self.forwards.video.ring);
         member.picture.into_iter().for_each(|picture| self.pictures.end(picture));
         // The next tick adds up what the others send.
@@ -232,6 +245,7 @@ impl Relay {
         }
         self.senders.retain(|other| *other != key);
         self.throttled.retain(|other| *other != key);
+        self.hearing_changes.retain(|(other, _)| *other != connection);
         self.end_files_of(connection, (member.room, member.member));
     }
 
@@ -251,8 +265,14 @@ impl Relay {
         let member = self.roster.member(key).ok_or(Malformed)?;
         let (plaintext, newest) = member.opener.open(header, datagram).map_err(|_| Malformed)?;
         let returned = member.reno.note_heard(now);
+        member.heard = now;
         let came = newest && member.address.is_none();
         if newest {
+            // Another port is another number at the same NAT; other hosts are another way, which may carry less.
+            let hosts = (path.remote.ip(), path.local);
+            if member.address.is_some_and(|before| (before.remote.ip(), before.local) != hosts) {
+                member.reno.handle_path_changed();
+            }
             member.address = Some(path);
         }
         if came {
@@ -366,7 +386,8 @@ impl Relay {
         let tick = !self.senders.is_empty() || !self.throttled.is_empty() || self.files.wants_tick();
         let reports = tick.then_some(self.next_report);
         let alarm = self.alarms.first().map(|(alarm, _)| *alarm);
-        reports.into_iter().chain(alarm).min()
+        let look = (self.roster.len() > 0).then_some(self.next_look);
+        reports.into_iter().chain(alarm).chain(look).min()
     }
 
     /// Sends what is due: reports to senders, retransmissions of reliable channels.
@@ -378,7 +399,35 @@ impl Relay {
             self.resume_throttled(now);
             self.retry_files(now);
         }
+        if now >= self.next_look {
+            self.next_look = now + DATA_SILENCE_LOOK;
+            self.listen(now);
+        }
         self.handle_alarms(now);
+    }
+
+    /// Finds out of whom nothing comes any more, and of whom something does.
+    fn listen(&mut self, now: Instant) {
+        self.listening.look(now);
+        let Self { roster, listening, hearing_changes, statistics, .. } = self;
+        statistics.members_unheard = 0;
+        for member in roster.all() {
+            if let Some(heard) = member.hearing_changed(now, listening) {
+                hearing_changes.retain(|(connection, _)| *connection != member.connection);
+                hearing_changes.push_back((member.connection, heard));
+            }
+            statistics.members_unheard += u64::from(!member.is_heard());
+        }
+    }
+
+    /// Whether [`Relay::poll_hearing`] has anything to say.
+    pub fn hearing_changed(&self) -> bool {
+        !self.hearing_changes.is_empty()
+    }
+
+    /// A member whose datagrams come again (`true`), or did not for [`crate::limits::DATA_SILENCE_AFTER`]; until `None`.
+    pub fn poll_hearing(&mut self) -> Option<(ConnectionId, bool)> {
+        self.hearing_changes.pop_front()
     }
 
     /// What the middle one of a sender's watchers can take, the better of two in the middle: so two who call each other

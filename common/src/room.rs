@@ -9,7 +9,7 @@ use crate::door::Source;
 use crate::ids::{ControlId, KnockId, MemberId, RoomCode};
 use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM};
 use crate::names;
-use crate::wire::control::{Action, MediaState, Member, Refusal};
+use crate::wire::control::{Action, MediaState, Member, Reach, Refusal};
 
 pub use views::Views;
 
@@ -41,6 +41,8 @@ pub struct Seat {
     pub since: Instant,
     /// The member's control connection is broken, and its place is kept.
     pub away: bool,
+    /// Which ways of the member's data plane work.
+    pub reach: Reach,
 }
 
 /// Somebody who waits. A knock has no connection id, no key and no roster: those come with a [`Seat`].
@@ -123,7 +125,14 @@ impl Room {
     /// One line of the roster.
     pub fn member(&self, id: MemberId) -> Option<Member> {
         let seat = self.members.get(&id)?;
-        Some(Member { id, name: seat.name.clone(), host: id == self.host, media: seat.media, away: seat.away })
+        Some(Member {
+            id,
+            name: seat.name.clone(),
+            host: id == self.host,
+            media: seat.media,
+            away: seat.away,
+            reach: seat.reach,
+        })
     }
 
     /// Whether `actor` may do `action` here: the one place that decides.
@@ -194,7 +203,8 @@ impl Room {
             return Some(Err((knock, Refusal::RoomFull)));
         };
         self.last_member = next;
-        let seat = Seat { name: knock.name, media: MediaState::default(), since: now, away: false };
+        let seat =
+            Seat { name: knock.name, media: MediaState::default(), since: now, away: false, reach: Reach::WHOLE };
         self.members.insert(MemberId(next), seat);
         Some(Ok(MemberId(next)))
     }
@@ -232,6 +242,14 @@ impl Room {
         if let Some(seat) = self.members.get_mut(&id) {
             seat.away = away;
         }
+    }
+
+    /// Takes down which ways of a member's data plane work; answers that when it is another thing than before.
+    pub fn change_reach(&mut self, id: MemberId, change: impl FnOnce(&mut Reach)) -> Option<Reach> {
+        let seat = self.members.get_mut(&id)?;
+        let before = seat.reach;
+        change(&mut seat.reach);
+        (seat.reach != before).then_some(seat.reach)
     }
 
     /// Takes down which devices a member has on.
@@ -277,7 +295,13 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     fn seat(name: &str) -> Seat {
-        Seat { name: name.into(), media: MediaState::default(), since: Instant::now(), away: false }
+        Seat {
+            name: name.into(),
+            media: MediaState::default(),
+            since: Instant::now(),
+            away: false,
+            reach: Reach::WHOLE,
+        }
     }
 
     fn knock(control: u64, name: &str) -> Knock {

@@ -27,8 +27,8 @@ use crate::limits::{
 };
 use crate::media::ladder::Rung;
 use crate::wire::control::{
-    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, Notice, PROTOCOL_VERSION, Refusal,
-    ServerMessage, Snapshot, View,
+    Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, Notice, PROTOCOL_VERSION, Reach,
+    Refusal, ServerMessage, Snapshot, View,
 };
 use crate::wire::ticket::Ticket;
 
@@ -112,6 +112,13 @@ pub enum Event {
     Notice(Notice),
     /// It is over; close the connection.
     Over(Over),
+    /// A way of a member's data plane, perhaps of our own, broke or came back.
+    ReachChanged {
+        /// Whose.
+        member: MemberId,
+        /// As it is now.
+        reach: Reach,
+    },
     /// We are connected again. What changed meanwhile follows.
     Reconnected,
     /// The control connection broke. The data plane goes on, and we try to come back.
@@ -379,6 +386,26 @@ impl Session {
         self.media_changed(you, media);
     }
 
+    /// Whether anything of the data plane comes from the server. Without effect before we are in.
+    pub fn set_hears(&mut self, hears: bool) {
+        let Some(you) = self.you.and_then(|you| self.members.get(&you)) else { return };
+        let (member, reach) = (you.id, Reach { hears, ..you.reach });
+        if self.state == State::Seated && reach != you.reach {
+            self.send(ClientMessage::SetHears(hears));
+        }
+        self.reach_changed(member, reach);
+    }
+
+    /// When the server was heard last on the control plane.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether there is a control connection, and we are in.
+    pub fn seated(&self) -> bool {
+        self.state == State::Seated
+    }
+
     /// Says whom we want to see from here on. Without effect before we are in.
     pub fn watch(&mut self, views: Vec<View>) {
         if self.you.is_none() {
@@ -434,6 +461,7 @@ impl Session {
             }
             ServerMessage::MemberAway(member) => self.set_away(member, true, Event::MemberAway),
             ServerMessage::MemberBack(member) => self.set_away(member, false, Event::MemberBack),
+            ServerMessage::ReachChanged { member, reach } => self.reach_told(member, reach),
             ServerMessage::MemberJoined(member) => {
                 self.members.insert(member.id, member.clone());
                 self.event(Event::MemberJoined(member));
@@ -511,6 +539,21 @@ impl Session {
         }
     }
 
+    /// Of what we hear we know better than the server, which may not have heard it yet.
+    fn reach_told(&mut self, id: MemberId, reach: Reach) {
+        let ours = self.members.get(&id).filter(|_| self.you == Some(id));
+        let hears = ours.map_or(reach.hears, |ours| ours.reach.hears);
+        self.reach_changed(id, Reach { hears, ..reach });
+    }
+
+    fn reach_changed(&mut self, id: MemberId, reach: Reach) {
+        if let Some(member) = self.members.get_mut(&id)
+            && std::mem::replace(&mut member.reach, reach) != reach
+        {
+            self.event(Event::ReachChanged { member: id, reach });
+        }
+    }
+
     fn want_video(&mut self, rung: Option<Rung>) {
         if std::mem::replace(&mut self.video_wanted, rung) != rung {
             self.event(Event::VideoWanted(rung));
@@ -561,7 +604,14 @@ mod tests {
     }
 
     fn member(id: u16, host: bool) -> Member {
-        Member { id: MemberId(id), name: format!("Member {id}"), host, media: MediaState::default(), away: false }
+        Member {
+            id: MemberId(id),
+            name: format!("Member {id}"),
+            host,
+            media: MediaState::default(),
+            away: false,
+            reach: Reach::WHOLE,
+        }
     }
 
     fn admission() -> Admission {

@@ -9,12 +9,15 @@ use crate::media::ladder::VideoTarget;
 use crate::media::playout::PlayoutStatistics;
 use crate::reno::RenoStatistics;
 
-/// One look at everything an [`crate::endpoint::Endpoint`] measures; taken four times a second for the plots.
+/// One look at everything an [`crate::endpoint::Endpoint`] measures; taken four times a second for the plots. What was not
+/// measured for [`crate::limits::UNMEASURED_AFTER`] is `None`, or not there: nobody is shown a number that was true once.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkSnapshot {
     /// Time since the endpoint began.
     pub uptime: Duration,
-    /// Last round trip to the server on the data plane, `None` before the first.
+    /// Nothing came from the server for so long, all of [`crate::limits::DATA_SILENCE_AFTER`] or more.
+    pub silent_for: Option<Duration>,
+    /// Last round trip to the server on the data plane, `None` before the first and where it was long ago.
     pub round_trip_time: Option<Duration>,
     /// The way from here to the server.
     pub uplink: HopStatistics,
@@ -40,12 +43,12 @@ pub struct NetworkSnapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HopStatistics {
     /// What may be sent, in bits per second (webrtc-stats `availableOutgoingBitrate`); `None` where the other end decides,
-    /// and before it told anything.
+    /// before it told anything, and where that was long ago.
     pub available_bitrate_bps: Option<u64>,
     /// How much longer packets wait than the quickest did of late: the queue in front of the narrow place.
-    pub queueing_delay: Duration,
+    pub queueing_delay: Option<Duration>,
     /// Share of the last second's datagrams that were lost, 0.0..=1.0.
-    pub fraction_lost: f32,
+    pub fraction_lost: Option<f32>,
     /// Somebody else keeps the queue full, and we fight for a share; only known where we send.
     pub competing: bool,
 }
@@ -62,9 +65,9 @@ pub struct InboundStream {
     /// Packets that arrived when they were sent again, since the stream began.
     pub retransmitted_packets_received: u64,
     /// Share of packets lost over the last second, 0.0..=1.0.
-    pub fraction_lost: f32,
+    pub fraction_lost: Option<f32>,
     /// Interarrival jitter (RFC 3550 §6.4.1).
-    pub jitter: Duration,
+    pub jitter: Option<Duration>,
     /// Payload and headers down to UDP and IP, over the last second, in bits per second.
     pub bitrate_bps: u64,
     /// What only audio or only video has.
@@ -83,8 +86,8 @@ pub enum InboundMedia {
         /// How long a block waits right now between arriving and being played.
         playout_delay: Duration,
         /// How such a voice is liked, 1.0..=4.5 ([`crate::media::mos`]): by what was concealed in the last second, and the
-        /// way there, for which our half is measured and the speaker's taken to be as long. `None` before the first round
-        /// trip.
+        /// way there, for which our half is measured and the speaker's taken to be as long. `None` without a round
+        /// trip, and where nothing comes.
         mean_opinion_score: Option<f32>,
     },
     /// Video frames.
@@ -112,7 +115,7 @@ pub struct OutboundStream {
     pub packets_sent: u64,
     /// Payload and headers down to UDP and IP, over the last second, in bits per second.
     pub bitrate_bps: u64,
-    /// The newest report of each receiver; [`MemberId::SERVER`] is the first hop.
+    /// The newest report of each receiver of whom one came of late; [`MemberId::SERVER`] is the first hop.
     pub remote: Vec<RemoteInbound>,
 }
 

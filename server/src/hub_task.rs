@@ -104,6 +104,10 @@ impl HubTask {
                 self.hub.handle_overload(shard, overloaded);
                 true
             }
+            Some(MediaEvent::Heard { connection, heard }) => {
+                self.hub.handle_heard(connection, heard);
+                true
+            }
             Some(MediaEvent::Ended) | None => {
                 tracing::error!("a media thread is gone: stopping");
                 false

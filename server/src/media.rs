@@ -42,6 +42,13 @@ pub(crate) enum MediaCommand {
 pub(crate) enum MediaEvent {
     /// A worker is gone.
     Ended,
+    /// The datagrams of this member come again, or do not any more.
+    Heard {
+        /// Whose.
+        connection: ConnectionId,
+        /// Whether they come.
+        heard: bool,
+    },
     /// This worker's relay had to shed datagrams, or has not for a while.
     Overload {
         /// Which worker.
@@ -110,7 +117,8 @@ impl MediaWorkers {
 
 /// Commands that wait for a relay; it looks before every batch, so a few are many.
 const COMMANDS_QUEUE: usize = 256;
-/// Events that wait for the hub: changes of load, told at most twice in [`common::limits::OVERLOAD_HOLD`] by each.
+/// Events that wait for the hub: changes of load, told at most twice in [`common::limits::OVERLOAD_HOLD`] by each, and
+/// members who are heard again or not any more. What finds no room is told later.
 const EVENTS_QUEUE: usize = 64;
 /// How long the socket is left alone when the system is not able to receive, instead of asking without end.
 const RECEIVE_BACKOFF: Duration = Duration::from_millis(10);
@@ -355,6 +363,12 @@ impl Media {
         // Told again at the next turn when the hub has no time.
         if overloaded != self.overloaded && self.place.events.try_send(event).is_ok() {
             self.overloaded = overloaded;
+        }
+        while self.relay.hearing_changed()
+            && let Ok(room) = self.place.events.try_reserve()
+            && let Some((connection, heard)) = self.relay.poll_hearing()
+        {
+            room.send(MediaEvent::Heard { connection, heard });
         }
     }
 

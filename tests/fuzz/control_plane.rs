@@ -8,7 +8,7 @@ use common::hub::{Hub, HubLimits, Output};
 use common::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode};
 use common::session::{self, Purpose, Session};
 use common::wire::control::{
-    self, Action, Admission, CipherSuite, ClientMessage, Framer, Guest, MediaState, Member, PROTOCOL_VERSION,
+    self, Action, Admission, CipherSuite, ClientMessage, Framer, Guest, MediaState, Member, PROTOCOL_VERSION, Reach,
     ServerMessage, Snapshot,
 };
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
@@ -194,13 +194,14 @@ impl HostileServer {
 
     fn obey(&mut self, script: &mut Script<'_>) {
         let what = script.byte();
-        match what % 8 {
+        match what % 9 {
             0 => self.session.handle_disconnected(self.now),
             1 => self.session.handle_connected(self.now),
             2 => self.session.handle_connect_failed(self.now),
             3 => self.wait(),
             4 => self.session.act(action(script.byte())),
             5 => self.session.suspect(self.now),
+            8 => self.session.set_hears(script.byte().is_multiple_of(2)),
             6 => self.session.handle_message(self.now, ServerMessage::Resumed(snapshot(script.byte()))),
             _ => {
                 if let Some(message) = message(script) {
@@ -239,7 +240,14 @@ fn admission(code: RoomCode) -> Admission {
 
 fn member(id: u8, host: bool) -> Member {
     let media = MediaState { camera: false, microphone: id.is_multiple_of(2) };
-    Member { id: MemberId(u16::from(id)), name: format!("Member {id}"), host, media, away: id.is_multiple_of(3) }
+    Member {
+        id: MemberId(u16::from(id)),
+        name: format!("Member {id}"),
+        host,
+        media,
+        away: id.is_multiple_of(3),
+        reach: Reach::WHOLE,
+    }
 }
 
 /// Rooms in which each bit says whether somebody is there.

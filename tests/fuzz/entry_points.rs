@@ -373,7 +373,9 @@ fn take_events(endpoint: &mut Endpoint) {
             | endpoint::Event::FileStopped(_)
             | endpoint::Event::FileWritable(_)
             | endpoint::Event::Frame(_)
-            | endpoint::Event::Speaking(_) => {}
+            | endpoint::Event::Hears(_)
+            | endpoint::Event::Speaking(_)
+            | endpoint::Event::WayChanged(_) => {}
         }
     }
 }

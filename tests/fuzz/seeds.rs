@@ -13,7 +13,7 @@ use common::media::pack::{AudioDetail, Packed, Packer};
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::audio::{AudioCopy, AudioPacket, Sound};
-use common::wire::control::{
+use common::wire::control::{Reach, 
     self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice,
     PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,
 };
@@ -67,6 +67,7 @@ fn admission() -> ServerMessage {
         host: id == 1,
         media: MediaState::default(),
         away: false,
+        reach: Reach::WHOLE,
     };
     ServerMessage::Admitted(Admission {
         code: code(),

@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "the whole folder is tests")]
 
+mod families;
 #[allow(dead_code, reason = "hosts and programs have more hands than every test needs")]
 mod network;
 #[allow(dead_code, reason = "hosts and programs have more hands than every test needs")]
@@ -14,3 +15,4 @@ mod program;
 mod reaching;
 mod several_addresses;
 mod udp_outage;
+mod udp_silence;

@@ -247,6 +247,10 @@ impl Meeting {
             self.advance(index);
         }
         self.relay.handle_timeout(self.now);
+        while let Some((connection, heard)) = self.relay.poll_hearing() {
+            self.hub.handle_heard(connection, heard);
+        }
+        self.drain_hub();
         self.spool.serve(self.now, &mut self.relay);
         self.drain_relay();
     }
@@ -319,6 +323,9 @@ impl Meeting {
             participant.session.handle_timeout(now);
         }
         while let Some(mut datagram) = participant.down.poll(now) {
+            if !participant.ways.hears {
+                continue;
+            }
             participant.seen.datagrams += 1;
             if let Some(endpoint) = &mut participant.endpoint {
                 endpoint.handle_datagram(now, &mut datagram);
@@ -382,6 +389,9 @@ impl Meeting {
         let participant = &mut self.participants[index];
         participant.endpoint = endpoint;
         while let Some(mut datagram) = participant.up.poll(now) {
+            if !participant.ways.heard {
+                continue;
+            }
             self.relay.handle_datagram(now, participant.address, &mut datagram);
         }
     }

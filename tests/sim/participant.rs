@@ -11,7 +11,7 @@ use common::link::{Link, LinkConfig};
 use common::sequence::MediaTime;
 use common::session::{self, Over, Session};
 use common::stats::NetworkSnapshot;
-use common::wire::control::{Framer, MediaState, View};
+use common::wire::control::{Framer, MediaState, Reach, View};
 use common::wire::message::{FileOffer, FileState, Message, Recipients};
 
 use crate::picture::{Screen, Talker};
@@ -39,6 +39,8 @@ pub struct Participant {
     pub up: Link,
     /// From the server.
     pub down: Link,
+    /// Which ways let datagrams through at all.
+    pub ways: Reach,
     /// Camera and microphone are used.
     pub media: bool,
     /// The microphone is not used.
@@ -86,6 +88,8 @@ struct Upload {
 pub struct Seen {
     /// When the admission was heard.
     pub admitted_at: Option<Instant>,
+    /// What was told of data planes: when, whose, how they are.
+    pub reaches: Vec<(Instant, MemberId, Reach)>,
     /// When the first frame of somebody else was complete.
     pub first_frame_at: Option<Instant>,
     /// Guests at the door, as the host hears of them.
@@ -135,6 +139,7 @@ impl Participant {
             address: SocketAddr::from(([10, 0, 0, number as u8], 40_000)),
             up: Link::new(path, seed ^ (2 * number)),
             down: Link::new(path, seed ^ (2 * number + 1)),
+            ways: Reach::WHOLE,
             media: true,
             muted: false,
             video_wanted: true,
@@ -253,6 +258,7 @@ impl Participant {
                 self.seen.admitted_at = Some(now);
                 self.session.set_media(MediaState { camera: true, microphone: true });
             }
+            session::Event::ReachChanged { member, reach } => self.seen.reaches.push((now, member, reach)),
             session::Event::Reconnected => self.seen.returns += 1,
             session::Event::HostChanged(_)
             | session::Event::Knocking
@@ -374,6 +380,8 @@ impl Participant {
             Event::FileReset(stream) => self.seen.broken.extend(self.downloads.remove(&stream)),
             Event::FileReadable(stream) => self.read_file(endpoint, stream),
             Event::FileWritable(_) => self.write_files(endpoint),
+            Event::Hears(hears) => self.session.set_hears(hears),
+            Event::WayChanged(_) => {}
             Event::ChannelFailed => panic!("{}'s reliable channel failed", self.name),
             Event::FileAcknowledged(stream) | Event::FileStopped(stream) => {
                 self.uploads.retain(|upload| upload.stream != stream);

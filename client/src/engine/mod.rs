@@ -130,6 +130,10 @@ const COMMAND_CHANNEL: usize = 64;
 /// Threads for tasks of the network and, in a program that hosts, of the server. The meeting has a thread of its own.
 const WORKER_THREADS: usize = 2;
 
+/// The stack of the engine's thread, as large as a main thread's: a build without optimisation moves a whole meeting through
+/// several frames. What is not used takes no memory.
+const ENGINE_STACK_BYTES: usize = 8 * 1024 * 1024;
+
 /// How long the disk may take to put away what is half written when the program ends.
 const SHUTDOWN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -170,7 +174,8 @@ pub fn start(config: EngineConfig, waker: Waker) -> std::io::Result<EngineHandle
         .enable_all()
         .build()?;
     let lobby = Lobby::new(config, commands_in, Outlet::new(events_out, waker), frames.clone());
-    let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+    let builder = std::thread::Builder::new().name("engine".into()).stack_size(ENGINE_STACK_BYTES);
+    let thread = builder.spawn(move || {
         runtime.block_on(lobby.run());
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     })?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
-use common::wire::control::{Action, LeaveReason, MediaState, Member, View};
+use common::wire::control::{Action, LeaveReason, MediaState, Member, Reach, View};
 use common::wire::message::{FileOffer, FileState, Recipients};
 
 use crate::devices::processing::VoiceProcessing;
@@ -154,6 +154,14 @@ pub enum Event {
     MemberAway(MemberId),
     /// Somebody else, who was away, is connected again.
     MemberBack(MemberId),
+    /// Datagrams go both ways again between the server and a member, perhaps ourselves, or one way or none. Of our own the
+    /// sentence comes as a [`Event::Notice`].
+    ReachChanged {
+        /// Whose.
+        member: MemberId,
+        /// Which ways work.
+        reach: Reach,
+    },
     /// Somebody came in.
     MemberJoined(Member),
     /// Somebody is gone.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::ids::{ChatId, KnockId, MemberId};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
-use common::wire::control::{Action, LeaveReason};
+use common::wire::control::{Action, LeaveReason, Reach};
 use common::wire::message::{FileOffer, Recipients};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +23,7 @@ use super::transfers::Transfers;
 use crate::engine::address::ServerAddress;
 use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
+use crate::reach;
 
 /// Opens a meeting and stays in it.
 ///
@@ -78,6 +79,7 @@ fn attend(
         trace,
         transfers,
         names: BTreeMap::new(),
+        reach: BTreeMap::new(),
         spoken: None,
         here: BTreeSet::new(),
         leave_at: None,
@@ -105,6 +107,8 @@ struct Participant {
     transfers: Transfers,
     /// Everybody who was ever in: a line may come from somebody who has left.
     names: BTreeMap<MemberId, String>,
+    /// Of those of whom it was told that datagrams do not go both ways, or do again.
+    reach: BTreeMap<MemberId, Reach>,
     /// What --say asked for is done, and to whom --send goes.
     spoken: Option<Recipients>,
     /// Who is in besides us.
@@ -202,10 +206,12 @@ impl Participant {
                 self.print_left(member, reason);
                 self.transfers.left(member, &self.name(member));
                 self.here.remove(&member);
+                self.reach.remove(&member);
                 self.send_on().await;
             }
             Event::MuteRequested => self.say("The host has muted us."),
             Event::Notice(sentence) => self.say(&sentence),
+            Event::ReachChanged { member, reach } => self.say_reach(member, reach),
             Event::Reconnecting => {
                 self.say("Connection to the server is lost; trying again. Sound and chat may still work.");
             }
@@ -240,6 +246,9 @@ impl Participant {
         match self.admit {
             Some(_) => print_invitation(&joined),
             None => self.say("We are in."),
+        }
+        for member in joined.members.iter().filter(|member| member.reach != Reach::WHOLE) {
+            self.say_reach(member.id, member.reach);
         }
         self.speak().await;
     }
@@ -316,6 +325,15 @@ impl Participant {
             Recipients::Member(member) => format!(" to {}", self.name(member)),
         };
         self.say(&format!("{}{to}: {}", self.name(line.from), line.text));
+    }
+
+    /// Of the others; what is to be said of ourselves comes as a sentence.
+    fn say_reach(&mut self, member: MemberId, reach: Reach) {
+        if member != self.transfers.you() {
+            let before = self.reach.insert(member, reach).unwrap_or(Reach::WHOLE);
+            let sentence = reach::sentence(&self.name(member), before, reach);
+            sentence.into_iter().for_each(|sentence| self.say(&sentence));
+        }
     }
 
     fn print_left(&self, member: MemberId, reason: LeaveReason) {

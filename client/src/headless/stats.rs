@@ -1,5 +1,5 @@
 //! What an engine measures, as JSON: one object for each look, with the names of webrtc-stats in snake case. Times are
-//! milliseconds, rates bits a second.
+//! milliseconds, rates bits a second. What was not measured of late is null, or not in its list.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -32,6 +32,7 @@ fn to_json(snapshot: &NetworkSnapshot) -> Value {
     let target = snapshot.video_target;
     json!({
         "uptime_ms": millis(snapshot.uptime),
+        "silent_for_ms": snapshot.silent_for.map(millis),
         "round_trip_time_ms": snapshot.round_trip_time.map(millis),
         "received_bitrate_bps": snapshot.received_bitrate_bps,
         "sent_bitrate_bps": snapshot.sent_bitrate_bps,
@@ -52,7 +53,7 @@ fn to_json(snapshot: &NetworkSnapshot) -> Value {
 fn hop(hop: &HopStatistics) -> Value {
     json!({
         "available_bitrate_bps": hop.available_bitrate_bps,
-        "queueing_delay_ms": millis(hop.queueing_delay),
+        "queueing_delay_ms": hop.queueing_delay.map(millis),
         "fraction_lost": hop.fraction_lost,
         "competing": hop.competing,
     })
@@ -66,7 +67,7 @@ fn inbound(stream: &InboundStream) -> Value {
         "packets_lost": stream.packets_lost,
         "retransmitted_packets_received": stream.retransmitted_packets_received,
         "fraction_lost": stream.fraction_lost,
-        "jitter_ms": millis(stream.jitter),
+        "jitter_ms": stream.jitter.map(millis),
         "bitrate_bps": stream.bitrate_bps,
     });
     let media = match stream.media {
@@ -188,8 +189,8 @@ mod tests {
                 packets_received: 5,
                 packets_lost: -1,
                 retransmitted_packets_received: 0,
-                fraction_lost: 0.0,
-                jitter: Duration::from_millis(2),
+                fraction_lost: Some(0.0),
+                jitter: Some(Duration::from_millis(2)),
                 bitrate_bps: 800_000,
                 media: InboundMedia::Audio {
                     playout: PlayoutStatistics { concealed_samples: 480, ..PlayoutStatistics::default() },
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(value["inbound"][0]["kind"], "audio");
         assert_eq!(value["inbound"][0]["playout_delay_ms"], 30.0);
         assert_eq!(value["inbound"][0]["concealed_samples"], 480);
-        assert_eq!(value["uplink"]["queueing_delay_ms"], 0.0);
+        assert_eq!(value["uplink"]["queueing_delay_ms"], Value::Null, "nobody measured it");
         assert_eq!(value["reno"]["phase"], "slow_start");
         assert_eq!(value["reno"]["ssthresh_bytes"], Value::Null);
         assert!(!value.to_string().contains('\n'));

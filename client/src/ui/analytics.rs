@@ -7,7 +7,7 @@ use common::stats::InboundMedia;
 use eframe::egui::{Align2, Color32, FontId, Grid, Label, RichText, ScrollArea, Sense, Ui, vec2};
 use egui_plot::{GridMark, HoverPosition, Line as PlotLine, LineStyle, Plot, PlotPoints, VLine};
 
-use super::history::{History, Line, Side, StreamLines};
+use super::history::{GAP_SECS, History, Line, Side, StreamLines};
 use super::model::Meeting;
 use super::theme;
 
@@ -198,14 +198,20 @@ fn reno_numbers_ui(ui: &mut Ui, reno: &RenoStatistics) {
 }
 
 fn curve(name: &str, color: Color32, line: &Line, now: f64) -> Curve {
-    let points = line.points().map(|point| [point[0] - now, point[1]]);
-    Curve {
-        name: name.to_owned(),
-        color,
-        style: LineStyle::Solid,
-        runs: vec![(color, points.collect())],
-        latest: line.last(),
+    let runs = measured_runs(line, now).into_iter().map(|run| (color, run)).collect();
+    Curve { name: name.to_owned(), color, style: LineStyle::Solid, runs, latest: line.at(now) }
+}
+
+/// The points of a line in the window, cut where nothing was measured.
+fn measured_runs(line: &Line, now: f64) -> Vec<Vec<[f64; 2]>> {
+    let mut runs: Vec<Vec<[f64; 2]>> = Vec::new();
+    for point in line.points().map(|point| [point[0] - now, point[1]]) {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|last| point[0] - last[0] < GAP_SECS) => run.push(point),
+            _ => runs.push(vec![point]),
+        }
     }
+    runs
 }
 
 fn side_name(meeting: &Meeting, side: Side) -> String {
@@ -234,7 +240,7 @@ fn plot_ui(ui: &mut Ui, subject: &Subject, curves: &[Curve], now: f64) {
         for curve in curves {
             let text = match curve.latest {
                 Some(value) => format!("{} {value:.*}", curve.name, subject.decimals),
-                None => curve.name.clone(),
+                None => format!("{} -", curve.name),
             };
             chip_ui(ui, curve.color, &text);
         }
@@ -324,6 +330,7 @@ fn chip_ui(ui: &mut Ui, color: Color32, text: &str) {
 
 /// Every stream as it is right now.
 fn table_ui(ui: &mut Ui, meeting: &Meeting) {
+    let now = meeting.history.latest.uptime.as_secs_f64();
     ui.add_space(8.0);
     ui.label(RichText::new("Streams").strong());
     Grid::new("streams").num_columns(5).striped(true).spacing([12.0, 4.0]).show(ui, |ui| {
@@ -336,9 +343,9 @@ fn table_ui(ui: &mut Ui, meeting: &Meeting) {
                 ui.set_max_width(NAME_WIDTH);
                 ui.add(Label::new(RichText::new(side_name(meeting, *side)).size(12.5)).truncate());
             });
-            number(ui, &lines.loss_percent, 1, " %");
-            number(ui, &lines.jitter_ms, 1, " ms");
-            number(ui, &lines.bitrate_mbps, 2, "");
+            number(ui, lines.loss_percent.at(now), 1, " %");
+            number(ui, lines.jitter_ms.at(now), 1, " ms");
+            number(ui, lines.bitrate_mbps.at(now), 2, "");
             if let Some((text, meaning)) = media_text(meeting, *side) {
                 ui.label(RichText::new(text).size(12.5)).on_hover_text(meaning);
             }
@@ -355,9 +362,10 @@ fn table_ui(ui: &mut Ui, meeting: &Meeting) {
     ui.add(Label::new(asked).wrap());
 }
 
-fn number(ui: &mut Ui, line: &Line, decimals: usize, unit: &str) {
-    let text = line.last().map(|value| format!("{value:.decimals$}{unit}"));
-    ui.label(RichText::new(text.unwrap_or_default()).monospace().size(12.0));
+/// A number, or that it is unknown.
+fn number(ui: &mut Ui, value: Option<f64>, decimals: usize, unit: &str) {
+    let text = value.map_or_else(|| "-".into(), |value| format!("{value:.decimals$}{unit}"));
+    ui.label(RichText::new(text).monospace().size(12.0));
 }
 
 /// What only audio or only video has, in a few words and in sentences.

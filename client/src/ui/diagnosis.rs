@@ -67,6 +67,10 @@ pub fn diagnose(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) 
 ///
 /// `names` are the members by their ids; one who is missing there is called by number.
 pub fn examine(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> Diagnosis {
+    if let Some(silent) = snapshot.silent_for {
+        let sentence = format!("Nothing has come from the server for {} s.", silent.as_secs());
+        return Diagnosis { quality: Quality::Poor, sentence };
+    }
     if snapshot.round_trip_time.is_none() && snapshot.inbound.is_empty() {
         return Diagnosis::default();
     }
@@ -148,7 +152,8 @@ fn wandering(snapshot: &NetworkSnapshot, names: &BTreeMap<MemberId, String>) -> 
 }
 
 fn waiting(snapshot: &NetworkSnapshot) -> Vec<(f64, Diagnosis)> {
-    let finding = |(name, queue): (&str, Duration)| {
+    let finding = |(name, queue): (&str, Option<Duration>)| {
+        let queue = queue?;
         let quality = grade(queue, QUEUE_FAIR, QUEUE_POOR)?;
         let millis = queue.as_secs_f64() * 1e3;
         let sentence = format!("Your {name} is full: packets wait {millis:.0} ms.");
@@ -183,10 +188,10 @@ fn grade<T: PartialOrd>(value: T, fair: T, poor: T) -> Option<Quality> {
 
 /// Every leg with the loss that was measured on it.
 fn losing(snapshot: &NetworkSnapshot) -> Vec<Measured> {
-    let downlink = snapshot.downlink.fraction_lost;
+    let downlink = snapshot.downlink.fraction_lost.unwrap_or_default();
     let before = |stream: &InboundStream| {
         // Of what the server had, so much more is missing than got lost on the way from there.
-        let loss = (stream.fraction_lost - downlink).max(0.0) / (1.0 - downlink).max(0.01);
+        let loss = (stream.fraction_lost.unwrap_or_default() - downlink).max(0.0) / (1.0 - downlink).max(0.01);
         measured(Leg::Uplink(stream.ssrc.member()), loss, Duration::ZERO)
     };
     let mut legs = vec![measured(Leg::OurDownlink, downlink, Duration::ZERO)];
@@ -198,7 +203,8 @@ fn losing(snapshot: &NetworkSnapshot) -> Vec<Measured> {
 /// Every leg with the jitter that was measured on it.
 fn unsteady(snapshot: &NetworkSnapshot) -> Vec<Measured> {
     let mut legs = Vec::new();
-    let bad = |stream: &&InboundStream| stream.jitter >= JITTER_FAIR;
+    let jitter = |stream: &InboundStream| stream.jitter.unwrap_or_default();
+    let bad = |stream: &&InboundStream| jitter(stream) >= JITTER_FAIR;
     let senders = members(snapshot.inbound.iter());
     let bad_senders = members(snapshot.inbound.iter().filter(bad));
     let all_bad = senders.len() > 1 && bad_senders.len() == senders.len();
@@ -208,7 +214,7 @@ fn unsteady(snapshot: &NetworkSnapshot) -> Vec<Measured> {
             member if senders.len() == 1 => Leg::From(member),
             member => Leg::Uplink(member),
         };
-        legs.push(measured(leg, 0.0, stream.jitter));
+        legs.push(measured(leg, 0.0, jitter(stream)));
     }
     legs.extend(snapshot.outbound.iter().flat_map(|stream| outbound_legs(stream.ssrc, &stream.remote)));
     legs
@@ -270,11 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_said_with_its_length_and_nothing_else_is() {
+        let sentence = said(|snapshot| {
+            snapshot.silent_for = Some(Duration::from_millis(7_900));
+            snapshot.downlink.fraction_lost = Some(0.5);
+        });
+        assert_eq!(sentence, "Nothing has come from the server for 7 s.");
+    }
+
+    #[test]
     fn one_packet_in_a_hundred_and_a_busy_machine_are_no_complaint() {
         let busy = |snapshot: &mut NetworkSnapshot| {
             for stream in &mut snapshot.inbound {
-                stream.fraction_lost = 0.01;
-                stream.jitter = Duration::from_millis(20);
+                stream.fraction_lost = Some(0.01);
+                stream.jitter = Some(Duration::from_millis(20));
             }
         };
         assert_eq!(said(busy), "All good.");
@@ -303,8 +318,8 @@ mod tests {
     #[test]
     fn what_the_server_sent_and_did_not_come_is_lost_on_our_downlink() {
         let sentence = said(|snapshot| {
-            snapshot.downlink.fraction_lost = 0.06;
-            snapshot.inbound.iter_mut().for_each(|stream| stream.fraction_lost = 0.06);
+            snapshot.downlink.fraction_lost = Some(0.06);
+            snapshot.inbound.iter_mut().for_each(|stream| stream.fraction_lost = Some(0.06));
         });
         assert_eq!(sentence, "Your downlink loses 6 % of packets.");
     }
@@ -313,12 +328,12 @@ mod tests {
     fn what_else_is_missing_of_somebody_is_lost_on_that_ones_uplink() {
         let with_one = |snapshot: &mut NetworkSnapshot| {
             snapshot.inbound.retain(|stream| stream.ssrc.member() == MemberId(2));
-            snapshot.inbound[0].fraction_lost = 0.08;
+            snapshot.inbound[0].fraction_lost = Some(0.08);
         };
         assert_eq!(said(with_one), "Bo's uplink loses 8 % of packets.");
         let on_both = said(|snapshot| {
-            snapshot.downlink.fraction_lost = 0.03;
-            snapshot.inbound[0].fraction_lost = 0.103;
+            snapshot.downlink.fraction_lost = Some(0.03);
+            snapshot.inbound[0].fraction_lost = Some(0.103);
         });
         assert_eq!(on_both, "Bo's uplink loses 8 % of packets.");
     }
@@ -326,8 +341,8 @@ mod tests {
     #[test]
     fn a_queue_is_named_with_its_side() {
         let sentence = said(|snapshot| {
-            snapshot.downlink.queueing_delay = Duration::from_millis(290);
-            snapshot.inbound.iter_mut().for_each(|stream| stream.jitter = Duration::from_millis(45));
+            snapshot.downlink.queueing_delay = Some(Duration::from_millis(290));
+            snapshot.inbound.iter_mut().for_each(|stream| stream.jitter = Some(Duration::from_millis(45)));
         });
         assert_eq!(sentence, "Your downlink is full: packets wait 290 ms.");
     }
@@ -336,7 +351,7 @@ mod tests {
     fn the_worst_thing_is_said() {
         let mut snapshot = samples::snapshot(100);
         snapshot.round_trip_time = Some(Duration::from_millis(500));
-        snapshot.inbound[0].fraction_lost = 0.03;
+        snapshot.inbound[0].fraction_lost = Some(0.03);
         let diagnosis = examine(&snapshot, &names());
         assert_eq!(diagnosis.quality, Quality::Poor);
         assert_eq!(diagnosis.sentence, "Your way to the server is long: 500 ms there and back.");
@@ -346,7 +361,7 @@ mod tests {
     fn jitter_is_named_with_its_side() {
         let sentence = said(|snapshot| {
             for stream in &mut snapshot.inbound {
-                stream.jitter = Duration::from_millis(45);
+                stream.jitter = Some(Duration::from_millis(45));
             }
         });
         assert_eq!(sentence, "Your downlink is unsteady: packets come 45 ms early or late.");

@@ -18,6 +18,9 @@ const SETTLED_POINTS: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line(VecDeque<[f64; 2]>);
 
+/// Where points are this far apart, nothing was measured between them.
+pub const GAP_SECS: f64 = 1.0;
+
 impl Line {
     fn push(&mut self, at_secs: f64, value: f64) {
         if self.0.len() == POINTS_MAX {
@@ -26,20 +29,30 @@ impl Line {
         self.0.push_back([at_secs, value]);
     }
 
+    /// Nothing is drawn where nothing was measured.
+    fn push_if(&mut self, at_secs: f64, value: Option<f64>) {
+        value.into_iter().for_each(|value| self.push(at_secs, value));
+    }
+
     /// All points, oldest first.
     pub fn points(&self) -> impl ExactSizeIterator<Item = [f64; 2]> + '_ {
         self.0.iter().copied()
     }
 
-    /// The newest value.
-    pub fn last(&self) -> Option<f64> {
-        self.0.back().map(|point| point[1])
+    /// The value at that time, if one was measured then.
+    pub fn at(&self, secs: f64) -> Option<f64> {
+        self.0.back().filter(|point| secs - point[0] < GAP_SECS).map(|point| point[1])
     }
 
     fn settled(&self) -> f64 {
         let count = self.0.len().clamp(1, SETTLED_POINTS);
         let newest = self.0.iter().rev().take(count);
         newest.map(|point| point[1]).sum::<f64>() / count as f64
+    }
+
+    /// The same of per cents, as a fraction.
+    fn settled_fraction(&self) -> f32 {
+        (self.settled() / 100.0) as f32
     }
 }
 
@@ -101,17 +114,15 @@ impl History {
             *self = Self::default();
         }
         let at = snapshot.uptime.as_secs_f64();
-        if let Some(round_trip) = snapshot.round_trip_time {
-            self.round_trip_ms.push(at, millis(round_trip));
-        }
+        self.round_trip_ms.push_if(at, snapshot.round_trip_time.map(millis));
         self.sent_mbps.push(at, mbps(snapshot.sent_bitrate_bps));
         self.received_mbps.push(at, mbps(snapshot.received_bitrate_bps));
         if let Some(available) = snapshot.uplink.available_bitrate_bps {
             self.available_mbps.push(at, mbps(available));
         }
-        self.queue_up_ms.push(at, millis(snapshot.uplink.queueing_delay));
-        self.queue_down_ms.push(at, millis(snapshot.downlink.queueing_delay));
-        self.lost_down_percent.push(at, 100.0 * f64::from(snapshot.downlink.fraction_lost));
+        self.queue_up_ms.push_if(at, snapshot.uplink.queueing_delay.map(millis));
+        self.queue_down_ms.push_if(at, snapshot.downlink.queueing_delay.map(millis));
+        self.lost_down_percent.push_if(at, snapshot.downlink.fraction_lost.map(percent));
         self.push_reno(at, &snapshot);
         self.push_streams(at, &snapshot);
         self.latest = snapshot;
@@ -137,51 +148,58 @@ impl History {
         }
         for stream in &snapshot.outbound {
             for remote in &stream.remote {
-                let numbers = (remote.fraction_lost, remote.jitter, remote.bitrate_bps);
+                let numbers = (Some(remote.fraction_lost), Some(remote.jitter), remote.bitrate_bps);
                 self.push_stream(at, Side::Outbound(stream.ssrc, remote.reporter), numbers);
             }
         }
         let oldest = at - POINTS_MAX as f64 / 4.0;
         let fresh = |line: &Line| line.0.back().is_some_and(|point| point[0] > oldest);
-        self.streams.retain(|_, lines| fresh(&lines.loss_percent));
+        self.streams.retain(|_, lines| fresh(&lines.bitrate_mbps));
     }
 
-    fn push_stream(&mut self, at: f64, side: Side, (fraction_lost, jitter, bitrate_bps): (f32, Duration, u64)) {
+    fn push_stream(&mut self, at: f64, side: Side, (fraction_lost, jitter, bitrate_bps): Numbers) {
         if self.streams.len() >= LINES_MAX && !self.streams.contains_key(&side) {
             return;
         }
         let lines = self.streams.entry(side).or_default();
-        lines.loss_percent.push(at, f64::from(fraction_lost) * 100.0);
-        lines.jitter_ms.push(at, millis(jitter));
+        lines.loss_percent.push_if(at, fraction_lost.map(percent));
+        lines.jitter_ms.push_if(at, jitter.map(millis));
         lines.bitrate_mbps.push(at, mbps(bitrate_bps));
     }
 
     /// The newest snapshot with loss, jitter and round trip averaged over two seconds: what a verdict is built on.
     pub fn settled(&self) -> NetworkSnapshot {
         let mut snapshot = self.latest.clone();
-        if snapshot.round_trip_time.is_some() {
-            snapshot.round_trip_time = Some(from_millis(self.round_trip_ms.settled()));
-        }
-        snapshot.uplink.queueing_delay = from_millis(self.queue_up_ms.settled());
-        snapshot.downlink.queueing_delay = from_millis(self.queue_down_ms.settled());
-        snapshot.downlink.fraction_lost = (self.lost_down_percent.settled() / 100.0) as f32;
+        let NetworkSnapshot { round_trip_time, uplink, downlink, .. } = &mut snapshot;
+        let of_line = |line: &Line| from_millis(line.settled());
+        *round_trip_time = round_trip_time.map(|_| of_line(&self.round_trip_ms));
+        uplink.queueing_delay = uplink.queueing_delay.map(|_| of_line(&self.queue_up_ms));
+        downlink.queueing_delay = downlink.queueing_delay.map(|_| of_line(&self.queue_down_ms));
+        downlink.fraction_lost = downlink.fraction_lost.map(|_| self.lost_down_percent.settled_fraction());
         for stream in &mut snapshot.inbound {
             if let Some(lines) = self.streams.get(&Side::Inbound(stream.ssrc)) {
-                stream.fraction_lost = (lines.loss_percent.settled() / 100.0) as f32;
-                stream.jitter = from_millis(lines.jitter_ms.settled());
+                stream.fraction_lost = stream.fraction_lost.map(|_| lines.loss_percent.settled_fraction());
+                stream.jitter = stream.jitter.map(|_| of_line(&lines.jitter_ms));
             }
         }
         for stream in &mut snapshot.outbound {
             for remote in &mut stream.remote {
                 let side = Side::Outbound(stream.ssrc, remote.reporter);
                 if let Some(lines) = self.streams.get(&side) {
-                    remote.fraction_lost = (lines.loss_percent.settled() / 100.0) as f32;
-                    remote.jitter = from_millis(lines.jitter_ms.settled());
+                    remote.fraction_lost = lines.loss_percent.settled_fraction();
+                    remote.jitter = of_line(&lines.jitter_ms);
                 }
             }
         }
         snapshot
     }
+}
+
+/// Loss, jitter and bits a second of a stream; `None` where nothing was measured.
+type Numbers = (Option<f32>, Option<Duration>, u64);
+
+fn percent(fraction: f32) -> f64 {
+    100.0 * f64::from(fraction)
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -245,10 +263,10 @@ mod tests {
         let mut history = History::default();
         for quarter in 0..16 {
             let mut snapshot = samples::snapshot(quarter);
-            snapshot.inbound[0].fraction_lost = if quarter == 15 { 0.16 } else { 0.0 };
+            snapshot.inbound[0].fraction_lost = Some(if quarter == 15 { 0.16 } else { 0.0 });
             history.push(snapshot);
         }
-        let settled = history.settled().inbound[0].fraction_lost;
+        let settled = history.settled().inbound[0].fraction_lost.unwrap();
         assert!((settled - 0.02).abs() < 1e-6, "{settled}");
     }
 }

@@ -18,6 +18,7 @@ use super::toolbar::{self, Panel, Pressed, ToolbarState, toolbar_ui};
 use super::video_tile::{Tiles, grid_ui};
 use super::waiting::spoken;
 use crate::engine::protocol::Command;
+use crate::reach;
 
 /// What is open and half done in a meeting.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +65,10 @@ pub fn meeting_ui(
     });
     if meeting.reconnecting {
         EdgePanel::top("reconnecting").frame(bar).show(ui, reconnecting_ui);
+    } else if let Some(broken) = reach::own(meeting.reach()) {
+        EdgePanel::top("reach").frame(bar).show(ui, |ui| {
+            ui.label(RichText::new(broken).strong().color(theme::of(ui).warn));
+        });
     }
     EdgePanel::bottom("toolbar").frame(bar).show(ui, |ui| {
         let state = ToolbarState {
@@ -310,6 +315,7 @@ mod tests {
     use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO};
     use common::ids::{KnockId, RoomCode};
+    use common::wire::control::Reach;
     use common::wire::message::Recipients;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
@@ -452,6 +458,22 @@ mod tests {
         harness.state_mut().model.apply(Event::Reconnected);
         harness.run_steps(2);
         assert!(harness.query_by_label_contains("Connection to the server is lost").is_none());
+    }
+
+    #[test]
+    fn silence_over_udp_stands_above_the_pictures_until_it_is_over() {
+        let mut model = samples::meeting(BO);
+        let told = |heard, hears| Event::ReachChanged { member: BO, reach: Reach { heard, hears } };
+        model.apply(told(false, false));
+        let mut harness = harness(model);
+        harness.run_steps(2);
+        harness.get_by_label_contains("nothing comes from the server over UDP");
+        harness.state_mut().model.apply(told(false, true));
+        harness.run_steps(2);
+        harness.get_by_label_contains("Nobody hears or sees you");
+        harness.state_mut().model.apply(told(true, true));
+        harness.run_steps(2);
+        assert!(harness.query_by_label_contains("over UDP").is_none());
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode};
 use common::limits::{KNOCKS_PER_ROOM, ROOM_MEMBERS_MAX};
-use common::wire::control::{LeaveReason, MediaState, Member};
+use common::wire::control::{LeaveReason, MediaState, Member, Reach};
 use common::wire::message::Recipients;
 
 use super::diagnosis::{self, Diagnosis};
 use super::history::History;
 use super::transfers::Transfers;
 use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
+use crate::reach;
 
 /// Lines of chat kept; a long meeting writes a few hundred.
 pub const CHAT_LINES_MAX: usize = 1_000;
@@ -208,6 +209,7 @@ impl Model {
             | Event::MemberJoined(_)
             | Event::MemberLeft { .. }
             | Event::MediaChanged { .. }
+            | Event::ReachChanged { .. }
             | Event::Reconnected
             | Event::Reconnecting
             | Event::HostChanged(_)
@@ -305,6 +307,7 @@ impl Meeting {
             }
             Event::MemberAway(member) => self.set_away(member, true),
             Event::MemberBack(member) => self.set_away(member, false),
+            Event::ReachChanged { member, reach } => return self.reach_changed(member, reach),
             Event::MemberJoined(member) => return self.member_joined(member),
             Event::MemberLeft { member, reason } => return self.member_left(member, reason),
             Event::HostChanged(member) => return self.host_changed(member),
@@ -436,6 +439,18 @@ impl Meeting {
         if let Some(member) = self.members.get_mut(&member) {
             member.away = away;
         }
+    }
+
+    /// What is told of ourselves comes from the engine, which knows more.
+    fn reach_changed(&mut self, id: MemberId, reach: Reach) -> Option<String> {
+        let member = self.members.get_mut(&id)?;
+        let before = std::mem::replace(&mut member.reach, reach);
+        (id != self.you).then(|| reach::sentence(&member.name, before, reach)).flatten()
+    }
+
+    /// Which ways of our own data plane work.
+    pub fn reach(&self) -> Reach {
+        self.members.get(&self.you).map_or(Reach::WHOLE, |you| you.reach)
     }
 
     /// The way back into this meeting; none when it was held by this program.

@@ -10,6 +10,7 @@ use super::icons::{self, Icon};
 use super::model::{Knock, Meeting};
 use super::theme;
 use crate::engine::protocol::Command;
+use crate::reach;
 
 /// Knocks shown at a time; the rest is counted.
 const KNOCKS_SHOWN: usize = 3;
@@ -154,6 +155,8 @@ fn name_ui(ui: &mut Ui, member: &Member, you: bool, speaking: bool) {
     }
     if member.away {
         ui.label(RichText::new("reconnecting…").color(theme::of(ui).warn));
+    } else if let Some(mark) = reach::mark(member.reach) {
+        ui.label(RichText::new(mark).color(theme::of(ui).warn));
     }
 }
 
@@ -222,6 +225,7 @@ mod tests {
     use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO};
     use common::ids::KnockId;
+    use common::wire::control::Reach;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
 
@@ -289,6 +293,34 @@ mod tests {
         harness.state_mut().apply(Event::MemberBack(BO));
         harness.run();
         assert!(harness.query_by_label("reconnecting…").is_none());
+    }
+
+    #[test]
+    fn who_has_no_sound_or_picture_is_marked_until_they_are_back() {
+        let mut model = samples::meeting(ANA);
+        let told = |heard, hears| Event::ReachChanged { member: BO, reach: Reach { heard, hears } };
+        model.apply(told(false, true));
+        let show = |ui: &mut Ui, model: &mut Model| {
+            let meeting = model.meeting().expect("a meeting was applied");
+            people_ui(ui, meeting, &mut Vec::new());
+        };
+        let mut harness = Harness::new_ui_state(show, model);
+        harness.get_by_label("no sound or picture");
+        harness.state_mut().apply(told(true, false));
+        harness.run();
+        harness.get_by_label("hears nobody");
+        harness.state_mut().apply(told(true, true));
+        harness.run();
+        assert!(harness.query_by_label("hears nobody").is_none());
+        let notices: Vec<_> = harness.state().notices().map(|notice| notice.text.as_str()).collect();
+        assert_eq!(
+            notices,
+            [
+                "Bo has no sound or picture: nothing from Bo reaches the server.",
+                "Bo hears and sees nobody: nothing from the server arrives there.",
+                "Bo has sound and picture again."
+            ]
+        );
     }
 
     #[test]

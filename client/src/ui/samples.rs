@@ -6,7 +6,7 @@ use common::ids::{MemberId, RoomCode, Ssrc, StreamKind, TransferId};
 use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
-use common::wire::control::{MediaState, Member};
+use common::wire::control::{MediaState, Member, Reach};
 use common::wire::message::{FileOffer, Recipients};
 
 use super::model::Model;
@@ -17,7 +17,14 @@ pub(crate) const BO: MemberId = MemberId(2);
 pub(crate) const CLEO: MemberId = MemberId(3);
 
 pub(crate) fn member(id: MemberId, name: &str, host: bool) -> Member {
-    Member { id, name: name.into(), host, media: MediaState { camera: true, microphone: true }, away: false }
+    Member {
+        id,
+        name: name.into(),
+        host,
+        media: MediaState { camera: true, microphone: true },
+        away: false,
+        reach: Reach::WHOLE,
+    }
 }
 
 /// A meeting of Ana, Bo and Cleo, seen by `you`; Ana is the host.
@@ -74,8 +81,8 @@ fn inbound(member: MemberId) -> InboundStream {
         packets_received: 1_000,
         packets_lost: 0,
         retransmitted_packets_received: 0,
-        fraction_lost: 0.0,
-        jitter: Duration::from_millis(2),
+        fraction_lost: Some(0.0),
+        jitter: Some(Duration::from_millis(2)),
         bitrate_bps: 790_000,
         media: InboundMedia::Audio {
             playout: PlayoutStatistics { jitter_buffer_emitted_count: 480_000, ..PlayoutStatistics::default() },

@@ -18,6 +18,7 @@ use super::people;
 use super::theme;
 use crate::devices::Picture;
 use crate::engine::protocol::FrameSlots;
+use crate::reach;
 
 /// Width over height of a tile: that of the ladder's largest rung, 864 by 480.
 pub const ASPECT: f32 = 1.8;
@@ -169,8 +170,9 @@ fn tile_ui(ui: &Ui, rect: Rect, meeting: &Meeting, member: &Member, tile: Option
     if member.host && rect.width() > HOST_MIN_WIDTH {
         host_ui(ui, rect);
     }
-    if member.away {
-        away_ui(ui, rect);
+    let broken = if member.away { Some("reconnecting…") } else { reach::mark(member.reach) };
+    if let Some(broken) = broken {
+        broken_ui(ui, rect, broken);
     }
     if speaking {
         let ring = Stroke::new(3.0, palette.good);
@@ -186,6 +188,7 @@ fn described(member: &Member, you: bool, speaking: bool) -> String {
         (you, "you"),
         (member.host, "host"),
         (member.away, "reconnecting"),
+        (reach::mark(member.reach).is_some(), reach::mark(member.reach).unwrap_or_default()),
         (!member.media.microphone, "muted"),
         (!member.media.camera, "camera off"),
         (speaking, "speaking"),
@@ -236,9 +239,9 @@ fn elided(ui: &Ui, text: &str, font: FontId, width: f32) -> Arc<eframe::egui::Ga
     ui.fonts_mut(|fonts| fonts.layout_job(job))
 }
 
-/// Below the picture, which may go on moving: only the control connection is broken.
-fn away_ui(ui: &Ui, tile: Rect) {
-    let text = elided(ui, "reconnecting…", FontId::proportional(12.5), tile.width() - 36.0);
+/// On the picture, which may go on moving: where only the control connection is broken, it does.
+fn broken_ui(ui: &Ui, tile: Rect, what: &str) {
+    let text = elided(ui, what, FontId::proportional(12.5), tile.width() - 36.0);
     let size = text.size() + vec2(18.0, 8.0);
     let pill = Rect::from_min_size(tile.right_top() + vec2(-9.0 - size.x, 9.0), size);
     ui.painter().rect_filled(pill, CornerRadius::same(theme::SMALL_CORNER), theme::scrim());

@@ -12,6 +12,7 @@ use crate::media::jitter::ReceptionStatistics;
 use crate::media::mixer::Mixer;
 use crate::media::mos::mean_opinion_score;
 use crate::media::pcm::Block;
+use crate::path::fresh;
 use crate::stats::{InboundMedia, InboundStream};
 use crate::wire::Malformed;
 use crate::wire::audio::AudioPacket;
@@ -175,7 +176,9 @@ impl Receiving {
                 playout: stream.playout.statistics(),
                 fraction_concealed: concealed,
                 playout_delay: delay,
-                mean_opinion_score: round_trip.map(|way| mean_opinion_score(way + delay, concealed.into()) as f32),
+                mean_opinion_score: round_trip
+                    .filter(|_| fresh(now, stream.reception.newest()).is_some())
+                    .map(|way| mean_opinion_score(way + delay, concealed.into()) as f32),
             };
             inbound(now, ssrc(*member, StreamKind::Audio), &stream.reception, media)
         });
@@ -195,13 +198,14 @@ impl Receiving {
 }
 
 fn inbound(now: Instant, ssrc: Ssrc, reception: &ReceptionStatistics, media: InboundMedia) -> InboundStream {
+    let measured = fresh(now, reception.newest());
     InboundStream {
         ssrc,
         packets_received: reception.packets_received(),
         packets_lost: reception.packets_lost(),
         retransmitted_packets_received: reception.packets_again(),
-        fraction_lost: reception.fraction_lost(now),
-        jitter: reception.jitter(),
+        fraction_lost: measured.map(|_| reception.fraction_lost(now)),
+        jitter: measured.map(|_| reception.jitter()),
         bitrate_bps: reception.bitrate_bps(now),
         media,
     }

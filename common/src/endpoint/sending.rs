@@ -16,7 +16,7 @@ use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::media::pacer::{PART_OVERHEAD_BYTES, Pacer};
 use crate::media::pack::DetailChoice;
 use crate::media::pcm::Block;
-use crate::path::Fate;
+use crate::path::{Fate, fresh};
 use crate::sequence::SendTime;
 use crate::stats::{OutboundStream, RemoteInbound};
 use crate::wire::datagram::Kind;
@@ -40,7 +40,8 @@ pub(super) struct Sending {
     ladder: Ladder,
     /// A queue on the path drains, and no video leaves before.
     video_waits_until: Instant,
-    remote: BTreeMap<(Ssrc, MemberId), RemoteInbound>,
+    /// The newest report of each receiver, and when it came.
+    remote: BTreeMap<(Ssrc, MemberId), (Instant, RemoteInbound)>,
 }
 
 #[derive(Debug, Default)]
@@ -203,7 +204,7 @@ impl Sending {
     }
 
     /// A receiver, or the server, tells how our streams arrive.
-    pub(super) fn handle_report(&mut self, report: Report<'_>) {
+    pub(super) fn handle_report(&mut self, now: Instant, report: Report<'_>) {
         for block in report.blocks().filter(|block| block.ssrc.member() == self.you) {
             let key = (block.ssrc, report.reporter);
             if !self.remote.contains_key(&key) && self.remote.len() >= 2 * (ROOM_MEMBERS_MAX + 1) {
@@ -213,7 +214,7 @@ impl Sending {
             if block.ssrc.kind() == StreamKind::Audio {
                 self.voice.handle_losses(report.reporter, remote.fraction_lost);
             }
-            self.remote.insert(key, remote);
+            self.remote.insert(key, (now, remote));
         }
     }
 
@@ -235,8 +236,8 @@ impl Sending {
                     remote: self
                         .remote
                         .iter()
-                        .filter(|((id, _), _)| *id == ssrc)
-                        .map(|(_, remote)| remote.clone())
+                        .filter(|((id, _), (at, _))| *id == ssrc && fresh(now, Some(*at)).is_some())
+                        .map(|(_, (_, remote))| remote.clone())
                         .collect(),
                 }
             })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::ids::{MemberId, RoomId};
-use crate::wire::control::{EndReason, MediaState};
+use crate::wire::control::{EndReason, MediaState, Reach};
 
 /// A room in a list of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct MemberSummary {
     pub age: Duration,
     /// The control connection is broken, and the place is kept.
     pub away: bool,
+    /// Which ways of the data plane work.
+    pub reach: Reach,
 }
 
 impl Hub {
@@ -61,6 +63,7 @@ impl Hub {
             media: seat.media,
             age: now.saturating_duration_since(seat.since),
             away: seat.away,
+            reach: seat.reach,
         });
         Some(members.collect())
     }

@@ -98,6 +98,11 @@ impl Places {
         self.by_member.get(&(room, member))
     }
 
+    /// Whose data plane this is.
+    pub(super) fn of_connection(&self, connection: ConnectionId) -> Option<(RoomId, MemberId)> {
+        self.by_connection.get(&connection).copied()
+    }
+
     fn of_mut(&mut self, room: RoomId, member: MemberId) -> Option<&mut Place> {
         self.by_member.get_mut(&(room, member))
     }

@@ -23,6 +23,8 @@ pub struct ReceptionStatistics {
     meter: BitrateMeter,
     expected_last_second: LastSecond,
     received_last_second: LastSecond,
+    /// When a packet came last.
+    newest: Option<Instant>,
     reported: Reported,
 }
 
@@ -63,6 +65,7 @@ impl ReceptionStatistics {
             meter: BitrateMeter::default(),
             expected_last_second: LastSecond::default(),
             received_last_second: LastSecond::default(),
+            newest: None,
             reported: Reported::default(),
         }
     }
@@ -81,6 +84,7 @@ impl ReceptionStatistics {
         self.meter.add(now, bytes_on_wire);
         self.reported.bytes += bytes_on_wire as u64;
         let extended = self.extend(now, sequence)?;
+        self.newest = Some(now);
         self.received += 1;
         self.received_last_second.add(now, 1);
         self.reported.at.get_or_insert(now);
@@ -127,6 +131,11 @@ impl ReceptionStatistics {
     /// Packets that did not, since the stream began; doubled ones can make it negative.
     pub fn packets_lost(&self) -> i64 {
         self.expected() as i64 - self.received as i64
+    }
+
+    /// When a packet came last.
+    pub(crate) fn newest(&self) -> Option<Instant> {
+        self.newest
     }
 
     /// Share of packets lost over the last second, 0.0..=1.0.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::UNMEASURED_AFTER;
 use crate::media::meter::LastSecond;
 use crate::sequence::SendTime;
 
@@ -12,11 +13,15 @@ pub struct Reception {
     expected: LastSecond,
     received: LastSecond,
     delay: Delay,
+    /// When a datagram came last, and when one that tells of delay.
+    heard: Option<Instant>,
+    timed: Option<Instant>,
 }
 
 impl Reception {
     /// A datagram that opened, each once.
     pub fn handle_packet(&mut self, now: Instant, number: u64) {
+        self.heard = Some(now);
         self.received.add(now, 1);
         let ahead = match self.newest {
             Some(newest) => number.saturating_sub(newest),
@@ -28,19 +33,29 @@ impl Reception {
 
     /// It carried this time of its departure.
     pub fn handle_send_time(&mut self, now: Instant, send_time: SendTime) {
+        self.timed = Some(now);
         self.delay.handle_packet(now, send_time);
     }
 
-    /// Share of the last second's datagrams that were lost, 0.0..=1.0.
-    pub fn fraction_lost(&self, now: Instant) -> f32 {
+    /// Share of the last second's datagrams that were lost, 0.0..=1.0; `None` where none came for
+    /// [`UNMEASURED_AFTER`].
+    pub fn fraction_lost(&self, now: Instant) -> Option<f32> {
+        fresh(now, self.heard)?;
         let (expected, received) = (self.expected.sum(now), self.received.sum(now));
-        expected.saturating_sub(received) as f32 / expected.max(1) as f32
+        Some(expected.saturating_sub(received) as f32 / expected.max(1) as f32)
     }
 
-    /// How much longer packets are on their way of late than the quickest of the last ten to twenty seconds was.
-    pub fn queueing_delay(&self) -> Duration {
-        self.delay.above_least()
+    /// How much longer packets are on their way of late than the quickest of the last ten to twenty seconds was; `None`
+    /// where none told it for [`UNMEASURED_AFTER`].
+    pub fn queueing_delay(&self, now: Instant) -> Option<Duration> {
+        fresh(now, self.timed)?;
+        Some(self.delay.above_least())
     }
+}
+
+/// The moment of a measurement that still tells something.
+pub(crate) fn fresh(now: Instant, measured: Option<Instant>) -> Option<Instant> {
+    measured.filter(|measured| now.saturating_duration_since(*measured) < UNMEASURED_AFTER)
 }
 
 /// Time from departure to arrival, by two clocks that do not agree: only differences mean something.
@@ -93,16 +108,17 @@ mod tests {
         for number in (0..1_000).filter(|number| number % 10 != 3) {
             reception.handle_packet(start + number as u32 * MILLI, number);
         }
-        let lost = reception.fraction_lost(start + 1_000 * MILLI);
+        let lost = reception.fraction_lost(start + 1_000 * MILLI).unwrap();
         assert!((lost - 0.1).abs() < 0.01, "{lost}");
-        assert_eq!(reception.fraction_lost(start + 5_000 * MILLI), 0.0);
+        assert_eq!(reception.fraction_lost(start + 3_500 * MILLI), Some(0.0));
+        assert_eq!(reception.fraction_lost(start + 5_000 * MILLI), None, "nothing came for long");
     }
 
     #[test]
     fn what_comes_in_another_order_is_not_lost() {
         let (start, mut reception) = (virtual_time(), Reception::default());
         [7, 9, 8, 11, 10].into_iter().for_each(|number| reception.handle_packet(start, number));
-        assert_eq!(reception.fraction_lost(start), 0.0);
+        assert_eq!(reception.fraction_lost(start), Some(0.0));
     }
 
     #[test]
@@ -110,8 +126,9 @@ mod tests {
         let (start, mut reception) = (virtual_time(), Reception::default());
         let mut at = |millis: u32, wait: u32| {
             let sent = SendTime((u32::MAX - 500_000).wrapping_add(millis * 1_000));
-            reception.handle_send_time(start + (millis + 20 + wait) * MILLI, sent);
-            reception.queueing_delay()
+            let arrived = start + (millis + 20 + wait) * MILLI;
+            reception.handle_send_time(arrived, sent);
+            reception.queueing_delay(arrived).unwrap()
         };
         assert!((0..2_000).step_by(10).all(|millis| at(millis, 0) < MILLI));
         let queue = (2_000..4_000).step_by(10).map(|millis| at(millis, 80)).last().unwrap();
@@ -126,8 +143,9 @@ mod tests {
         for tenth in 0..36_000_u32 {
             // 200 ppm, for an hour.
             let sent = SendTime((u64::from(tenth) * 100_000 * 9_998 / 10_000) as u32);
-            reception.handle_send_time(start + tenth * 100 * MILLI, sent);
-            assert!(reception.queueing_delay() < 5 * MILLI, "{tenth}");
+            let arrived = start + tenth * 100 * MILLI;
+            reception.handle_send_time(arrived, sent);
+            assert!(reception.queueing_delay(arrived).unwrap() < 5 * MILLI, "{tenth}");
         }
     }
 }

@@ -396,13 +396,39 @@ fn a_fifth_voice_is_left_out_and_leaves_no_gap_when_it_is_heard_again() {
 }
 
 #[test]
-fn a_relay_with_silent_members_wants_no_wake() {
+fn a_relay_with_silent_members_wakes_to_listen_for_them_alone() {
     let mut room = Room::new(50);
-    assert_eq!(room.relay.poll_timeout(), None);
+    let look = room.relay.poll_timeout();
     room.send_audio(0, 20);
-    assert!(room.relay.poll_timeout().is_some());
+    assert!(room.relay.poll_timeout() < look);
     room.relay.revoke(ConnectionId(0));
+    assert_eq!(room.relay.poll_timeout(), look);
+    (1..50).for_each(|member| room.relay.revoke(ConnectionId(member)));
     assert_eq!(room.relay.poll_timeout(), None);
+}
+
+#[test]
+fn who_falls_silent_is_named_once_and_once_more_when_heard_again() {
+    let mut room = Room::new(2);
+    let mut changes = Vec::new();
+    let (start, second) = (room.now, Duration::from_secs(1));
+    while room.now < start + 12 * second {
+        room.now += Duration::from_millis(250);
+        let since = room.now - start;
+        room.send_audio(0, 20);
+        if !(2 * second..8 * second).contains(&since) {
+            room.send_audio(1, 20);
+        }
+        room.relay.handle_timeout(room.now);
+        room.receive_all();
+        let unheard = room.relay.statistics().members_unheard;
+        assert_eq!(room.relay.hearing_changed(), !room.relay.hearing_changes.is_empty());
+        while let Some(change) = room.relay.poll_hearing() {
+            changes.push((since.as_secs(), change, unheard));
+        }
+    }
+    let silent = ConnectionId(1);
+    assert_eq!(changes, [(5, (silent, false), 1), (8, (silent, true), 0)]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::limits::{
     AUDIO_QUEUE_DATAGRAMS, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST,
     SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
+use crate::listening::Listening;
 use crate::media::bandwidth::{Bandwidth, Range};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
@@ -44,6 +45,10 @@ pub(super) struct Member {
     sealer: Sealer,
     /// Where the newest datagram that opened came from, and which address of ours it was sent to.
     pub(super) address: Option<AddressPair>,
+    /// When the newest datagram came that opened, or since when there is a data plane.
+    pub(super) heard: Instant,
+    /// What the hub was told of it last.
+    counts_as_heard: bool,
     /// Audio and video of others that wait to be sent to this member.
     audio: Waiting,
     video: Waiting,
@@ -200,6 +205,8 @@ impl Member {
             opener: Opener::new(grant.suite, &secrets.up),
             sealer: Sealer::new(grant.suite, &secrets.down, grant.connection_id),
             address: None,
+            heard: now,
+            counts_as_heard: true,
             audio: Waiting::default(),
             video: Waiting::default(),
             ready: false,
@@ -229,6 +236,16 @@ impl Member {
             video_offered: Offered::default(),
             passed_over: Vec::new(),
         }
+    }
+
+    /// Whether this member is heard from, where that is another thing than before.
+    pub(super) fn hearing_changed(&mut self, now: Instant, listening: &Listening) -> Option<bool> {
+        let heard = !listening.silent(now, self.heard);
+        (std::mem::replace(&mut self.counts_as_heard, heard) != heard).then_some(heard)
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        self.counts_as_heard
     }
 
     /// From here on this member gets the video of these, and of nobody else. Answers whose it got before, in order;

@@ -91,6 +91,11 @@ impl Roster {
         member(&mut self.members, key)
     }
 
+    /// Everybody.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.iter_mut().flatten().map(Box::as_mut)
+    }
+
     /// The member behind a connection id.
     pub(super) fn named(&mut self, connection: ConnectionId) -> Option<&mut Member> {
         let key = self.key(connection)?;

@@ -298,6 +298,11 @@ impl Connection {
         }
     }
 
+    /// Segments go to another address from here on.
+    pub fn handle_path_changed(&mut self) {
+        self.sender.on_path_changed();
+    }
+
     /// Takes a segment as it came out of its datagram.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Every path carries [`SEGMENT_BASE_BYTES`]. While much is sent, one padded segment asks for a longer one; when it
 //! arrives, segments are so long from then on. A probe that is lost says nothing about congestion. When long segments
-//! do not arrive any more (the path changed), timeouts bring the length back to the base.
+//! do not arrive any more (the path changed, and nobody knows), timeouts bring the length back to the base.
 
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,20 @@ impl PathMtu {
         }
     }
 
+    /// Segments go another way from here on, of which nothing is known: begins anew. Answers whether segments become shorter.
+    pub(super) fn on_path_changed(&mut self) -> bool {
+        let shorter = self.segment_bytes > SEGMENT_BASE_BYTES;
+        *self = Self {
+            segment_bytes: SEGMENT_BASE_BYTES,
+            candidate: 0,
+            on_the_way: None,
+            lost: 0,
+            raise_at: None,
+            ..*self
+        };
+        shorter
+    }
+
     /// The retransmission timer went off, for the `timeouts`th time in a row. Answers whether long segments are given
     /// up.
     pub(super) fn on_timeout(&mut self, now: Instant, timeouts: u32) -> bool {
@@ -152,6 +166,16 @@ mod tests {
         assert!(mtu.on_timeout(now, 2));
         assert_eq!((mtu.segment_bytes(), mtu.probe_bytes(now)), (SEGMENT_BASE_BYTES, None));
         assert_eq!(mtu.probe_bytes(now + RAISE_AFTER), Some(SEGMENT_MAX_BYTES));
+    }
+
+    #[test]
+    fn another_path_is_searched_from_the_base_on() {
+        let (now, mut mtu) = (Instant::now(), PathMtu::new(DATAGRAM_MAX_BYTES));
+        mtu.on_probe(0);
+        mtu.on_arrived(now);
+        assert!(mtu.on_path_changed());
+        assert_eq!((mtu.segment_bytes(), mtu.probe_bytes(now)), (SEGMENT_BASE_BYTES, Some(SEGMENT_MAX_BYTES)));
+        assert!(!mtu.on_path_changed());
     }
 
     #[test]

@@ -174,6 +174,13 @@ impl Sender {
         }
     }
 
+    /// How long a segment another path carries is to be found out anew.
+    pub(super) fn on_path_changed(&mut self) {
+        if self.mtu.on_path_changed() {
+            self.set_segment_bytes();
+        }
+    }
+
     fn set_segment_bytes(&mut self) {
         self.smss = self.mtu.segment_bytes() as u64;
         self.congestion.set_segment_bytes(self.smss);

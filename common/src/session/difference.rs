@@ -42,6 +42,9 @@ impl Session {
     }
 
     fn compare_member(&mut self, before: &Member, member: &Member) {
+        if before.reach != member.reach {
+            self.compare_reach(before, member);
+        }
         if Some(member.id) == self.you {
             return self.repeat_media(before, member);
         }
@@ -51,6 +54,20 @@ impl Session {
         if before.away != member.away {
             let event = if member.away { Event::MemberAway } else { Event::MemberBack };
             self.event(event(member.id));
+        }
+    }
+
+    fn compare_reach(&mut self, before: &Member, member: &Member) {
+        let mut reach = member.reach;
+        if Some(member.id) == self.you && before.reach.hears != reach.hears {
+            reach.hears = before.reach.hears;
+            self.send(ClientMessage::SetHears(reach.hears));
+            if let Some(you) = self.members.get_mut(&member.id) {
+                you.reach = reach;
+            }
+        }
+        if before.reach != reach {
+            self.event(Event::ReachChanged { member: member.id, reach });
         }
     }
 

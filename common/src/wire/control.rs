@@ -58,6 +58,8 @@ pub enum ClientMessage {
     /// Comes back to a place that the sender had before its connection broke. What was said on the broken one and not
     /// read yet is not read any more.
     Resume(Ticket),
+    /// Tells the others whether anything of the data plane comes from the server to the sender. It does at first.
+    SetHears(bool),
 }
 
 /// A member somebody wants to see.
@@ -154,6 +156,13 @@ pub enum ServerMessage {
     MemberAway(MemberId),
     /// Somebody else, who was away, is connected again.
     MemberBack(MemberId),
+    /// A way between a member, perhaps the receiver, and the server broke or came back on the data plane.
+    ReachChanged {
+        /// Whose.
+        member: MemberId,
+        /// As it is now.
+        reach: Reach,
+    },
 }
 
 /// What members are told about their server. `Display` is the sentence a person reads.
@@ -232,6 +241,23 @@ pub struct Member {
     pub media: MediaState,
     /// The control connection is broken, and the member has not come back yet.
     pub away: bool,
+    /// Which ways of the data plane work.
+    pub reach: Reach,
+}
+
+/// Which ways between a member and the server work on the data plane: sound, pictures, chat and files need both, and UDP
+/// may be stopped on each while TCP is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Reach {
+    /// The server hears the member.
+    pub heard: bool,
+    /// The member hears the server.
+    pub hears: bool,
+}
+
+impl Reach {
+    /// Both ways work, or nobody knows otherwise.
+    pub const WHOLE: Self = Self { heard: true, hears: true };
 }
 
 /// The cipher of the data plane.
@@ -454,7 +480,14 @@ mod tests {
     use super::*;
 
     fn ada() -> Member {
-        Member { id: MemberId(1), name: "Ada".into(), host: true, media: MediaState::default(), away: false }
+        Member {
+            id: MemberId(1),
+            name: "Ada".into(),
+            host: true,
+            media: MediaState::default(),
+            away: false,
+            reach: Reach::WHOLE,
+        }
     }
 
     fn snapshot() -> ServerMessage {

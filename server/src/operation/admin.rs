@@ -92,6 +92,8 @@ pub struct MemberLine {
     pub age_secs: u64,
     /// The control connection is broken, and the member may come back.
     pub away: bool,
+    /// Datagrams go both ways between the member and the server.
+    pub datagrams: bool,
 }
 
 /// How a server is.

@@ -1,5 +1,7 @@
 //! What happens in a meeting: told by the server over the control plane, and by the endpoint over the data plane.
 
+use std::time::Instant;
+
 use common::endpoint::Event as EndpointEvent;
 use common::ids::{MemberId, TransferId};
 use common::media::blocks::LostBlocks;
@@ -51,6 +53,7 @@ impl Meeting<'_> {
             }
             SessionEvent::NotAllowed(action) => Event::Notice(not_allowed(action).into()),
             SessionEvent::Notice(notice) => Event::Notice(notice.to_string()),
+            SessionEvent::ReachChanged { member, reach } => Event::ReachChanged { member, reach },
             SessionEvent::Reconnected => {
                 self.unreachable = None;
                 Event::Reconnected
@@ -127,6 +130,8 @@ impl Meeting<'_> {
                 self.with_files(|files, tools| files.handle_writable(stream, tools));
             }
             EndpointEvent::BlocksLost(lost) => self.blocks_lost(lost),
+            EndpointEvent::Hears(hears) => self.session.set_hears(hears),
+            EndpointEvent::WayChanged(_) => self.way_changed = Some(Instant::now()),
             EndpointEvent::Frame(frame) => self.decoding.push(frame),
             EndpointEvent::Message(delivery) => self.handle_message(delivery),
             EndpointEvent::Speaking(members) => self.surroundings.outlet.send(Event::Speaking(members)),

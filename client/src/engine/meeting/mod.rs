@@ -4,6 +4,7 @@
 
 mod commands;
 mod happenings;
+mod silence;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use super::recording::{self, Recorder};
 use super::socket::DataSocket;
 use super::trust::Trust;
 use crate::devices::DeviceChoice;
+use silence::{Facts, Silence};
 
 /// A meeting we are in.
 pub(super) struct Meeting<'a> {
@@ -64,8 +66,10 @@ pub(super) struct Meeting<'a> {
     ours: bool,
     /// When to leave though the server has not ended the meeting as we asked it to.
     leave_at: Option<Instant>,
-    /// When to tell that nothing has come over UDP.
-    silence_told_at: Option<Instant>,
+    /// What was told of the own data plane.
+    silence: Silence,
+    /// Datagrams found another way at this time: the control connection may be dead on the old one.
+    way_changed: Option<Instant>,
 }
 
 /// Where a meeting is.
@@ -131,8 +135,9 @@ const SLOW_TICK: Duration = Duration::from_millis(250);
 /// How long a meeting of our own may take to end for everybody.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long nothing comes over UDP before a person is told: ten pings.
-const SILENCE_TOLD_AFTER: Duration = Duration::from_secs(5);
+/// How long after datagrams found another way the control connection is asked whether it is alive: more than once, since
+/// what came just before proves nothing.
+const WAY_DOUBTED_FOR: Duration = Duration::from_secs(5);
 
 /// Sound devices that were opened and not taken over yet: one of each kind, twice.
 const OPENED_CHANNEL: usize = 4;
@@ -149,10 +154,12 @@ impl<'a> Meeting<'a> {
         let Place { server, trust, reached, ours, directions } = place;
         let Invitation { admission, secrets } = invitation;
         let you = admission.you;
-        let socket = DataSocket::open(reached[0], surroundings.config.impairment)?;
+        let first = reached.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = DataSocket::open(*first, surroundings.config.impairment)?;
         let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..surroundings.config.channel };
         let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
-        let endpoint = endpoint.with_channel(now, channel);
+        let mut endpoint = endpoint.with_channel(now, channel);
+        endpoint.set_addresses(now, reached.iter().copied());
         let (recorder, recording) = match &surroundings.config.record {
             Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing())
                 .map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
@@ -192,7 +199,8 @@ impl<'a> Meeting<'a> {
             surroundings,
             ours,
             leave_at: None,
-            silence_told_at: Some(now + SILENCE_TOLD_AFTER),
+            silence: Silence::default(),
+            way_changed: None,
         };
         meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
         meeting.endpoint.send_silence(meeting.surroundings.config.voice_processing.original_sound);
@@ -264,7 +272,7 @@ impl<'a> Meeting<'a> {
         match news {
             News::Heard(incoming) => drop(super::door::hear(&mut self.session, incoming)),
             News::Dialed(Ok(Connected { control, addresses, .. })) => {
-                self.socket.follow(addresses[0]);
+                self.endpoint.set_addresses(now, addresses.iter().copied());
                 self.line.connected(control, addresses);
                 self.session.handle_connected(now);
             }
@@ -342,24 +350,31 @@ impl<'a> Meeting<'a> {
     }
 
     fn look_around(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.endpoint.heard()) >= CONTROL_SUSPECT_AFTER {
+        let moved = self.way_changed.is_some_and(|at| now < at + WAY_DOUBTED_FOR);
+        if moved || now.saturating_duration_since(self.endpoint.heard()) >= CONTROL_SUSPECT_AFTER {
             self.session.suspect(now);
         }
+        self.look_for_silence(now);
         let snapshot = self.endpoint.snapshot(now);
-        if snapshot.round_trip_time.is_some() {
-            self.silence_told_at = None;
-        } else if self.silence_told_at.is_some_and(|at| now >= at) {
-            self.silence_told_at = None;
-            self.surroundings.outlet.notice(
-                "Nothing comes from the server over UDP, so there is no sound, picture or chat. A firewall may be in the way.",
-            );
-        }
         self.surroundings.outlet.send(Event::Statistics(Box::new(snapshot)));
         let traced: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_trace()).collect();
         if !traced.is_empty() {
             self.surroundings.outlet.send(Event::Trace(traced));
         }
         self.with_files(|files, tools| files.handle_tick(now, tools));
+    }
+
+    fn look_for_silence(&mut self, now: Instant) {
+        let Some(you) = self.session.you().and_then(|you| self.session.members().get(&you)) else { return };
+        let facts = Facts {
+            reach: you.reach,
+            data_heard: self.endpoint.heard(),
+            control_heard: self.session.heard(),
+            seated: self.session.seated(),
+        };
+        if let Some(sentence) = self.silence.look(now, facts) {
+            self.surroundings.outlet.notice(sentence);
+        }
     }
 
     /// Does what came of the last wake; answers how the meeting ended, if it did.

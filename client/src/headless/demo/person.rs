@@ -196,6 +196,7 @@ impl Seen {
             | Event::MemberBack(_)
             | Event::MuteRequested
             | Event::Reconnected
+            | Event::ReachChanged { .. }
             | Event::Reconnecting
             | Event::ServerRemembered { .. }
             | Event::Speaking(_)

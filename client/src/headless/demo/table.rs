@@ -100,7 +100,7 @@ fn loss_and_jitter(stream: Option<&InboundStream>) -> String {
     };
     let expected = stream.packets_received as f64 + stream.packets_lost as f64;
     let loss = if expected > 0.0 { stream.packets_lost as f64 / expected * 100.0 } else { 0.0 };
-    format!("{loss:>5.2} %  {}", millis(stream.jitter))
+    format!("{loss:>5.2} %  {}", stream.jitter.map_or_else(|| "-".into(), millis))
 }
 
 fn sizes(frames: &Frames) -> String {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::hub::{MemberSummary, RoomSummary};
 use common::ids::{MemberId, RoomId};
+use common::wire::control::Reach;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -191,9 +192,18 @@ impl From<RoomSummary> for RoomLine {
 
 impl From<MemberSummary> for MemberLine {
     fn from(summary: MemberSummary) -> Self {
-        let MemberSummary { member, name, host, media, age, away } = summary;
+        let MemberSummary { member, name, host, media, age, away, reach } = summary;
         let (camera, microphone) = (media.camera, media.microphone);
-        Self { member: member.0, name, host, camera, microphone, age_secs: age.as_secs(), away }
+        Self {
+            member: member.0,
+            name,
+            host,
+            camera,
+            microphone,
+            age_secs: age.as_secs(),
+            away,
+            datagrams: reach == Reach::WHOLE,
+        }
     }
 }
 

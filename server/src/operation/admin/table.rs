@@ -30,14 +30,14 @@ fn rooms_table(f: &mut fmt::Formatter<'_>, rooms: &[RoomLine]) -> fmt::Result {
 fn members_table(f: &mut fmt::Formatter<'_>, members: &[MemberLine]) -> fmt::Result {
     writeln!(
         f,
-        "{:>6} {:>10}  {:<4}  {:<6}  {:<10}  {:<4}  NAME",
-        "MEMBER", "AGE", "HOST", "CAMERA", "MICROPHONE", "AWAY"
+        "{:>6} {:>10}  {:<4}  {:<6}  {:<10}  {:<4}  {:<3}  NAME",
+        "MEMBER", "AGE", "HOST", "CAMERA", "MICROPHONE", "AWAY", "UDP"
     )?;
     for line in members {
         let age = Age(line.age_secs).to_string();
         let (host, camera, microphone) = (yes(line.host), yes(line.camera), yes(line.microphone));
-        let (member, away, name) = (line.member, yes(line.away), &line.name);
-        writeln!(f, "{member:>6} {age:>10}  {host:<4}  {camera:<6}  {microphone:<10}  {away:<4}  {name}")?;
+        let (member, away, udp, name) = (line.member, yes(line.away), yes(line.datagrams), &line.name);
+        writeln!(f, "{member:>6} {age:>10}  {host:<4}  {camera:<6}  {microphone:<10}  {away:<4}  {udp:<3}  {name}")?;
     }
     Ok(())
 }

@@ -60,6 +60,11 @@ fn hub(page: &mut Page, hub: &HubStatistics) {
 fn relay(page: &mut Page, relay: &RelayStatistics) {
     let (received, sent) = (relay.datagrams_received, relay.datagrams_sent);
     page.gauge("conclave_relay_members", "Members with a data plane.", relay.members);
+    page.gauge(
+        "conclave_relay_members_unheard",
+        "Members with a data plane of whom no datagram came for three seconds.",
+        relay.members_unheard,
+    );
     page.counter("conclave_relay_datagrams_received_total", "Datagrams that came to the relay.", received);
     page.counter("conclave_relay_datagrams_sent_total", "Datagrams the relay gave to the socket.", sent);
     page.counter("conclave_messages_relayed_total", "Chat and file messages handed on.", relay.messages_relayed);
