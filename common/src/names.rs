@@ -58,12 +58,16 @@ fn replace_forbidden(c: char) -> char {
     if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c }
 }
 
-/// Names that mean a device on Windows, with any extension.
+/// Names that mean a device on Windows, with any extension. It takes the superscripts of ISO 8859-1 for digits, too.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    let numbered =
-        |prefix| stem.strip_prefix(prefix).is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
-    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+    let is_number = |n: &str| {
+        let mut digits = n.chars();
+        digits.next().is_some_and(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³')) && digits.next().is_none()
+    };
+    let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(is_number);
+    let named = matches!(stem.as_str(), "CON" | "CONIN$" | "CONOUT$" | "PRN" | "AUX" | "NUL");
+    named || numbered("COM") || numbered("LPT")
 }
 
 /// Room for what a receiver may add to keep two files apart: ` (999)`, and `.part` while it is incomplete.
@@ -143,6 +147,11 @@ mod tests {
             ("name.txt:stream", "name.txt_stream"),
             ("NUL", "_NUL"),
             ("com1.txt", "_com1.txt"),
+            ("COM¹", "_COM¹"),
+            ("lpt³.tar.gz", "_lpt³.tar.gz"),
+            ("COM⁴", "COM⁴"),
+            ("conin$", "_conin$"),
+            ("CONOUT$ .log", "_CONOUT$ .log"),
             ("photo\u{202e}gpj.exe", "photogpj.exe"),
             (" .hidden. ", "hidden"),
             ("nul\0byte", "nulbyte"),
