@@ -31,6 +31,30 @@ fn keys(name: &str) -> [String; 2] {
     [lower_skeleton, skeleton_lower]
 }
 
+/// Whom a typed name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant<K> {
+    /// Nobody has a name like it.
+    Nobody,
+    /// This one.
+    One(K),
+    /// All these names look like it, and none is it.
+    Several(Vec<K>),
+}
+
+/// Finds out whom a typed name means: the one of that name, else the one whose name looks like it. So it does not matter
+/// how it is composed, in which case it is, and how many spaces are between its words.
+pub fn who_is<'a, K: Copy>(typed: &str, names: impl IntoIterator<Item = (K, &'a str)>) -> Meant<K> {
+    let Some(typed) = clean_name(typed) else { return Meant::Nobody };
+    let alike: Vec<_> = names.into_iter().filter(|(_, name)| look_alike(name, &typed)).collect();
+    let exactly = alike.iter().find(|(_, name)| *name == typed);
+    match (exactly, &alike[..]) {
+        (Some((key, _)), _) | (None, [(key, _)]) => Meant::One(*key),
+        (None, []) => Meant::Nobody,
+        (None, several) => Meant::Several(several.iter().map(|(key, _)| *key).collect()),
+    }
+}
+
 /// Names that would make their owner look like a part of the program.
 pub fn is_reserved(name: &str) -> bool {
     ["host", "server", "everyone"].iter().any(|reserved| look_alike(name, reserved))
@@ -132,6 +156,19 @@ mod tests {
     fn nobody_is_called_like_a_part_of_the_program() {
         assert!(is_reserved("Host") && is_reserved("sеrver") && is_reserved("Everyone"));
         assert!(!is_reserved("Hostess"));
+    }
+
+    #[test]
+    fn a_typed_name_means_who_is_called_like_it() {
+        let names = [(1, "Zoë Smith"), (2, "Ada"), (3, "Il"), (4, "lI")];
+        for typed in ["Zoë Smith", "Zoe\u{308}  Smith", " zoë smith ", "ZOË SMITH"] {
+            assert_eq!(who_is(typed, names), Meant::One(1), "{typed}");
+        }
+        assert_eq!(who_is("ada", names), Meant::One(2));
+        assert_eq!(who_is("Il", names), Meant::One(3), "who is called exactly so");
+        assert_eq!(who_is("ll", names), Meant::Several(vec![3, 4]));
+        assert_eq!(who_is("Eve", names), Meant::Nobody);
+        assert_eq!(who_is(" ", names), Meant::Nobody);
     }
 
     #[test]
