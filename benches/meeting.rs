@@ -473,7 +473,9 @@ fn arrival(guest: &Person, deadline: Instant) -> (Instant, u64) {
         };
         if let Event::FileChanged { state, .. } = event {
             match state {
-                FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes) => there = bytes,
+                FileState::Interrupted(bytes, _) | FileState::Paused(bytes) | FileState::Receiving(bytes) => {
+                    there = bytes
+                }
                 FileState::Verified => return (at, FILE_BYTES as u64),
                 FileState::Cancelled | FileState::Corrupt | FileState::Declined => {
                     panic!("the file ended as {state:?}")

@@ -18,7 +18,7 @@ use common::wire::datagram::{DatagramHeader, Kind};
 use common::wire::feedback::{AGE_MISSING, Feedback, VIDEO_UNLIMITED};
 use common::wire::media::{BlockRun, MediaHeader, Report, ReportBlock, VideoHeader};
 use common::wire::message::{
-    self, Delivery, DownloadHeader, FileOffer, FileState, Message, Recipients, SpoolTrouble, UploadHeader,
+    self, Delivery, DownloadHeader, FileOffer, FileState, FileTrouble, Message, Recipients, UploadHeader,
 };
 use common::wire::segment::{Incarnation, SEGMENT_MAX_BYTES, SegmentWriter, StreamId};
 use common::wire::ticket::{ResumptionSecret, ServerRun, Ticket};
@@ -291,8 +291,18 @@ fn message_vectors() -> Vec<Vector> {
     let down = DownloadHeader { from: MemberId(0x0102), transfer, offset };
     let pause = Message::FilePause { to: Recipients::Everyone, transfer: TransferId(1), paused: true };
     let wanted = Message::FileWanted { transfer: TransferId(1), offset: 65_536 };
-    let failed = Message::FileFailed { transfer: TransferId(1), trouble: SpoolTrouble::Full };
+    let failed = Message::FileFailed { from: MemberId(9), transfer: TransferId(1), trouble: FileTrouble::ServerFull };
+    let waits = Message::FileWaits { from: MemberId(9), transfer: TransferId(1), waits: true };
     let missed = Message::ChatMissed { id: ChatId(7), member: MemberId(2) };
+    let missing = FileTrouble::ReceiverFull { missing: 70_000 };
+    let interrupted = Message::FileProgress {
+        to: MemberId(2),
+        transfer: TransferId(1),
+        state: FileState::Interrupted(65_536, missing),
+    };
+    let gone =
+        Message::FileWithdraw { to: Recipients::Everyone, transfer: TransferId(1), why: Some(FileTrouble::SourceGone) };
+    let taken_back = Message::FileWithdraw { to: Recipients::Everyone, transfer: TransferId(1), why: None };
     let of_server = |message| message::encode(&Delivery { from: MemberId::SERVER, message });
     let delivery = Delivery { from: MemberId(9), message: chat.clone() };
     vec![
@@ -303,7 +313,11 @@ fn message_vectors() -> Vec<Vector> {
         ("message_file_pause", message::encode(&pause)),
         ("delivery_file_wanted", of_server(wanted)),
         ("delivery_file_failed", of_server(failed)),
+        ("delivery_file_waits", of_server(waits)),
         ("delivery_chat_missed", of_server(missed)),
+        ("message_file_interrupted", message::encode(&interrupted)),
+        ("message_file_gone", message::encode(&gone)),
+        ("message_file_taken_back", message::encode(&taken_back)),
         ("upload_header", up.to_bytes().to_vec()),
         ("download_header", down.to_bytes().to_vec()),
     ]

@@ -6,5 +6,6 @@ pub mod engine;
 pub mod headless;
 pub mod load;
 mod reach;
+pub mod reasons;
 #[cfg(feature = "gui")]
 pub mod ui;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -79,13 +79,16 @@ impl Running {
         }
     }
 
-    /// Waits for its end; answers whether it was a good one, and all lines.
+    /// Waits for its end; answers whether it was a good one, and all lines, its complaint last.
     fn end(mut self) -> (bool, Vec<String>) {
         let deadline = Instant::now() + STEP;
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             self.seen.push(line);
         }
         let success = self.child.wait().expect("it is our child").success();
+        let mut complaint = String::new();
+        self.child.stderr.take().expect("it is piped").read_to_string(&mut complaint).unwrap();
+        self.seen.extend(complaint.lines().map(str::to_owned));
         (success, std::mem::take(&mut self.seen))
     }
 }
@@ -209,6 +212,93 @@ fn what_goes_wrong_is_one_sentence_and_an_exit_code() {
         assert!(!output.status.success(), "{arguments:?}");
         assert!(complaint.contains(part), "{arguments:?}: {complaint}");
     }
+}
+
+/// A host who lets everybody in, and what guests type.
+fn host(folder: &Folder, arguments: &[&str]) -> (Running, String, String) {
+    let mut command = conclave(&folder.at("ada"));
+    command.args(["host", "--listen", "127.0.0.1:0", "--admit", "all", "--name", "Ada"]).args(arguments);
+    let mut host = Running::start(&mut command);
+    let (code, server) = invitation(&host.wait_for("conclave join"));
+    (host, code, server)
+}
+
+fn guest(folder: &Folder, name: &str, (code, server): (&str, &str), arguments: &[&str]) -> Running {
+    let mut command = conclave(&folder.at(name));
+    command.args(["join", code, "--server", server, "--name", name]).args(arguments);
+    Running::start(&mut command)
+}
+
+#[test]
+fn words_for_somebody_who_is_not_there_end_with_1_and_say_who_is() {
+    let folder = Folder::new("nobody");
+    let (_host, code, server) = host(&folder, &[]);
+    let (success, lines) = guest(&folder, "Bo", (&code, &server), &["--say", "hi", "--to", "Eve", "--for", "2"]).end();
+    assert!(
+        !success && lines.last().unwrap().contains("Nobody in the meeting is called “Eve”. Here is Ada."),
+        "{lines:#?}"
+    );
+    let (success, lines) = guest(&folder, "Bo", (&code, &server), &["--say", "\u{200b}"]).end();
+    assert!(!success && lines.last().unwrap().contains("could see"), "{lines:#?}");
+}
+
+#[test]
+fn words_reach_who_is_called_alike_and_their_writer_leaves_when_they_are_there() {
+    let folder = Folder::new("alike");
+    let (mut host, code, server) = host(&folder, &[]);
+    let zoe = guest(&folder, "Zoë Smith", (&code, &server), &[]);
+    host.wait_for("Zoë Smith came in.");
+    let to = "zoe\u{308}  smith";
+    let (success, lines) = guest(&folder, "Bo", (&code, &server), &["--say", "only for you", "--to", to]).end();
+    assert!(success, "{lines:#?}");
+    let (success, lines) = guest(&folder, "Cy", (&code, &server), &["--say", "to all"]).end();
+    assert!(success && lines.iter().any(|line| line.contains("is with 2")), "{lines:#?}");
+    drop(zoe);
+    host.wait_for("to all");
+    assert!(!host.seen.iter().any(|line| line.contains("only for you")));
+}
+
+#[test]
+fn words_for_somebody_who_comes_later_wait_for_him() {
+    let folder = Folder::new("later");
+    let (_host, code, server) = host(&folder, &[]);
+    let mut bo = guest(&folder, "Bo", (&code, &server), &["--say", "welcome", "--to", "Cy", "--for", "600"]);
+    bo.wait_for("Nobody in the meeting is called “Cy”. Here is Ada. Waiting.");
+    let mut cy = guest(&folder, "Cy", (&code, &server), &[]);
+    cy.wait_for("Bo to Cy: welcome");
+    bo.wait_for("is with 1");
+}
+
+#[test]
+fn sending_a_file_that_is_gone_ends_with_1_and_both_ends_say_why() {
+    let folder = Folder::new("gone");
+    let path = folder.at("plan.bin");
+    std::fs::write(&path, [7; 10_000]).unwrap();
+    let (mut host, code, server) = host(&folder, &[]);
+    let mut bo = guest(&folder, "Bo", (&code, &server), &["--send", path.to_str().unwrap()]);
+    host.wait_for("Bo offers plan.bin (10.0 kB).");
+    bo.wait_for("Bo offers plan.bin");
+    std::fs::remove_file(&path).unwrap();
+    let (success, lines) = bo.end();
+    let why = "Ada did not get plan.bin: it is not on the disk here any more.";
+    assert!(!success && lines.last().unwrap().contains(why), "{lines:#?}");
+    host.wait_for("plan.bin from Bo is not on offer any more: it is not on Bo's disk any more.");
+}
+
+#[test]
+fn a_file_that_found_no_folder_is_taken_once_there_is_one() {
+    let folder = Folder::new("mended");
+    let (path, received) = (folder.at("plan.bin"), folder.at("received"));
+    std::fs::write(&path, [7; 10_000]).unwrap();
+    std::fs::write(&received, "").unwrap();
+    let (mut host, code, server) = host(&folder, &["--receive", received.to_str().unwrap()]);
+    let mut bo = guest(&folder, "Bo", (&code, &server), &["--send", path.to_str().unwrap()]);
+    bo.wait_for("plan.bin to Ada: not begun: Ada's folder for files is no folder.");
+    host.wait_for("plan.bin from Bo: not begun: the folder for files here is no folder.");
+    std::fs::remove_file(&received).unwrap();
+    host.wait_for("plan.bin from Bo: complete, verified");
+    let (success, lines) = bo.end();
+    assert!(success, "{lines:#?}");
 }
 
 /// A host and two guests over real sockets, with everything that the simulated meeting promises checked inside.

@@ -17,7 +17,7 @@ use common::ids::{KnockId, MemberId, RoomCode};
 use common::link::LinkConfig;
 use common::media::ladder::Rung;
 use common::wire::control::{Action, LeaveReason, View};
-use common::wire::message::{FileOffer, FileState, Recipients};
+use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 use tokio::sync::mpsc::error::TryRecvError;
 
 /// How long anything may take on a machine that is busy with other tests.
@@ -170,17 +170,127 @@ fn a_file_is_declined_cancelled_and_withdrawn_and_both_ends_know() {
 }
 
 #[test]
-fn a_file_that_changed_after_it_was_offered_is_not_kept() {
+fn a_file_that_changed_after_it_was_offered_is_not_kept_and_not_on_offer_any_more() {
     let scene = Scene::new("changed");
     let (mut ada, joined) = scene.host("Ada");
-    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (mut bo, _) = scene.admitted("Bo", &joined, &mut ada);
     let path = scene.file("data.bin", 50_000);
     let (from, offer) = offer(&ada, &mut bo, &path);
     std::fs::write(&path, vec![7; 50_000]).unwrap();
     bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
-    assert_eq!(last_state(&mut bo, &offer, bo_id), FileState::Corrupt);
-    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Corrupt);
-    assert_eq!(std::fs::read_dir(scene.0.join("Bo/received")).unwrap().count(), 0);
+    assert_eq!(withdrawn(&mut bo), Some(FileTrouble::SourceChanged));
+    assert_eq!(withdrawn(&mut ada), Some(FileTrouble::SourceChanged));
+    assert!(!scene.0.join("Bo/received/data.bin").exists());
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_on_offer_is_withdrawn_for_everybody() {
+    let scene = Scene::new("removed-file");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, _) = scene.admitted("Bo", &joined, &mut ada);
+    let path = scene.file("data.bin", 50_000);
+    offer(&ada, &mut bo, &path);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(withdrawn(&mut bo), Some(FileTrouble::SourceGone));
+    assert_eq!(withdrawn(&mut ada), Some(FileTrouble::SourceGone));
+    // Who comes later is not offered what is gone.
+    let (mut cy, _) = scene.admitted("Cy", &joined, &mut ada);
+    let (_, second) = offer(&ada, &mut cy, &scene.file("other.bin", 10));
+    assert_eq!(second.name, "other.bin");
+}
+
+#[test]
+fn a_file_that_becomes_shorter_on_its_way_ends_at_both_ends_with_the_reason() {
+    let scene = Scene::new("shorter");
+    let (mut ada, joined) = scene.host("Ada");
+    // Its sender is slow: what the server has would still arrive.
+    let (mut bo, _) = scene.admitted_slow("Bo", &joined, &mut ada);
+    let path = scene.file("large.bin", 32 << 20);
+    let (from, offer) = offer(&bo, &mut ada, &path);
+    ada.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    ada.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(1_000).unwrap();
+    let why = FileTrouble::SourceChanged;
+    let at_receiver = last_state(&mut ada, &offer, joined.you);
+    assert!(matches!(at_receiver, FileState::Interrupted(_, trouble) if trouble == why), "{at_receiver:?}");
+    assert_eq!(withdrawn(&mut ada), Some(why));
+    let at_sender = last_state(&mut bo, &offer, joined.you);
+    assert!(matches!(at_sender, FileState::Interrupted(_, trouble) if trouble == why), "{at_sender:?}");
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_read_still_arrives() {
+    let scene = Scene::new("removed-open");
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted_slow("Bo", &joined, &mut ada);
+    let path = scene.file("large.bin", 8 << 20);
+    let content = std::fs::read(&path).unwrap();
+    let (from, offer) = offer(&ada, &mut bo, &path);
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    assert!(std::fs::read(scene.0.join("Bo/received/large.bin")).unwrap() == content);
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_told_at_both_ends_and_the_file_comes_once_it_is_mended() {
+    let scene = Scene::new("folder-is-file");
+    let (mut ada, joined) = scene.host("Ada");
+    std::fs::create_dir_all(scene.0.join("Bo")).unwrap();
+    std::fs::write(scene.0.join("Bo/received"), "").unwrap();
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (from, offer) = offer(&ada, &mut bo, &scene.file("data.bin", 50_000));
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    let told = FileState::Interrupted(0, FileTrouble::ReceiverFolder);
+    assert_eq!(last_state(&mut bo, &offer, bo_id), told);
+    assert_eq!(last_state(&mut ada, &offer, bo_id), told);
+    std::fs::remove_file(scene.0.join("Bo/received")).unwrap();
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+}
+
+#[test]
+fn a_disk_without_room_or_that_is_read_only_is_told_at_both_ends_and_the_file_comes_once_it_is_mended() {
+    let scene = Scene::new("small-disk");
+    let Some(disk) = SmallDisk::mount(&scene.0.join("Bo/received"), "size=1m") else { return };
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (from, offer) = offer(&ada, &mut bo, &scene.file("large.bin", 4 << 20));
+    let accept = || Command::AcceptFile { from, transfer: offer.transfer };
+    bo.tell(accept());
+    for person in [&mut bo, &mut ada] {
+        let FileState::Interrupted(0, FileTrouble::ReceiverFull { missing }) = last_state(person, &offer, bo_id) else {
+            panic!("it was looked at before")
+        };
+        assert!(missing > 2 << 20 && missing <= 4 << 20, "{missing}");
+    }
+    disk.remount("size=8m,ro");
+    bo.tell(accept());
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Interrupted(0, FileTrouble::ReceiverReadOnly));
+    disk.remount("size=8m,rw");
+    bo.tell(accept());
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    bo.engine.stop();
+}
+
+#[test]
+fn a_full_disk_of_the_server_is_told_at_both_ends_and_the_file_comes_once_there_is_room() {
+    let scene = Scene::new("small-spool");
+    let Some(disk) = SmallDisk::mount(&scene.0.join("Ada"), "size=1m") else { return };
+    let (mut ada, joined) = scene.host("Ada");
+    let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
+    let (from, offer) = offer(&ada, &mut bo, &scene.file("large.bin", 4 << 20));
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    for person in [&mut bo, &mut ada] {
+        let state = last_state(person, &offer, bo_id);
+        assert!(matches!(state, FileState::Interrupted(_, FileTrouble::ServerFull)), "{state:?}");
+    }
+    disk.remount("size=16m");
+    bo.tell(Command::AcceptFile { from, transfer: offer.transfer });
+    assert_eq!(last_state(&mut ada, &offer, bo_id), FileState::Verified);
+    bo.engine.stop();
+    ada.engine.stop();
 }
 
 #[test]
@@ -194,7 +304,8 @@ fn a_guest_who_left_in_the_middle_of_a_file_goes_on_where_he_was() {
     bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
     // Not a word of goodbye to the file: as good as killed.
     bo.engine.stop();
-    assert!(matches!(last_state(&mut ada, &offer, bo_id), FileState::Interrupted(_)));
+    let left = last_state(&mut ada, &offer, bo_id);
+    assert!(matches!(left, FileState::Interrupted(_, FileTrouble::ReceiverLeft)), "{left:?}");
     assert!(!scene.0.join("Bo/received/large.bin").exists());
 
     let (mut bo, bo_id) = scene.admitted("Bo", &joined, &mut ada);
@@ -221,8 +332,9 @@ fn a_sender_who_left_offers_the_same_file_again_and_it_goes_on() {
     bo.tell(Command::AcceptFile { from, transfer: first.transfer });
     bo.wait(|event| received(event).filter(|bytes| *bytes > 0));
     cy.engine.stop();
-    let FileState::Interrupted(there) = last_state(&mut bo, &first, bo_id) else { panic!("it is not whole") };
-    bo.wait(|event| matches!(event, Event::FileWithdrawn { from: gone, .. } if *gone == from).then_some(()));
+    let left = FileTrouble::SenderLeft;
+    let FileState::Interrupted(there, why) = last_state(&mut bo, &first, bo_id) else { panic!("it is not whole") };
+    assert_eq!((why, withdrawn(&mut bo)), (left, Some(left)));
 
     let (mut cy, _) = scene.admitted("Cy", &joined, &mut ada);
     let (from, again) = offer(&cy, &mut bo, &path);
@@ -353,6 +465,45 @@ fn last_state(person: &mut Person, offer: &FileOffer, by: MemberId) -> FileState
             return state;
         }
     }
+}
+
+/// Why the next offer that ends has ended.
+fn withdrawn(person: &mut Person) -> Option<FileTrouble> {
+    person.wait(|event| match event {
+        Event::FileWithdrawn { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+/// A disk of a chosen size, in memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, with a line that says so, where this program may not mount anything.
+    fn mount(at: &Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
+        if !mounted {
+            eprintln!("skipped: a disk of its own needs root on Linux");
+        }
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    fn remount(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}")], &self.0), "{options}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What is open on it keeps it until it is closed, and nobody finds it any more.
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) -> bool {
+    let command = std::process::Command::new("mount").args(arguments).arg(at).output();
+    cfg!(target_os = "linux") && command.is_ok_and(|output| output.status.success())
 }
 
 struct Person {

@@ -240,6 +240,9 @@ pub const SPOOL_WRITES_PER_UPLOAD: usize = 3;
 pub const SPOOL_CHUNK_BYTES: u64 = 8 << 20;
 /// Bytes of files that a relay spools for one room unless told otherwise: 2 GiB.
 pub const SPOOL_ROOM_BYTES: u64 = 2 << 30;
+/// How long nothing of a file may move for want of room in the spool before those concerned are told: longer than
+/// receivers take to make room.
+pub const SPOOL_WAIT_TOLD_AFTER: Duration = Duration::from_secs(2);
 /// How long a receiver may take nothing while others wait for the room that the spool keeps for it. Beyond, it loses its
 /// place, and gets an upload of its own when it reads again.
 pub const SPOOL_PATIENCE: Duration = Duration::from_secs(10);

@@ -47,7 +47,7 @@ use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::{Report, ReportBlock};
 
 use files::Files;
-pub use files::{SpoolEffect, SpoolFact, SpoolId};
+pub use files::{SpoolEffect, SpoolFact, SpoolId, SpoolTrouble};
 use forward::{Forwards, Packet};
 pub use group::Transmit;
 use member::{Member, Offered, ShortPlaintext};

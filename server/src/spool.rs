@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::relay::{Relay, SpoolEffect, SpoolFact};
+use common::relay::{Relay, SpoolEffect, SpoolFact, SpoolTrouble};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::start_error::StartError;
@@ -116,6 +116,6 @@ impl SpoolLink {
 /// Without a disk thread nothing can be kept.
 fn refuse(now: Instant, relay: &mut Relay, effect: SpoolEffect) {
     if let SpoolEffect::Read { id, .. } | SpoolEffect::Write { id, .. } = effect {
-        relay.handle_spool(now, SpoolFact::Failed { id, trouble: common::wire::message::SpoolTrouble::Broken });
+        relay.handle_spool(now, SpoolFact::Failed { id, trouble: SpoolTrouble::Broken });
     }
 }

@@ -416,6 +416,7 @@ impl Participant {
             Message::FileAccept { .. }
             | Message::FileFailed { .. }
             | Message::FilePause { .. }
+            | Message::FileWaits { .. }
             | Message::FileWithdraw { .. } => {}
         }
     }

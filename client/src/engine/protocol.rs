@@ -8,7 +8,7 @@ use common::ids::{ChatId, KnockId, MemberId, RoomCode, TransferId};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason, MediaState, Member, Reach, View};
-use common::wire::message::{FileOffer, FileState, Recipients};
+use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 
 use crate::devices::processing::VoiceProcessing;
 use crate::devices::{DeviceChoice, Picture};
@@ -242,12 +242,23 @@ pub enum Event {
         /// Held back from here on.
         held: bool,
     },
-    /// The sender took an offer back, or is gone.
+    /// A file, perhaps our own, waits for room on the server's disk, or goes on.
+    FileWaits {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// It waits from here on.
+        waits: bool,
+    },
+    /// An offer, perhaps our own, stands no longer.
     FileWithdrawn {
         /// Who offered it.
         from: MemberId,
         /// Which.
         transfer: TransferId,
+        /// Why its sender has it no more; `None` when he took it back.
+        why: Option<FileTrouble>,
     },
     /// A file of ours is not on offer.
     OfferFailed {

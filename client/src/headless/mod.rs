@@ -4,6 +4,7 @@ mod demo;
 mod load;
 mod options;
 mod participant;
+mod patience;
 #[cfg(feature = "gui")]
 mod preferences;
 mod progress;
@@ -13,6 +14,7 @@ mod trace;
 mod transfers;
 #[cfg(feature = "gui")]
 mod window;
+mod words;
 
 use std::process::ExitCode;
 

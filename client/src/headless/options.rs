@@ -189,21 +189,25 @@ pub(super) struct ParticipantOptions {
     /// For a radio link that loses packets without being full: does not slow chat and files down for such losses.
     #[arg(long)]
     pub(super) radio: bool,
-    /// Offers this file once there is somebody to have it. May be given several times. A guest without --for, --receive,
-    /// --record and --stats leaves when everybody who was there has it or does not want it; a host stays. Ends with 0 only
-    /// if nobody's copy failed.
+    /// Offers this file once there is somebody to have it. May be given several times. A guest who does nothing else (no
+    /// --for, --receive, --record, --stats, no camera, microphone or speaker) leaves when everybody who was there has it
+    /// or does not want it; a host stays. Who has begun with it and gets nothing of it for 30 seconds is given up. Ends
+    /// with 0 only if nobody's copy failed.
     #[arg(long, value_name = "FILE")]
     pub(super) send: Vec<PathBuf>,
-    /// Writes this in the chat once there is somebody to read it. May be given several times.
+    /// Writes this in the chat once there is somebody to read it. May be given several times. A guest who does nothing
+    /// else leaves when everybody who was there has it. Ends with 0 only if they have.
     #[arg(long, value_name = "TEXT")]
     pub(super) say: Vec<String>,
-    /// To whom --say and --send go. [default: everyone]
+    /// To whom --say and --send go: a name as it is shown, or one that looks like it. Who is not there yet is waited for,
+    /// as long as --for says, or 30 seconds by a guest who does nothing else. [default: everyone]
     #[arg(long, value_name = "NAME")]
     pub(super) to: Option<String>,
     /// Leaves after this many seconds in the meeting. [default: stays to its end]
     #[arg(long = "for", value_name = "SECS")]
     pub(super) secs: Option<u64>,
-    /// Takes every file that is offered, into this folder. What broke off in an earlier run goes on from where it was.
+    /// Takes every file that is offered, into this folder. What broke off is tried again while it is on offer, and in a
+    /// later run goes on from where it was.
     /// Ends with 0 only if everything that was taken arrived.
     #[arg(long, value_name = "DIR")]
     pub(super) receive: Option<PathBuf>,

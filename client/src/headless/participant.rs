@@ -3,23 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{ChatId, KnockId, MemberId};
+use common::ids::{ChatId, KnockId, MemberId, TransferId};
+use common::names::{Meant, who_is};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
 use common::wire::control::{Action, LeaveReason, Reach};
-use common::wire::message::{FileOffer, Recipients};
+use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::options::{Admit, HostOptions, JoinOptions, ParticipantOptions};
+use super::progress::Place;
 use super::stats::StatsFile;
 use super::terminal::{asked_to_stop, lines, say};
 use super::trace::TraceFile;
 use super::transfers::Transfers;
+use super::words::{self, Words};
+use crate::amount::bytes;
+use crate::devices::DeviceChoice;
 use crate::engine::address::ServerAddress;
 use crate::engine::protocol::{ChatFailure, ChatLine, Command, Event, Joined};
 use crate::engine::{EngineConfig, EngineHandle, start};
@@ -33,6 +38,7 @@ pub(super) fn host(options: HostOptions) -> Result<(), String> {
     let HostOptions { server, listen, admit, participant } = options;
     let command = Command::StartMeeting { name: participant.name.clone(), server };
     check_files(&participant.send)?;
+    words::check(&participant.say)?;
     attend(participant.engine_config(listen), command, participant, Some(admit))
 }
 
@@ -44,6 +50,7 @@ pub(super) fn join(options: JoinOptions) -> Result<(), String> {
     let JoinOptions { code, server, participant } = options;
     let command = Command::Join { server, code, name: participant.name.clone() };
     check_files(&participant.send)?;
+    words::check(&participant.say)?;
     attend(participant.engine_config(None), command, participant, None)
 }
 
@@ -81,8 +88,10 @@ fn attend(
         names: BTreeMap::new(),
         reach: BTreeMap::new(),
         spoken: None,
+        words: Words::default(),
         here: BTreeSet::new(),
         leave_at: None,
+        found_by: None,
     };
     block_on(participant.run(command))?
 }
@@ -111,10 +120,16 @@ struct Participant {
     reach: BTreeMap<MemberId, Reach>,
     /// What --say asked for is done, and to whom --send goes.
     spoken: Option<Recipients>,
+    words: Words,
     /// Who is in besides us.
     here: BTreeSet<MemberId>,
     leave_at: Option<Instant>,
+    /// Until when somebody has to be there for whom --say and --send are.
+    found_by: Option<Instant>,
 }
+
+/// How long a guest who came for nothing else waits for somebody to say something to.
+const FOUND_WITHIN: Duration = Duration::from_secs(30);
 
 /// How the engine ended a meeting.
 type Ending = Result<(), String>;
@@ -124,6 +139,7 @@ impl Participant {
         self.tell(command).await;
         let mut typed = if self.admit == Some(Admit::Ask) { Some(lines()) } else { None };
         let ending = loop {
+            let deadline = self.deadline().unwrap_or_else(far);
             let event = tokio::select! {
                 event = self.engine.events.recv() => event,
                 line = next_line(&mut typed) => {
@@ -134,9 +150,8 @@ impl Participant {
                     self.tell(Command::Leave).await;
                     continue;
                 }
-                () = sleep_until(self.leave_at.unwrap_or_else(far)), if self.leave_at.is_some() => {
-                    self.leave_at = None;
-                    self.tell(Command::Leave).await;
+                () = sleep_until(deadline) => {
+                    self.handle_timeout(Instant::now()).await;
                     continue;
                 }
             };
@@ -151,6 +166,26 @@ impl Participant {
         ending
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        let waits = self.transfers.deadline().into_iter().chain(self.words.deadline());
+        waits.map(Instant::from_std).chain(self.leave_at).chain(self.found_by).min()
+    }
+
+    async fn handle_timeout(&mut self, now: Instant) {
+        if self.leave_at.is_some_and(|at| now >= at) || self.found_by.is_some_and(|at| now >= at) {
+            (self.leave_at, self.found_by) = (None, None);
+            return self.tell(Command::Leave).await;
+        }
+        while let Some((from, transfer)) = self.transfers.next_retry(now.into_std()) {
+            self.tell(Command::AcceptFile { from, transfer }).await;
+        }
+        let names = &self.names;
+        let stalled = self.transfers.give_up_stalled(now.into_std(), |member| name_in(names, member));
+        if self.words.give_up(now.into_std()) || stalled {
+            self.send_on().await;
+        }
+    }
+
     async fn tell(&self, command: Command) {
         // An engine that is gone shows itself by its last event.
         let _ = self.engine.commands.send(command).await;
@@ -158,33 +193,22 @@ impl Participant {
 
     async fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
-            Event::Chat(line) => self.print_chat(&line),
-            Event::ChatFailed { id, why } => self.say(&unsent(id, why)),
-            Event::ChatMissed { id, member } => {
-                self.say(&format!("Message {} does not reach {}.", id.0, self.name(member)));
-            }
+            Event::Chat(line) => self.chat(&line),
+            Event::ChatDelivered { id, delivered } => self.delivered(id, delivered).await,
+            Event::ChatFailed { id, why } => self.chat_failed(id, why).await,
+            Event::ChatMissed { id, member } => self.chat_missed(id, member).await,
             // That it is with the others says more.
             Event::ChatSent(_) => {}
-            Event::ChatDelivered { id, delivered } => self.say(&format!("Message {} is with {delivered}.", id.0)),
             Event::Connecting { server } => self.say(&format!("Connecting to {server}.")),
             Event::Ended { reason, expected, rejoin: _ } => return Some(self.ended(reason, expected)),
-            Event::FileChanged { from, transfer, receiver, state, path } => {
-                let names = (self.name(from), self.name(receiver));
-                let place = (from, transfer, receiver);
-                self.transfers.changed(place, (&names.0, &names.1), state, path.as_deref());
-                self.send_on().await;
-            }
-            Event::FileHeld { from, held, .. } => {
-                let what = if held { "holds a file back" } else { "goes on with a file" };
-                self.say(&format!("{} {what}.", self.name(from)));
-            }
             Event::FileOffered { from, offer } => self.offered(from, offer).await,
-            Event::OfferFailed { path, reason } => {
-                self.say(&reason);
-                self.transfers.not_offered(path, reason);
-                self.send_on().await;
+            Event::FileChanged { from, transfer, receiver, state, path } => {
+                self.file_changed((from, transfer, receiver), state, path.as_deref()).await;
             }
-            Event::FileWithdrawn { from, .. } => self.say(&format!("{} took a file back.", self.name(from))),
+            Event::FileHeld { from, held, .. } => self.file_held(from, held),
+            Event::FileWaits { from, transfer, waits } => self.transfers.waits((from, transfer), waits),
+            Event::FileWithdrawn { from, transfer, why } => self.file_withdrawn((from, transfer), why).await,
+            Event::OfferFailed { path, reason } => self.not_offered(path, reason).await,
             Event::Frame(member) => drop(self.engine.frames.take(member)),
             Event::HostChanged(member) => self.say(&format!("{} is the host.", self.name(member))),
             Event::Joined(joined) => self.joined(joined).await,
@@ -205,6 +229,7 @@ impl Participant {
             Event::MemberLeft { member, reason } => {
                 self.print_left(member, reason);
                 self.transfers.left(member, &self.name(member));
+                self.words.left(member);
                 self.here.remove(&member);
                 self.reach.remove(&member);
                 self.send_on().await;
@@ -225,12 +250,90 @@ impl Participant {
         None
     }
 
+    fn chat(&mut self, line: &ChatLine) {
+        if line.from == self.transfers.you() {
+            self.words.sent(line.id);
+        }
+        self.print_chat(line);
+    }
+
+    async fn delivered(&mut self, id: ChatId, delivered: usize) {
+        self.say(&format!("Message {} is with {delivered}.", id.0));
+        self.words.delivered(id, delivered);
+        self.send_on().await;
+    }
+
+    async fn chat_failed(&mut self, id: ChatId, why: ChatFailure) {
+        self.say(&unsent(id, why));
+        self.words.failed(id, why);
+        self.send_on().await;
+    }
+
+    async fn chat_missed(&mut self, id: ChatId, member: MemberId) {
+        self.say(&format!("Message {} does not reach {}.", id.0, self.name(member)));
+        self.words.missed(id, member);
+        self.send_on().await;
+    }
+
+    async fn file_changed(&mut self, place: Place, state: FileState, path: Option<&Path>) {
+        let names = (self.name(place.0), self.name(place.2));
+        self.transfers.changed(place, (&names.0, &names.1), state, path, Instant::now().into_std());
+        self.send_on().await;
+    }
+
+    fn file_held(&self, from: MemberId, held: bool) {
+        let what = if held { "holds a file back" } else { "goes on with a file" };
+        self.say(&format!("{} {what}.", self.name(from)));
+    }
+
+    async fn file_withdrawn(&mut self, file: (MemberId, TransferId), why: Option<FileTrouble>) {
+        let names = &self.names;
+        self.transfers.withdrawn(file, why, |member| name_in(names, member));
+        self.send_on().await;
+    }
+
+    async fn not_offered(&mut self, path: PathBuf, reason: String) {
+        self.say(&reason);
+        self.transfers.not_offered(path, reason);
+        self.send_on().await;
+    }
+
     fn ended(&self, reason: String, expected: bool) -> Ending {
         if !expected {
             return Err(reason);
         }
         self.say(&reason);
-        self.transfers.outcome()
+        self.outcome()
+    }
+
+    /// # Errors
+    /// What did not reach whom it was for.
+    fn outcome(&self) -> Ending {
+        let unfound = self.spoken.is_none() && !(self.options.say.is_empty() && self.options.send.is_empty());
+        let to = self.options.to.as_deref().unwrap_or("everybody");
+        let complaints = unfound.then(|| self.not_found()).into_iter().chain(self.words.complaints(to));
+        let complaints: Vec<_> = complaints.chain(self.transfers.outcome().err()).collect();
+        if complaints.is_empty() { Ok(()) } else { Err(complaints.join(" ")) }
+    }
+
+    /// Who was meant, and who is there.
+    fn not_found(&self) -> String {
+        let names: Vec<_> = self.here.iter().map(|member| self.name(*member)).collect();
+        let here = if names.is_empty() { "nobody else".into() } else { names.join(", ") };
+        match (&self.options.to, self.meant()) {
+            (None, _) => "Nobody else is in the meeting, so nobody got anything.".into(),
+            (Some(to), Meant::Several(several)) => {
+                let names: Vec<_> = several.into_iter().map(|member| format!("“{}”", self.name(member))).collect();
+                format!("“{to}” may be {}: write the name as it is shown.", names.join(" or "))
+            }
+            (Some(to), _) => format!("Nobody in the meeting is called “{to}”. Here is {here}."),
+        }
+    }
+
+    fn meant(&self) -> Meant<MemberId> {
+        let Some(name) = &self.options.to else { return Meant::Nobody };
+        let names = self.here.iter().filter_map(|member| Some((*member, &**self.names.get(member)?)));
+        who_is(name, names)
     }
 
     /// Prints a line above the bars of files.
@@ -251,6 +354,10 @@ impl Participant {
             self.say_reach(member.id, member.reach);
         }
         self.speak().await;
+        if self.spoken.is_none() && !(self.options.say.is_empty() && self.options.send.is_empty()) {
+            self.say(&format!("{} Waiting.", self.not_found()));
+            self.found_by = self.leaves_when_done().then(|| Instant::now() + FOUND_WITHIN);
+        }
     }
 
     async fn knocked(&self, knock: KnockId, name: &str) {
@@ -277,41 +384,49 @@ impl Participant {
         if self.spoken.is_some() {
             return;
         }
-        let to = match &self.options.to {
-            None => self.here.first().map(|_| Recipients::Everyone),
-            Some(name) => {
-                let named = self.here.iter().find(|member| self.names.get(*member) == Some(name));
-                named.map(|member| Recipients::Member(*member))
-            }
+        let to = match (&self.options.to, self.meant()) {
+            (None, _) => self.here.first().map(|_| Recipients::Everyone),
+            (Some(_), Meant::One(member)) => Some(Recipients::Member(member)),
+            (Some(_), Meant::Nobody | Meant::Several(_)) => None,
         };
         let Some(to) = to else { return };
-        self.spoken = Some(to);
+        (self.spoken, self.found_by) = (Some(to), None);
+        let meant = match to {
+            Recipients::Everyone => self.here.clone(),
+            Recipients::Member(member) => BTreeSet::from([member]),
+        };
         for text in self.options.say.clone() {
+            self.words.said(text.clone(), meant.clone(), Instant::now().into_std());
             self.tell(Command::SendChat { to, text }).await;
         }
         self.send_on().await;
     }
 
-    /// Offers what is still to be offered; a guest who came for nothing else leaves when all have it.
+    /// Offers what is still to be offered; a guest who came for nothing else leaves when all have everything.
     async fn send_on(&mut self) {
         let Some(to) = self.spoken else { return };
         while let Some(path) = self.transfers.next_to_send() {
             self.tell(Command::OfferFile { to, path }).await;
         }
-        if self.transfers.all_sent() && self.leaves_when_sent() && self.leave_at.is_none() {
+        let asked = !(self.options.say.is_empty() && self.options.send.is_empty());
+        let done = (self.options.send.is_empty() || self.transfers.all_sent()) && self.words.is_settled();
+        if asked && done && self.leaves_when_done() && self.leave_at.is_none() {
             self.leave_at = Some(Instant::now());
         }
     }
 
-    /// What was asked for besides --send has no end of its own.
-    fn leaves_when_sent(&self) -> bool {
-        let ParticipantOptions { secs, receive, record, stats, .. } = &self.options;
-        self.admit.is_none() && secs.is_none() && receive.is_none() && record.is_none() && stats.is_none()
+    /// What was asked for besides --say and --send has no end of its own.
+    fn leaves_when_done(&self) -> bool {
+        let ParticipantOptions { secs, receive, record, stats, camera, microphone, speaker, .. } = &self.options;
+        let keeps = receive.is_some() || record.is_some() || stats.is_some();
+        let attends = [camera, microphone].iter().any(|device| **device != DeviceChoice::Off);
+        let listens = ![DeviceChoice::Off, DeviceChoice::Synthetic].contains(speaker);
+        self.admit.is_none() && secs.is_none() && !keeps && !attends && !listens
     }
 
     async fn offered(&mut self, from: MemberId, offer: FileOffer) {
         let (name, size) = (&offer.name, offer.size);
-        self.say(&format!("{} offers {name} ({size} bytes).", self.name(from)));
+        self.say(&format!("{} offers {name} ({}).", self.name(from), bytes(size as f64)));
         if self.options.receive.is_some() && from != self.transfers.you() {
             self.transfers.accepted(&offer);
             self.tell(Command::AcceptFile { from, transfer: offer.transfer }).await;
@@ -362,8 +477,12 @@ impl Participant {
     }
 
     fn name(&self, member: MemberId) -> String {
-        self.names.get(&member).cloned().unwrap_or_else(|| member.to_string())
+        name_in(&self.names, member)
     }
+}
+
+fn name_in(names: &BTreeMap<MemberId, String>, member: MemberId) -> String {
+    names.get(&member).cloned().unwrap_or_else(|| member.to_string())
 }
 
 fn unsent(id: ChatId, why: ChatFailure) -> String {

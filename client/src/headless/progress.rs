@@ -7,7 +7,7 @@ use common::ids::{MemberId, TransferId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal::say;
-use crate::amount::{bytes, clock, percent};
+use crate::amount::{bytes, clock, percent, rate};
 
 /// A file at a receiver: who offered it, which, who receives it.
 pub(super) type Place = (MemberId, TransferId, MemberId);
@@ -34,8 +34,10 @@ struct Running {
 
 /// A line is written when this much more is there,
 const LINE_PERCENT: u64 = 10;
-/// or when this much time has passed.
+/// or when this much time has passed,
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// and never sooner: there would be no rate to tell.
+const LINE_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 impl Progress {
     /// Draws bars if `terminal`.
@@ -81,15 +83,14 @@ impl Progress {
         self.running.insert(place, running);
     }
 
-    /// Nothing more happens to a file there. Answers how long it took and the bytes a second.
-    pub(super) fn end(&mut self, place: Place, now: Instant) -> Option<(Duration, f64)> {
+    /// Nothing more happens to a file there. Answers how long it took, and how many bytes came.
+    pub(super) fn end(&mut self, place: Place, now: Instant) -> Option<(Duration, u64)> {
         let running = self.running.remove(&place)?;
         if let Some(bar) = running.bar {
             bar.finish_and_clear();
         }
         let time = now.saturating_duration_since(running.began);
-        let came = running.size.saturating_sub(running.first);
-        Some((time, came as f64 / time.as_secs_f64().max(0.001)))
+        Some((time, running.size.saturating_sub(running.first)))
     }
 }
 
@@ -100,14 +101,15 @@ impl Running {
         let more = there.saturating_sub(told);
         let passed = now.saturating_duration_since(told_at);
         let step = u128::from(self.size) * u128::from(LINE_PERCENT) / 100;
-        if more == 0 || (u128::from(more) < step && passed < LINE_INTERVAL) {
+        let soon = passed < LINE_INTERVAL_MIN || there >= self.size;
+        if more == 0 || soon || (u128::from(more) < step && passed < LINE_INTERVAL) {
             return None;
         }
         self.told = (now, there);
-        let rate = more as f64 / passed.as_secs_f64().max(0.001);
-        let left = Duration::try_from_secs_f64(self.size.saturating_sub(there) as f64 / rate).unwrap_or_default();
+        let seconds_left = self.size.saturating_sub(there) as f64 * passed.as_secs_f64() / more as f64;
+        let left = Duration::try_from_secs_f64(seconds_left).unwrap_or(Duration::MAX);
         let done = percent(there, self.size);
-        Some(format!("{}: {done}, {}/s, {} left", self.label, bytes(rate), clock(left)))
+        Some(format!("{}: {done}, {}, {} left", self.label, rate(more, passed)?, clock(left)))
     }
 }
 
@@ -127,11 +129,13 @@ mod tests {
         let mut running =
             Running { label: "a".into(), size: 1_000_000, began: start, first: 0, told: (start, 0), bar: None };
         let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(running.line(500_000, at(3)), None, "3 ms are no rate");
         assert_eq!(running.line(50_000, at(1_000)), None);
         assert_eq!(running.line(100_000, at(1_000)).unwrap(), "a: 10 %, 100.0 kB/s, 10 s left");
         assert_eq!(running.line(110_000, at(5_900)), None);
         assert_eq!(running.line(110_000, at(6_000)).unwrap(), "a: 11 %, 2.0 kB/s, 7 min 25 s left");
         assert_eq!(running.line(110_000, at(60_000)), None, "nothing came");
+        assert_eq!(running.line(1_000_000, at(60_000)), None, "that it is complete is told when it is verified");
     }
 
     #[test]

@@ -7,16 +7,17 @@ use common::ids::{MemberId, TransferId};
 use common::limits::OFFERS_PER_MEMBER;
 use common::reno::Phase;
 use common::wire::message::{FileState, Recipients};
-use eframe::egui::{Align, Label, Layout, ProgressBar, RichText, ScrollArea, Ui};
+use eframe::egui::{Align, Color32, Label, Layout, ProgressBar, RichText, ScrollArea, Ui};
 
 use super::browser::{self, Browser, Choice};
 use super::chat::recipient_ui;
 use super::icons::{self, Icon};
 use super::model::Meeting;
 use super::theme;
-use super::transfers::{Receipt, Transfer};
+use super::transfers::{Receipt, Transfer, Withdrawn};
 use crate::amount::{bytes, clock, percent};
 use crate::engine::protocol::Command;
+use crate::reasons::Ends;
 
 /// What is about to be offered, and which offers were answered.
 #[derive(Clone, Debug)]
@@ -179,8 +180,8 @@ fn transfer_ui(
             sending_ui(ui, transfer, commands);
         } else if let Some(receipt) = transfer.receipts.get(&meeting.you) {
             receiving_ui(ui, transfer, receipt, commands);
-        } else if transfer.withdrawn {
-            theme::weak(ui, "Taken back by its sender");
+        } else if let Some(withdrawn) = transfer.withdrawn {
+            theme::weak(ui, over(withdrawn, Some(&transfer.from_name)));
         } else {
             offered_ui(ui, transfer, answered, commands);
         }
@@ -248,15 +249,15 @@ fn offered_ui(
 }
 
 fn receiving_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, commands: &mut Vec<Command>) {
-    progress_ui(ui, transfer, receipt);
+    progress_ui(ui, transfer, receipt, false);
     let (from, id, name) = (transfer.from, transfer.offer.transfer, &transfer.offer.name);
     let (pause, resume) = (Command::PauseFile { from, transfer: id }, Command::ResumeFile { from, transfer: id });
     let cancel = Command::CancelFile { from, transfer: id };
     match receipt.state {
-        FileState::Receiving(_) if !transfer.withdrawn => {
+        FileState::Receiving(_) if transfer.withdrawn != Some(Withdrawn::TakenBack) => {
             buttons_ui(ui, [(format!("Pause {name}"), pause), (format!("Stop receiving {name}"), cancel)], commands);
         }
-        FileState::Interrupted(_) | FileState::Paused(_) if !transfer.withdrawn => {
+        FileState::Interrupted(..) | FileState::Paused(_) if transfer.withdrawn.is_none() => {
             buttons_ui(ui, [(format!("Resume {name}"), resume), (format!("Discard {name}"), cancel)], commands);
         }
         FileState::Verified => {
@@ -269,26 +270,29 @@ fn receiving_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, commands: &
         FileState::Cancelled
         | FileState::Corrupt
         | FileState::Declined
-        | FileState::Interrupted(_)
+        | FileState::Interrupted(..)
         | FileState::Paused(_)
         | FileState::Receiving(_) => {}
     }
 }
 
 fn sending_ui(ui: &mut Ui, transfer: &Transfer, commands: &mut Vec<Command>) {
-    if transfer.receipts.is_empty() {
-        let text = if transfer.withdrawn { "You took it back" } else { "Waiting for somebody to accept" };
-        theme::weak(ui, text);
+    match transfer.withdrawn {
+        // What is taken back stands beside each name.
+        Some(Withdrawn::TakenBack) if !transfer.receipts.is_empty() => {}
+        Some(withdrawn) => drop(theme::weak(ui, over(withdrawn, None))),
+        None if transfer.receipts.is_empty() => drop(theme::weak(ui, "Waiting for somebody to accept")),
+        None => {}
     }
     for (member, receipt) in &transfer.receipts {
         ui.push_id(member.0, |ui| {
             ui.label(RichText::new(&receipt.name).small());
-            progress_ui(ui, transfer, receipt);
+            progress_ui(ui, transfer, receipt, true);
         });
     }
     let waiting = transfer.receipts.is_empty();
     let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_) | FileState::Paused(_));
-    if !transfer.withdrawn && (waiting || transfer.receipts.values().any(receiving)) {
+    if transfer.withdrawn.is_none() && (waiting || transfer.receipts.values().any(receiving)) {
         let (from, id, name) = (transfer.from, transfer.offer.transfer, &transfer.offer.name);
         let hold = match transfer.held {
             true => (format!("Go on with {name}"), Command::ResumeFile { from, transfer: id }),
@@ -310,19 +314,22 @@ fn buttons_ui(ui: &mut Ui, buttons: [(String, Command); 2], commands: &mut Vec<C
     });
 }
 
-fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
+fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, ours: bool) {
     let palette = theme::of(ui);
     let size = transfer.offer.size;
     let received = receipt.received(size);
     let share = if size == 0 { 1.0 } else { received as f32 / size as f32 };
     let (color, text) = match receipt.state {
-        FileState::Receiving(_) if transfer.withdrawn => (palette.weak, "Taken back by its sender".into()),
-        FileState::Receiving(_) if transfer.held => (palette.weak, "Paused by its sender".into()),
-        FileState::Receiving(_) => (palette.accent, running(receipt, received, size)),
+        FileState::Receiving(_) => receiving(ui, transfer, receipt),
         FileState::Cancelled => (palette.weak, "Stopped".into()),
-        FileState::Corrupt => (palette.bad, "Damaged on the way, nothing was kept".into()),
+        FileState::Corrupt => (palette.bad, damaged(transfer, ours)),
         FileState::Declined => (palette.weak, "Declined".into()),
-        FileState::Interrupted(_) => (palette.weak, format!("Interrupted at {}", percent(received, size))),
+        FileState::Interrupted(_, trouble) => {
+            let done =
+                if received == 0 { "Not begun".into() } else { format!("Interrupted at {}", percent(received, size)) };
+            let resumes = if transfer.withdrawn.is_none() && !trouble.is_final() { ", can be resumed" } else { "" };
+            (palette.weak, format!("{done}{resumes}: {}", ends(transfer, receipt, ours).why(trouble)))
+        }
         FileState::Paused(_) => (palette.weak, format!("Paused, resumes at {}", percent(received, size))),
         FileState::Verified => (palette.good, "Complete, and verified".into()),
     };
@@ -335,8 +342,50 @@ fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt) {
         if receipt.state == FileState::Verified {
             icons::mark(ui, Icon::Check, 14.0, palette.good);
         }
-        theme::weak(ui, text);
+        let palette = theme::of(ui);
+        let color = if matches!(receipt.state, FileState::Interrupted(..)) { palette.warn } else { palette.weak };
+        ui.add(Label::new(RichText::new(text).small().color(color)).wrap());
     });
+}
+
+/// What is told of a file that is on its way.
+fn receiving(ui: &Ui, transfer: &Transfer, receipt: &Receipt) -> (Color32, String) {
+    let palette = theme::of(ui);
+    let size = transfer.offer.size;
+    if transfer.withdrawn == Some(Withdrawn::TakenBack) {
+        return (palette.weak, "Taken back by its sender".into());
+    }
+    if transfer.held {
+        return (palette.weak, "Paused by its sender".into());
+    }
+    if transfer.waits {
+        return (palette.weak, "Waiting for room on the server's disk".into());
+    }
+    (palette.accent, running(receipt, receipt.received(size), size))
+}
+
+fn damaged(transfer: &Transfer, ours: bool) -> String {
+    let ends = Ends { sender: (!ours).then_some(&*transfer.from_name), receiver: None };
+    match transfer.withdrawn {
+        Some(Withdrawn::Lost(why)) => format!("Nothing was kept: {}", ends.why(why)),
+        Some(Withdrawn::TakenBack) | None => "Damaged on the way, nothing was kept".into(),
+    }
+}
+
+/// Why an offer of `sender`, or our own, stands no longer.
+fn over(withdrawn: Withdrawn, sender: Option<&str>) -> String {
+    match withdrawn {
+        Withdrawn::Lost(why) => format!("Not on offer any more: {}", Ends { sender, receiver: None }.why(why)),
+        Withdrawn::TakenBack if sender.is_none() => "You took it back".into(),
+        Withdrawn::TakenBack => "Taken back by its sender".into(),
+    }
+}
+
+fn ends<'a>(transfer: &'a Transfer, receipt: &'a Receipt, ours: bool) -> Ends<'a> {
+    match ours {
+        true => Ends { sender: None, receiver: Some(&receipt.name) },
+        false => Ends { sender: Some(&transfer.from_name), receiver: None },
+    }
 }
 
 /// How much, how fast, how long yet.
@@ -355,6 +404,7 @@ mod tests {
     use crate::engine::protocol::Event;
     use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO};
+    use common::wire::message::FileTrouble;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
 
@@ -505,11 +555,60 @@ mod tests {
     #[test]
     fn an_interrupted_file_of_one_who_left_cannot_be_resumed() {
         let mut model = offered(BO);
-        model.apply(changed(BO, ANA, FileState::Interrupted(5_000_000)));
-        harness(model.clone()).get_by_label("Resume slides.pdf");
-        model.apply(Event::FileWithdrawn { from: BO, transfer: TransferId(1) });
+        model.apply(changed(BO, ANA, FileState::Interrupted(5_000_000, FileTrouble::SenderLeft)));
+        model.apply(Event::FileWithdrawn { from: BO, transfer: TransferId(1), why: Some(FileTrouble::SenderLeft) });
         let harness = harness(model);
-        harness.get_by_label("Interrupted at 50 %");
+        harness.get_by_label("Interrupted at 50 %: Bo left");
         assert!(harness.query_by_label("Resume slides.pdf").is_none());
+    }
+
+    #[test]
+    fn both_ends_see_why_a_file_stopped_and_that_it_can_go_on() {
+        let full = FileState::Interrupted(5_000_000, FileTrouble::ReceiverFull { missing: 5_000_000 });
+        let mut model = offered(BO);
+        model.apply(changed(BO, ANA, full));
+        let mut receiver = harness(model);
+        receiver.get_by_label("Interrupted at 50 %, can be resumed: the disk here lacks 5.0 MB for it");
+        receiver.get_by_label("Resume slides.pdf").click();
+        receiver.run();
+        assert_eq!(receiver.state().2, [Command::ResumeFile { from: BO, transfer: TransferId(1) }]);
+        let mut model = offered(ANA);
+        model.apply(changed(ANA, BO, full));
+        harness(model).get_by_label("Interrupted at 50 %, can be resumed: Bo's disk lacks 5.0 MB for it");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_not_on_offer_any_more_and_says_why() {
+        for (from, sentence) in [
+            (BO, "Not on offer any more: it is not on Bo's disk any more"),
+            (ANA, "Not on offer any more: it is not on the disk here any more"),
+        ] {
+            let mut model = offered(from);
+            let why = Some(FileTrouble::SourceGone);
+            model.apply(Event::FileWithdrawn { from, transfer: TransferId(1), why });
+            let harness = harness(model);
+            harness.get_by_label(sentence);
+            assert!(harness.query_by_label("Accept slides.pdf").is_none());
+            assert!(harness.query_by_label("Take back slides.pdf").is_none());
+        }
+    }
+
+    #[test]
+    fn a_file_that_came_damaged_says_that_it_was_changed_at_its_sender() {
+        let mut model = offered(BO);
+        model.apply(changed(BO, ANA, FileState::Corrupt));
+        let why = Some(FileTrouble::SourceChanged);
+        model.apply(Event::FileWithdrawn { from: BO, transfer: TransferId(1), why });
+        harness(model).get_by_label("Nothing was kept: it was changed on Bo's disk after it was offered");
+    }
+
+    #[test]
+    fn a_file_that_waits_for_the_server_says_so() {
+        for (from, receiver) in [(BO, ANA), (ANA, BO)] {
+            let mut model = offered(from);
+            model.apply(changed(from, receiver, FileState::Receiving(1_000)));
+            model.apply(Event::FileWaits { from, transfer: TransferId(1), waits: true });
+            harness(model).get_by_label("Waiting for room on the server's disk");
+        }
     }
 }

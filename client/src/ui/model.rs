@@ -225,6 +225,7 @@ impl Model {
             | Event::FileOffered { .. }
             | Event::FileChanged { .. }
             | Event::FileHeld { .. }
+            | Event::FileWaits { .. }
             | Event::FileWithdrawn { .. }
             | Event::Statistics(_)
             | Event::Trace(_)) => self.apply_to_meeting(event),
@@ -323,7 +324,8 @@ impl Meeting {
                 self.transfers.changed((from, transfer), receiver, state, path);
             }
             Event::FileHeld { from, transfer, held } => self.transfers.held(from, transfer, held),
-            Event::FileWithdrawn { from, transfer } => self.transfers.withdrawn(from, transfer),
+            Event::FileWaits { from, transfer, waits } => self.transfers.waits(from, transfer, waits),
+            Event::FileWithdrawn { from, transfer, why } => self.transfers.withdrawn(from, transfer, why),
             Event::Chat(line) => self.said(line),
             Event::ChatDelivered { id, delivered } => self.note(id, |said| said.delivered = delivered),
             Event::ChatMissed { id, member } => {
@@ -626,11 +628,11 @@ mod tests {
             [
                 Event::FileOffered { from: BO, offer: samples::offer(1, 100) },
                 Event::FileChanged { from: BO, transfer, receiver: ANA, state: FileState::Receiving(50), path: None },
-                Event::FileWithdrawn { from: BO, transfer },
+                Event::FileWithdrawn { from: BO, transfer, why: None },
             ],
         );
         let file = seen(&model).transfers.iter().next().unwrap();
-        assert!(file.withdrawn);
+        assert!(file.withdrawn.is_some());
         assert_eq!(file.receipts[&ANA].state, FileState::Receiving(50));
         assert_eq!(seen(&model).offers_received, 1);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::ids::{MemberId, TransferId};
 use common::limits::ROOM_MEMBERS_MAX;
-use common::wire::message::{FileOffer, FileState};
+use common::wire::message::{FileOffer, FileState, FileTrouble};
 
 /// Files kept in the list; the oldest finished one makes room.
 pub const TRANSFERS_MAX: usize = 200;
@@ -28,10 +28,21 @@ pub struct Transfer {
     pub receipts: BTreeMap<MemberId, Receipt>,
     /// Held back by its sender for a while.
     pub held: bool,
-    /// Taken back by its sender, or its sender is gone.
-    pub withdrawn: bool,
+    /// Waits for room on the server's disk.
+    pub waits: bool,
+    /// Taken back by its sender, who may be gone or have it no more.
+    pub withdrawn: Option<Withdrawn>,
     /// Where it lies here, once verified.
     pub path: Option<PathBuf>,
+}
+
+/// How an offer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// The sender has it no more.
+    Lost(FileTrouble),
+    /// The sender took it back.
+    TakenBack,
 }
 
 /// How far one receiver is.
@@ -53,7 +64,9 @@ impl Receipt {
     /// Bytes that arrived, of `size`.
     pub fn received(&self, size: u64) -> u64 {
         match self.state {
-            FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes) => bytes.min(size),
+            FileState::Interrupted(bytes, _) | FileState::Paused(bytes) | FileState::Receiving(bytes) => {
+                bytes.min(size)
+            }
             FileState::Corrupt | FileState::Verified => size,
             FileState::Cancelled | FileState::Declined => self.meter.bytes().min(size),
         }
@@ -73,7 +86,7 @@ impl Transfer {
     /// Bytes of it move, or soon will.
     pub fn active(&self) -> bool {
         let receiving = |receipt: &Receipt| matches!(receipt.state, FileState::Receiving(_));
-        !self.withdrawn && (self.receipts.is_empty() || self.receipts.values().any(receiving))
+        self.withdrawn.is_none() && (self.receipts.is_empty() || self.receipts.values().any(receiving))
     }
 }
 
@@ -102,7 +115,8 @@ impl Transfers {
             offer,
             receipts: BTreeMap::new(),
             held: false,
-            withdrawn: false,
+            waits: false,
+            withdrawn: None,
             path: None,
         });
     }
@@ -136,10 +150,17 @@ impl Transfers {
         }
     }
 
-    /// Marks an offer as taken back.
-    pub fn withdrawn(&mut self, from: MemberId, transfer: TransferId) {
+    /// Marks a file as waiting for the server, or not any more.
+    pub fn waits(&mut self, from: MemberId, transfer: TransferId, waits: bool) {
         if let Some(transfer) = self.find(from, transfer) {
-            transfer.withdrawn = true;
+            transfer.waits = waits;
+        }
+    }
+
+    /// Marks an offer as taken back, or for this reason.
+    pub fn withdrawn(&mut self, from: MemberId, transfer: TransferId, why: Option<FileTrouble>) {
+        if let Some(transfer) = self.find(from, transfer) {
+            transfer.withdrawn = Some(why.map_or(Withdrawn::TakenBack, Withdrawn::Lost));
         }
     }
 
@@ -215,7 +236,7 @@ mod tests {
         for number in 0..TRANSFERS_MAX as u32 {
             transfers.offered(MemberId(2), "Bo".into(), samples::offer(number, 1));
         }
-        transfers.withdrawn(MemberId(2), TransferId(7));
+        transfers.withdrawn(MemberId(2), TransferId(7), None);
         transfers.offered(MemberId(2), "Bo".into(), samples::offer(1_000, 1));
         assert_eq!(transfers.0.len(), TRANSFERS_MAX);
         assert!(transfers.find(MemberId(2), TransferId(7)).is_none());

@@ -180,6 +180,7 @@ fn cleaned(mut delivery: Delivery) -> Delivery {
         | Message::FileFailed { .. }
         | Message::FilePause { .. }
         | Message::FileProgress { .. }
+        | Message::FileWaits { .. }
         | Message::FileWanted { .. }
         | Message::FileWithdraw { .. } => {}
     }

@@ -16,6 +16,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -25,7 +26,7 @@ use crate::limits::SPOOL_PIECE_BYTES;
 use crate::reno::StreamId;
 use crate::wire::message::FileOffer;
 
-pub use spool::{SpoolEffect, SpoolFact, SpoolId};
+pub use spool::{SpoolEffect, SpoolFact, SpoolId, SpoolTrouble};
 
 /// Names an offer: the room, who made it, and its number there.
 type OfferKey = (RoomId, MemberId, TransferId);
@@ -96,6 +97,19 @@ struct Upload {
     writes: usize,
     /// Nothing follows what was taken, though the file goes on.
     broken: bool,
+    wait: Wait,
+}
+
+/// Whether an upload waits for room in the spool, so that nothing of it moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wait {
+    /// It moves, or waits for its sender or for a receiver.
+    #[default]
+    No,
+    /// For a moment, since then.
+    Since(Instant),
+    /// For so long that its sender has been told.
+    Told,
 }
 
 /// Where an upload comes from.
@@ -124,6 +138,8 @@ struct Reader {
     reading: bool,
     /// When it took something for the last time.
     progress: Instant,
+    /// Its receiver knows that the file waits for room in the spool.
+    told_to_wait: bool,
 }
 
 /// Buffers kept for the next pieces: 2 MiB.
@@ -169,7 +185,7 @@ impl Files {
 
     /// Whether something is to be tried again at the next tick.
     pub(super) fn wants_tick(&self) -> bool {
-        self.scarce || !self.blocked.is_empty() || !self.waiting.is_empty()
+        self.scarce || !self.blocked.is_empty() || !self.waiting.is_empty() || self.somebody_waits()
     }
 
     /// Bytes in the spool.

@@ -143,6 +143,7 @@ fn within_limits(message: &Message) -> bool {
         | Message::FileFailed { .. }
         | Message::FilePause { .. }
         | Message::FileProgress { .. }
+        | Message::FileWaits { .. }
         | Message::FileWanted { .. }
         | Message::FileWithdraw { .. } => true,
     }

@@ -59,12 +59,15 @@ pub enum Message {
         /// How far.
         state: FileState,
     },
-    /// The sender takes an offer back or stops sending.
+    /// An offer stands no longer.
     FileWithdraw {
         /// The receivers to tell.
         to: Recipients,
         /// Which.
         transfer: TransferId,
+        /// Why its sender has it no more; what the server has of it still arrives then. `None`: its sender took it back,
+        /// and nothing more arrives.
+        why: Option<FileTrouble>,
     },
     /// The sender holds a file back, or goes on with it. What the server has of it still arrives.
     FilePause {
@@ -83,12 +86,25 @@ pub enum Message {
         /// The first byte wanted.
         offset: u64,
     },
-    /// The server, to who offered a file: the server cannot hand it on. No member can send this.
+    /// The server, to who offered a file and to those who were receiving it: the server cannot hand it on. It is tried
+    /// anew when it is accepted again. No member can send this.
     FileFailed {
+        /// Who offered it.
+        from: MemberId,
         /// Which.
         transfer: TransferId,
         /// Why not.
-        trouble: SpoolTrouble,
+        trouble: FileTrouble,
+    },
+    /// The server, to who offered a file and to those who were receiving it: nothing of it moves until there is room in
+    /// the spool, or it moves again. No member can send this.
+    FileWaits {
+        /// Who offered it.
+        from: MemberId,
+        /// Which.
+        transfer: TransferId,
+        /// It waits from here on.
+        waits: bool,
     },
     /// The server, to who wrote a chat message: one of those it was for does not get it, because as much waits for that
     /// member as may. No member can send this.
@@ -110,7 +126,7 @@ impl Message {
                 Recipients::Member(*to)
             }
             // What the server itself says. From a member it is addressed to nobody.
-            Self::ChatMissed { .. } | Self::FileFailed { .. } | Self::FileWanted { .. } => {
+            Self::ChatMissed { .. } | Self::FileFailed { .. } | Self::FileWaits { .. } | Self::FileWanted { .. } => {
                 Recipients::Member(MemberId::SERVER)
             }
         }
@@ -141,8 +157,9 @@ pub enum FileState {
     Corrupt,
     /// Not wanted.
     Declined,
-    /// It broke off with this many bytes on the receiver's disk; it goes on from there when it is asked for again.
-    Interrupted(u64),
+    /// It broke off with this many bytes on the receiver's disk, for this reason. Unless that is a final one, it goes on
+    /// from there when it is accepted again.
+    Interrupted(u64, FileTrouble),
     /// Stopped by the receiver for a while, with this many bytes on the disk.
     Paused(u64),
     /// This many bytes of it are on the receiver's disk.
@@ -151,13 +168,57 @@ pub enum FileState {
     Verified,
 }
 
-/// Why a server cannot hand a file on.
+/// Why a file does not go on. What it means is said by each program in its own words: no text of one machine is shown on
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum SpoolTrouble {
-    /// Its disk does not do what it should.
-    Broken,
-    /// Its disk is full.
-    Full,
+pub enum FileTrouble {
+    /// The connection broke, or whoever knows more has not told.
+    Connection,
+    /// The receiver's disk fails.
+    ReceiverDisk,
+    /// The receiver's folder for files is no folder.
+    ReceiverFolder,
+    /// The receiver's disk has not enough room.
+    ReceiverFull {
+        /// Bytes that are lacking, as far as that is known: at least 1.
+        missing: u64,
+    },
+    /// The receiver has left.
+    ReceiverLeft,
+    /// The receiver's folder for files cannot be written.
+    ReceiverReadOnly,
+    /// The receiver's disk takes no file of this size.
+    ReceiverTooLarge,
+    /// The sender has left.
+    SenderLeft,
+    /// The server's disk fails.
+    ServerDisk,
+    /// The server's disk is full.
+    ServerFull,
+    /// The file has other content than was offered.
+    SourceChanged,
+    /// The file is not where it was when it was offered.
+    SourceGone,
+    /// The file cannot be read.
+    SourceUnreadable,
+}
+
+impl FileTrouble {
+    /// Whether the file, as it was offered, goes on for nobody any more.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::SenderLeft | Self::SourceChanged | Self::SourceGone | Self::SourceUnreadable => true,
+            Self::Connection
+            | Self::ReceiverDisk
+            | Self::ReceiverFolder
+            | Self::ReceiverFull { .. }
+            | Self::ReceiverLeft
+            | Self::ReceiverReadOnly
+            | Self::ReceiverTooLarge
+            | Self::ServerDisk
+            | Self::ServerFull => false,
+        }
+    }
 }
 
 /// A message as the relay hands it on: with the sender it was stamped with.

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use common::relay::{SpoolEffect, SpoolFact, SpoolId};
-use common::wire::message::SpoolTrouble;
+use common::relay::{SpoolEffect, SpoolFact, SpoolId, SpoolTrouble};
 use tokio::sync::mpsc;
 
 use super::chunks::Chunks;

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::limits::FILE_MAX_BYTES;
 use tokio::sync::mpsc;
 
+use super::failure::Failure;
 use super::part::{self, Finished, Part};
+use super::room::{Promise, Room};
+use super::source::{self, Fingerprint};
 
 /// One piece of blocking work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +35,9 @@ pub(super) enum News {
     /// The work is done, and there is nothing to tell.
     Done,
     /// The disk, or the file, does not do what it should. Of a received file the part stays.
-    Failed(String),
-    /// The length and BLAKE3 hash of a file.
-    Hashed(u64, [u8; 32]),
+    Failed(Failure),
+    /// A file that can be sent.
+    Hashed(Fingerprint),
     /// The received file has its name.
     Kept(PathBuf),
     /// This many bytes of a file are here from an earlier attempt.
@@ -44,6 +46,8 @@ pub(super) enum News {
     Piece(Vec<u8>),
     /// This many bytes of a received file are here and hashed; the rest can come.
     Ready(u64),
+    /// A file on offer is as it was offered; it was written to last at this time.
+    Unchanged(Fingerprint),
     /// This many bytes of a received file are written.
     Written(u64),
 }
@@ -78,19 +82,25 @@ pub(super) struct Expected {
 pub(super) struct Disk {
     news: mpsc::Sender<FromDisk>,
     jobs: u64,
+    room: Room,
 }
 
 impl Disk {
     pub(super) fn new(news: mpsc::Sender<FromDisk>) -> Self {
-        Self { news, jobs: 0 }
+        Self::with_room(news, Room::of_the_system())
     }
 
-    fn start(&mut self, work: impl FnOnce(&Reporter) -> io::Result<News> + Send + 'static) -> JobId {
+    /// A disk on which there is so much room.
+    pub(super) fn with_room(news: mpsc::Sender<FromDisk>, room: Room) -> Self {
+        Self { news, jobs: 0, room }
+    }
+
+    fn start(&mut self, work: impl FnOnce(&Reporter) -> Result<News, Failure> + Send + 'static) -> JobId {
         self.jobs += 1;
         let job = JobId(self.jobs);
         let reporter = Reporter { job, news: self.news.clone() };
         tokio::task::spawn_blocking(move || {
-            let last = work(&reporter).unwrap_or_else(|error| News::Failed(error.to_string()));
+            let last = work(&reporter).unwrap_or_else(News::Failed);
             // A meeting that is over does not want to know.
             let _ = reporter.tell(last);
         });
@@ -100,20 +110,26 @@ impl Disk {
     /// Reads all of a file for its length and hash.
     pub(super) fn hash(&mut self, path: PathBuf) -> JobId {
         self.start(move |reporter| {
-            let (size, hash) = hash_file(&path, || reporter.news.is_closed())?;
-            Ok(News::Hashed(size, hash))
+            let found = source::fingerprint(&path, || reporter.news.is_closed());
+            found.map(News::Hashed).map_err(Failure::of_source)
         })
     }
 
-    /// Reads a file from `offset` to `size`, a piece for each permit. The piece behind the last one is empty.
-    pub(super) fn read(&mut self, path: PathBuf, offset: u64, size: u64) -> (JobId, mpsc::Sender<()>) {
+    /// Looks whether a file is as it was offered. One that was written to since is read again.
+    pub(super) fn check(&mut self, path: PathBuf, offered: Fingerprint) -> JobId {
+        self.start(move |reporter| source::check(&path, offered, || reporter.news.is_closed()).map(News::Unchanged))
+    }
+
+    /// Reads a file from `offset` to the end of what was `offered`, a piece for each permit. The piece behind the last one
+    /// is empty.
+    pub(super) fn read(&mut self, path: PathBuf, offset: u64, offered: Fingerprint) -> (JobId, mpsc::Sender<()>) {
         let (permit, mut permits) = mpsc::channel(PIECES_AHEAD);
         let job = self.start(move |reporter| {
-            let mut file = File::open(&path)?;
-            file.seek(SeekFrom::Start(offset))?;
-            let mut left = size.saturating_sub(offset);
+            let mut file = source::open(&path, offered)?;
+            file.seek(SeekFrom::Start(offset)).map_err(Failure::of_source)?;
+            let mut left = offered.size.saturating_sub(offset);
             while permits.blocking_recv().is_some() && left > 0 {
-                let piece = read_piece(&mut file, left)?;
+                let piece = read_piece(&mut file, left).map_err(Failure::of_source)?;
                 left -= piece.len() as u64;
                 reporter.tell(News::Piece(piece))?;
             }
@@ -122,26 +138,21 @@ impl Disk {
         (job, permit)
     }
 
-    /// Writes a file that arrives, from where an earlier attempt ended.
+    /// Writes a file that arrives, from where an earlier attempt ended, if there is room for the rest.
     pub(super) fn receive(&mut self, folder: PathBuf, expected: Expected) -> (JobId, Writer) {
-        let (sender, mut chunks) = mpsc::channel::<Chunk>(PIECES_AHEAD);
+        let (sender, chunks) = mpsc::channel::<Chunk>(PIECES_AHEAD);
         let writer = Writer { chunks: sender, discard: Arc::default() };
         let discard = Arc::clone(&writer.discard);
+        let room = self.room.clone();
         let job = self.start(move |reporter| {
             let given_up = || reporter.news.is_closed() || discard.load(Ordering::Relaxed);
-            let mut part = Part::open(&folder, &expected, given_up)?;
+            // Before what is here is read, which may take long.
+            let there = part::left_over(&folder, &expected);
+            drop(room.promise(&folder, expected.size - there)?);
+            let part = Part::open(&folder, &expected, given_up).map_err(Failure::of_folder)?;
+            let promise = room.promise(&folder, expected.size - part.written())?;
             reporter.tell(News::Ready(part.written()))?;
-            while let Some(chunk) = chunks.blocking_recv() {
-                part.write(&chunk.bytes)?;
-                reporter.tell(News::Written(part.written()))?;
-                if chunk.last {
-                    return part.finish().map(News::from);
-                }
-            }
-            if discard.load(Ordering::Relaxed) {
-                part.discard()?;
-            }
-            Ok(News::Done)
+            write(part, promise, chunks, &discard, reporter)
         });
         (job, writer)
     }
@@ -153,7 +164,7 @@ impl Disk {
 
     /// Removes what an earlier attempt left of a file.
     pub(super) fn forget(&mut self, folder: PathBuf, expected: Expected) {
-        self.start(move |_| part::forget(&folder, &expected).map(|()| News::Done));
+        self.start(move |_| part::forget(&folder, &expected).map(|()| News::Done).map_err(Failure::of_folder));
     }
 
     /// Removes what earlier attempts left long ago.
@@ -193,60 +204,44 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn tell(&self, news: News) -> io::Result<()> {
+    fn tell(&self, news: News) -> Result<(), Failure> {
         let told = self.news.blocking_send(FromDisk { job: self.job, news });
-        told.map_err(|_| io::Error::other("the meeting is over"))
+        told.map_err(|_| Failure::of_folder(io::Error::other("the meeting is over")))
     }
 }
 
-fn hash_file(path: &Path, given_up: impl Fn() -> bool) -> io::Result<(u64, [u8; 32])> {
-    let mut file = File::open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    if meta.len() > FILE_MAX_BYTES {
-        let limit = FILE_MAX_BYTES >> 30;
-        return Err(io::Error::other(format!("it is larger than {limit} GiB")));
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut size = 0;
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        let bytes = file.read(&mut buffer)?;
-        if bytes == 0 {
-            return Ok((size, *hasher.finalize().as_bytes()));
-        }
-        hasher.update(&buffer[..bytes]);
-        size += bytes as u64;
-        if size > FILE_MAX_BYTES || given_up() {
-            return Err(io::Error::other("it grows without an end"));
+/// Writes what comes, until it is all there or nothing more comes.
+fn write(
+    mut part: Part,
+    mut promise: Promise,
+    mut chunks: mpsc::Receiver<Chunk>,
+    discard: &AtomicBool,
+    reporter: &Reporter,
+) -> Result<News, Failure> {
+    while let Some(chunk) = chunks.blocking_recv() {
+        part.write(&chunk.bytes).map_err(|error| promise.failure(error))?;
+        promise.keep(chunk.bytes.len() as u64);
+        reporter.tell(News::Written(part.written()))?;
+        if chunk.last {
+            return part.finish().map(News::from).map_err(|error| promise.failure(error));
         }
     }
+    if discard.load(Ordering::Relaxed) {
+        part.discard().map_err(Failure::of_folder)?;
+    }
+    Ok(News::Done)
 }
 
 fn read_piece(file: &mut File, left: u64) -> io::Result<Vec<u8>> {
     let wanted = left.min(PIECE_BYTES as u64) as usize;
     let mut piece = vec![0; wanted];
-    match file.read_exact(&mut piece) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(io::Error::other("it became shorter while it was sent"))
-        }
-        read => read.map(|()| piece),
-    }
+    file.read_exact(&mut piece).map(|()| piece)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::scratch::Scratch;
-
-    #[test]
-    fn what_is_no_file_is_not_hashed() {
-        let folder = Scratch::new("folder");
-        assert!(hash_file(&folder.0, || false).is_err());
-        assert!(hash_file(&folder.0.join("missing"), || false).is_err());
-    }
 
     #[tokio::test]
     async fn a_file_is_read_hashed_and_written_through_the_threads() {
@@ -257,10 +252,10 @@ mod tests {
         let (sender, mut news) = mpsc::channel(DISK_CHANNEL);
         let mut disk = Disk::new(sender);
         disk.hash(source.clone());
-        let News::Hashed(size, hash) = news.recv().await.unwrap().news else { panic!("not hashed") };
-        let expected = Expected { name: "source.bin".into(), size, hash };
+        let News::Hashed(offered) = news.recv().await.unwrap().news else { panic!("not hashed") };
+        let expected = Expected { name: "source.bin".into(), size: offered.size, hash: offered.hash };
         let (_, Writer { chunks, .. }) = disk.receive(folder.0.join("in"), expected);
-        let (_, permits) = disk.read(source, 0, size);
+        let (_, permits) = disk.read(source, 0, offered);
         permits.send(()).await.unwrap();
         let path = loop {
             match news.recv().await.unwrap().news {
@@ -273,9 +268,10 @@ mod tests {
                 News::Ready(0) | News::Written(_) | News::Done => {}
                 other @ (News::Corrupt { .. }
                 | News::Failed(_)
-                | News::Hashed(..)
+                | News::Hashed(_)
                 | News::LeftOver(_)
-                | News::Ready(_)) => {
+                | News::Ready(_)
+                | News::Unchanged(_)) => {
                     panic!("{other:?}")
                 }
             }

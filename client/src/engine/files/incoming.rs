@@ -8,7 +8,7 @@ use common::endpoint::StreamId;
 use common::ids::{MemberId, TransferId};
 use common::limits::{FILE_MAX_BYTES, OFFERS_REMEMBERED};
 use common::names::safe_file_name;
-use common::wire::message::{FileOffer, FileState, Message, Recipients};
+use common::wire::message::{FileOffer, FileState, FileTrouble, Message, Recipients};
 
 use super::Tools;
 use super::disk::{Chunk, Disk, Expected, FromDisk, JobId, News, PIECE_BYTES, Writer};
@@ -17,6 +17,8 @@ use crate::engine::protocol::Event;
 
 /// How often it is told how far a file is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// Looks for which the end of a stream waits for a message that says why: messages and ends of streams overtake each other.
+const LOOKS_FOR_REASON: u32 = 3;
 
 type Key = (MemberId, TransferId);
 
@@ -40,8 +42,8 @@ struct Offer {
     state: Option<FileState>,
     /// The part of an earlier attempt was wrong, and this is the attempt from the start.
     retried: bool,
-    /// Its sender has left: it cannot be asked for again.
-    orphaned: bool,
+    /// Its sender has left or has it no more: it cannot be asked for again.
+    gone: Option<FileTrouble>,
 }
 
 /// A file that arrives.
@@ -55,6 +57,8 @@ struct Download {
     stream: Option<StreamId>,
     written: u64,
     told: u64,
+    /// No more comes on the stream; counts looks since then.
+    ended: Option<u32>,
 }
 
 impl Incoming {
@@ -95,19 +99,20 @@ impl Incoming {
         tools.outlet.send(Event::FileOffered { from, offer: offer.clone() });
         let job = disk.look(self.folder.clone(), expected(&offer));
         self.looking.insert(job, key);
-        self.offers.insert(key, Offer { offer, state: None, retried: false, orphaned: false });
+        self.offers.insert(key, Offer { offer, state: None, retried: false, gone: None });
     }
 
     /// Takes a file, from where an earlier attempt ended; also again after one that failed. It is told once the disk knows
     /// how much is here.
     pub(super) fn accept(&mut self, key: Key, disk: &mut Disk) {
-        let Some(offer) = self.offers.get(&key).filter(|offer| !offer.orphaned) else { return };
+        let Some(offer) = self.offers.get(&key).filter(|offer| offer.gone.is_none()) else { return };
         if self.downloads.contains_key(&key) || offer.state == Some(FileState::Verified) {
             return;
         }
         let there = there(offer.state);
         let (job, writer) = disk.receive(self.folder.clone(), expected(&offer.offer));
-        let download = Download { job, writer: Some(writer), offset: None, stream: None, written: there, told: there };
+        let (writer, written, told) = (Some(writer), there, there);
+        let download = Download { job, writer, offset: None, stream: None, written, told, ended: None };
         self.downloads.insert(key, download);
     }
 
@@ -132,13 +137,58 @@ impl Incoming {
         self.tell(key, state, None, tools);
     }
 
-    /// What is here stays: the same file may be offered again.
-    pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
+    /// What is here stays: the same file may be offered again. What its sender has no more may arrive from the server yet.
+    pub(super) fn handle_withdraw(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        why: Option<FileTrouble>,
+        tools: &mut Tools<'_>,
+    ) {
         let key = (from, transfer);
+        if let Some(why) = why {
+            return self.orphan(key, why, tools);
+        }
         if self.offers.contains_key(&key) {
             self.end_download(key, tools);
             self.offers.remove(&key);
-            tools.outlet.send(Event::FileWithdrawn { from, transfer });
+            tools.outlet.send(Event::FileWithdrawn { from, transfer, why });
+        }
+    }
+
+    /// An offer cannot be asked for any more. Of what is under way, the rest may be with the server.
+    fn orphan(&mut self, key: Key, why: FileTrouble, tools: &mut Tools<'_>) {
+        let Some(offer) = self.offers.get_mut(&key) else { return };
+        offer.gone = offer.gone.or(Some(why));
+        let wanted = offer.is_open() || offer.state == Some(FileState::Corrupt);
+        match self.downloads.get(&key) {
+            Some(download) if download.comes() => {}
+            Some(_) => self.interrupt(key, why, tools),
+            None => {
+                self.offers.remove(&key);
+                if wanted {
+                    tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1, why: Some(why) });
+                }
+            }
+        }
+    }
+
+    /// The server cannot hand a file on.
+    pub(super) fn handle_failed(&mut self, key: Key, trouble: FileTrouble, tools: &mut Tools<'_>) {
+        if self.downloads.contains_key(&key) {
+            return self.interrupt(key, trouble, tools);
+        }
+        let state = self.offers.get(&key).and_then(|offer| offer.state);
+        if let Some(FileState::Interrupted(written, FileTrouble::Connection)) = state {
+            self.tell(key, FileState::Interrupted(written, trouble), None, tools);
+        }
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn handle_channel_failed(&mut self, tools: &mut Tools<'_>) {
+        let awaited = self.downloads.iter().filter(|(_, download)| download.writer.is_some());
+        for key in awaited.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.interrupt(key, FileTrouble::Connection, tools);
         }
     }
 
@@ -175,17 +225,21 @@ impl Incoming {
 
     /// Nothing more comes of a file for now.
     pub(super) fn handle_reset(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
-        if let Some(key) = self.key_of(|download| download.stream == Some(stream)) {
-            self.interrupt(key, tools);
+        let Some(key) = self.key_of(|download| download.stream == Some(stream)) else { return };
+        if let Some(why) = self.offers.get(&key).and_then(|offer| offer.gone) {
+            return self.interrupt(key, why, tools);
+        }
+        if let Some(download) = self.downloads.get_mut(&key) {
+            download.ended = Some(0);
         }
     }
 
-    fn interrupt(&mut self, key: Key, tools: &mut Tools<'_>) {
+    fn interrupt(&mut self, key: Key, trouble: FileTrouble, tools: &mut Tools<'_>) {
         let Some(written) = self.end_download(key, tools) else { return };
-        let orphaned = self.offers.get(&key).is_some_and(|offer| offer.orphaned);
-        self.tell(key, FileState::Interrupted(written), None, tools);
-        if orphaned {
-            tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1 });
+        let gone = self.offers.get(&key).and_then(|offer| offer.gone);
+        self.tell(key, FileState::Interrupted(written, trouble), None, tools);
+        if gone.is_some() {
+            tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1, why: gone });
         }
     }
 
@@ -196,11 +250,11 @@ impl Incoming {
         let Some(key) = self.key_of(|download| download.job == job) else { return };
         match news {
             News::Corrupt { resumed } => self.corrupt(key, resumed, disk, tools),
-            News::Failed(error) => {
-                if let Some(offer) = self.offers.get(&key) {
-                    tools.outlet.notice(format!("{} could not be received: {error}.", offer.offer.name));
+            News::Failed(failure) => {
+                if let (Some(offer), Some(why)) = (self.offers.get(&key), failure.explanation()) {
+                    tools.outlet.notice(format!("{} could not be received: {why}.", offer.offer.name));
                 }
-                self.interrupt(key, tools);
+                self.interrupt(key, failure.trouble, tools);
             }
             News::Kept(path) => {
                 self.downloads.remove(&key);
@@ -217,7 +271,7 @@ impl Incoming {
                     self.read(stream, tools);
                 }
             }
-            News::Done | News::Hashed(..) | News::LeftOver(_) | News::Piece(_) => {}
+            News::Done | News::Hashed(_) | News::LeftOver(_) | News::Piece(_) | News::Unchanged(_) => {}
         }
     }
 
@@ -237,7 +291,7 @@ impl Incoming {
         (download.offset, download.written, download.told) = (Some(offset), offset, offset);
         if tools.post.send(Message::FileAccept { to: key.0, transfer: key.1, offset }).is_err() {
             tools.outlet.notice("The file was not asked for: too much waits for the network.");
-            return self.interrupt(key, tools);
+            return self.interrupt(key, FileTrouble::Connection, tools);
         }
         self.change(key, FileState::Receiving(offset), None, tools);
     }
@@ -246,7 +300,7 @@ impl Incoming {
     fn corrupt(&mut self, key: Key, resumed: bool, disk: &mut Disk, tools: &mut Tools<'_>) {
         self.downloads.remove(&key);
         let Some(offer) = self.offers.get_mut(&key) else { return };
-        if !resumed || std::mem::replace(&mut offer.retried, true) || offer.orphaned {
+        if !resumed || std::mem::replace(&mut offer.retried, true) || offer.gone.is_some() {
             return self.tell(key, FileState::Corrupt, None, tools);
         }
         offer.state = Some(FileState::Receiving(0));
@@ -255,19 +309,9 @@ impl Incoming {
 
     /// What is not under way is withdrawn with its sender. What is goes on: the rest may be with the server.
     pub(super) fn handle_member_left(&mut self, member: MemberId, tools: &mut Tools<'_>) {
-        let of_member = self.downloads.iter().filter(|(key, _)| key.0 == member);
-        let unasked = of_member.filter(|(_, download)| download.stream.is_none() && download.writer.is_some());
-        for key in unasked.map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.interrupt(key, tools);
+        for key in self.offers.keys().filter(|key| key.0 == member).copied().collect::<Vec<_>>() {
+            self.orphan(key, FileTrouble::SenderLeft, tools);
         }
-        self.offers.retain(|key, offer| {
-            offer.orphaned |= key.0 == member;
-            let gone = key.0 == member && !self.downloads.contains_key(key);
-            if gone && offer.is_open() {
-                tools.outlet.send(Event::FileWithdrawn { from: key.0, transfer: key.1 });
-            }
-            !gone
-        });
     }
 
     pub(super) fn handle_tick(&mut self, now: Instant, tools: &mut Tools<'_>) {
@@ -275,6 +319,7 @@ impl Incoming {
             return;
         }
         self.next_report = Some(now + PROGRESS_INTERVAL);
+        self.give_up_waiting_for_reasons(tools);
         let mut progress = Vec::new();
         for (key, download) in self.downloads.iter_mut().filter(|(_, download)| download.written > download.told) {
             download.told = download.written;
@@ -284,6 +329,17 @@ impl Incoming {
             tools.post.send_passing(Message::FileProgress { to, transfer, state });
             self.change((to, transfer), state, None, tools);
         }
+    }
+
+    fn give_up_waiting_for_reasons(&mut self, tools: &mut Tools<'_>) {
+        let mut unexplained = Vec::new();
+        for (key, download) in &mut self.downloads {
+            download.ended = download.ended.map(|looks| looks + 1);
+            if download.ended.is_some_and(|looks| looks >= LOOKS_FOR_REASON) {
+                unexplained.push(*key);
+            }
+        }
+        unexplained.into_iter().for_each(|key| self.interrupt(key, FileTrouble::Connection, tools));
     }
 
     fn key_of(&self, which: impl Fn(&Download) -> bool) -> Option<Key> {
@@ -301,8 +357,11 @@ impl Incoming {
 
     /// A last word, to the sender and to our own window.
     fn tell(&mut self, key: Key, state: FileState, path: Option<PathBuf>, tools: &mut Tools<'_>) {
-        // A full post means a dead channel; the sender sees that too.
-        let _ = tools.post.send(Message::FileProgress { to: key.0, transfer: key.1, state });
+        // What the sender knows need not be said again at each attempt.
+        if self.offers.get(&key).is_none_or(|offer| offer.state != Some(state)) {
+            // A full post means a dead channel; the sender sees that too.
+            let _ = tools.post.send(Message::FileProgress { to: key.0, transfer: key.1, state });
+        }
         self.change(key, state, path, tools);
     }
 
@@ -313,7 +372,7 @@ impl Incoming {
         offer.state = Some(state);
         let event = Event::FileChanged { from: key.0, transfer: key.1, receiver: self.you, state, path };
         tools.outlet.send(event);
-        if offer.orphaned && is_final(state) {
+        if offer.gone.is_some() && is_final(state) {
             self.offers.remove(&key);
         }
     }
@@ -322,7 +381,7 @@ impl Incoming {
 /// How much of a file is here.
 fn there(state: Option<FileState>) -> u64 {
     match state {
-        Some(FileState::Interrupted(bytes) | FileState::Paused(bytes) | FileState::Receiving(bytes)) => bytes,
+        Some(FileState::Interrupted(bytes, _) | FileState::Paused(bytes) | FileState::Receiving(bytes)) => bytes,
         None | Some(FileState::Cancelled | FileState::Corrupt | FileState::Declined | FileState::Verified) => 0,
     }
 }
@@ -331,10 +390,17 @@ fn expected(offer: &FileOffer) -> Expected {
     Expected { name: offer.name.clone(), size: offer.size, hash: offer.hash }
 }
 
+impl Download {
+    /// Bytes of it come, or the disk has them all.
+    fn comes(&self) -> bool {
+        self.ended.is_none() && (self.stream.is_some() || self.writer.is_none())
+    }
+}
+
 impl Offer {
     /// Not answered yet, on its way, or to go on.
     fn is_open(&self) -> bool {
-        let rests = |state| matches!(state, FileState::Interrupted(_) | FileState::Paused(_));
+        let rests = |state| matches!(state, FileState::Interrupted(..) | FileState::Paused(_));
         self.state.is_none_or(|state| rests(state) || !is_final(state))
     }
 }

@@ -6,15 +6,18 @@
 //! file that broke off stays as a [`part`], from which the next attempt goes on.
 
 pub(super) mod disk;
+mod failure;
 mod incoming;
 mod outgoing;
 mod part;
+mod room;
+mod source;
 
 use std::path::PathBuf;
 
 use common::endpoint::{Endpoint, StreamId};
 use common::ids::{MemberId, TransferId};
-use common::wire::message::{FileOffer, FileState, Recipients, SpoolTrouble};
+use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 
 use super::outlet::Outlet;
 use super::post::Post;
@@ -103,9 +106,25 @@ impl Files {
         self.outgoing.handle_wanted(transfer, offset, &mut self.disk, tools);
     }
 
-    /// The server cannot hand a file of ours on.
-    pub(super) fn handle_failed(&self, transfer: TransferId, trouble: SpoolTrouble, tools: &mut Tools<'_>) {
-        self.outgoing.handle_failed(transfer, trouble, tools);
+    /// The server cannot hand a file on, ours or one that arrives.
+    pub(super) fn handle_failed(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        trouble: FileTrouble,
+        tools: &mut Tools<'_>,
+    ) {
+        if from == self.you {
+            self.outgoing.handle_failed(transfer, trouble, tools);
+        } else {
+            self.incoming.handle_failed((from, transfer), trouble, tools);
+        }
+    }
+
+    /// The reliable channel is dead, and all that was under way with it.
+    pub(super) fn handle_channel_failed(&mut self, tools: &mut Tools<'_>) {
+        self.outgoing.handle_channel_failed(tools);
+        self.incoming.handle_channel_failed(tools);
     }
 
     /// A member tells how far a file of ours is there.
@@ -119,9 +138,15 @@ impl Files {
         self.outgoing.handle_progress(from, transfer, state, tools);
     }
 
-    /// A member takes an offer back.
-    pub(super) fn handle_withdraw(&mut self, from: MemberId, transfer: TransferId, tools: &mut Tools<'_>) {
-        self.incoming.handle_withdraw(from, transfer, tools);
+    /// A member takes an offer back, or has the file no more.
+    pub(super) fn handle_withdraw(
+        &mut self,
+        from: MemberId,
+        transfer: TransferId,
+        why: Option<FileTrouble>,
+        tools: &mut Tools<'_>,
+    ) {
+        self.incoming.handle_withdraw(from, transfer, why, tools);
     }
 
     /// A file begins to arrive.
@@ -179,8 +204,9 @@ impl Files {
         self.incoming.handle_member_left(member, tools);
     }
 
-    /// To be called a few times a second: tells how far everything is.
+    /// To be called a few times a second: tells how far everything is, and looks whether it is there.
     pub(super) fn handle_tick(&mut self, now: std::time::Instant, tools: &mut Tools<'_>) {
+        self.outgoing.handle_tick(now, &mut self.disk);
         self.incoming.handle_tick(now, tools);
     }
 }

@@ -11,6 +11,7 @@ use common::wire::control::{Action, Member, View};
 use common::wire::message::{Delivery, Message};
 
 use super::Meeting;
+use crate::engine::files::Files;
 use crate::engine::protocol::Event;
 
 impl Meeting<'_> {
@@ -107,6 +108,7 @@ impl Meeting<'_> {
         match event {
             EndpointEvent::ChannelFailed => {
                 self.chat.handle_channel_failed(self.surroundings.outlet);
+                self.with_files(Files::handle_channel_failed);
                 self.surroundings.outlet.notice(
                     "The connection for chat and files is broken. Leave the meeting and join again to get it back.",
                 );
@@ -160,13 +162,19 @@ impl Meeting<'_> {
             Message::FileAccept { transfer, offset, .. } => {
                 self.with_files(|files, tools| files.handle_accept(from, transfer, offset, tools));
             }
-            Message::FileFailed { transfer, trouble } if from == MemberId::SERVER => {
-                self.with_files(|files, tools| files.handle_failed(transfer, trouble, tools));
+            Message::FileFailed { from: offerer, transfer, trouble } if from == MemberId::SERVER => {
+                self.with_files(|files, tools| files.handle_failed(offerer, transfer, trouble, tools));
+            }
+            Message::FileWaits { from: offerer, transfer, waits } if from == MemberId::SERVER => {
+                self.surroundings.outlet.send(Event::FileWaits { from: offerer, transfer, waits });
             }
             Message::FileWanted { transfer, offset } if from == MemberId::SERVER => {
                 self.with_files(|files, tools| files.handle_wanted(transfer, offset, tools));
             }
-            Message::ChatMissed { .. } | Message::FileFailed { .. } | Message::FileWanted { .. } => {}
+            Message::ChatMissed { .. }
+            | Message::FileFailed { .. }
+            | Message::FileWaits { .. }
+            | Message::FileWanted { .. } => {}
             Message::FilePause { transfer, paused, .. } => self.held_by_sender(from, transfer, paused),
             Message::FileOffer(offer) => {
                 self.with_files(|files, tools| files.handle_offer(from, offer, tools));
@@ -174,8 +182,8 @@ impl Meeting<'_> {
             Message::FileProgress { transfer, state, .. } => {
                 self.with_files(|files, tools| files.handle_progress(from, transfer, state, tools));
             }
-            Message::FileWithdraw { transfer, .. } => {
-                self.with_files(|files, tools| files.handle_withdraw(from, transfer, tools));
+            Message::FileWithdraw { transfer, why, .. } => {
+                self.with_files(|files, tools| files.handle_withdraw(from, transfer, why, tools));
             }
         }
     }

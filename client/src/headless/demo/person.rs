@@ -186,6 +186,7 @@ impl Seen {
             | Event::ChatSent(_)
             | Event::Connecting { .. }
             | Event::FileHeld { .. }
+            | Event::FileWaits { .. }
             | Event::FileWithdrawn { .. }
             | Event::Frame(_)
             | Event::HostChanged(_)

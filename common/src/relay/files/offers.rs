@@ -28,12 +28,20 @@ impl Relay {
                 self.note_state((room, *to, *transfer), connection, *state);
                 true
             }
-            Message::FileWithdraw { to, transfer } => {
+            // The server may have what its sender has no more.
+            Message::FileWithdraw { to: _, transfer, why: Some(_) } => {
+                self.end_offer((room, from, *transfer));
+                true
+            }
+            Message::FileWithdraw { to, transfer, why: None } => {
                 self.withdraw((room, from, *transfer), *to);
                 true
             }
             // They come from the server alone.
-            Message::ChatMissed { .. } | Message::FileFailed { .. } | Message::FileWanted { .. } => false,
+            Message::ChatMissed { .. }
+            | Message::FileFailed { .. }
+            | Message::FileWaits { .. }
+            | Message::FileWanted { .. } => false,
             Message::Chat { .. } | Message::ChatDelivered { .. } | Message::FilePause { .. } => true,
         }
     }
@@ -89,7 +97,7 @@ impl Relay {
     ) -> bool {
         let offer = self.files.offers.get(&key);
         if !offer.is_some_and(|offer| offer.told.contains(&member) && offset <= offer.offer.size) {
-            let message = Message::FileWithdraw { to: Recipients::Member(member), transfer: key.2 };
+            let message = Message::FileWithdraw { to: Recipients::Member(member), transfer: key.2, why: None };
             self.deliver(connection, &message::encode(&Delivery { from: key.1, message }));
             return false;
         }
@@ -103,6 +111,7 @@ impl Relay {
             position: offset,
             reading: false,
             progress: now,
+            told_to_wait: false,
         };
         self.files.readers.insert(id, reader);
         if let Some(offer) = self.files.offers.get_mut(&key) {
@@ -126,7 +135,7 @@ impl Relay {
         let stopped = match state {
             FileState::Receiving(_) => return,
             FileState::Corrupt | FileState::Verified => false,
-            FileState::Cancelled | FileState::Declined | FileState::Interrupted(_) | FileState::Paused(_) => true,
+            FileState::Cancelled | FileState::Declined | FileState::Interrupted(..) | FileState::Paused(_) => true,
         };
         if let Some(offer) = self.files.offers.get_mut(&key) {
             offer.answered = true;
@@ -172,13 +181,18 @@ impl Relay {
             self.release(reader, false);
         }
         for key in self.files.offers_of(room, member).map(|(key, _)| *key).collect::<Vec<_>>() {
-            let Some(offer) = self.files.offers.get_mut(&key) else { continue };
-            offer.sender_here = false;
-            if offer.readers.is_empty() {
-                self.remove_offer(key);
-            } else {
-                self.files.readers_ready.extend(&offer.readers);
-            }
+            self.end_offer(key);
+        }
+    }
+
+    /// The sender of a file has it no more: who is at it gets what the spool has of it.
+    fn end_offer(&mut self, key: OfferKey) {
+        let Some(offer) = self.files.offers.get_mut(&key) else { return };
+        offer.sender_here = false;
+        if offer.readers.is_empty() {
+            self.remove_offer(key);
+        } else {
+            self.files.readers_ready.extend(&offer.readers);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::limits::{SPOOL_PIECE_BYTES, UPLOAD_AWAITED_BYTES, UPLOADS_PER_OFFER};
 use crate::relay::Relay;
 use crate::wire::message::DownloadHeader;
 
-use super::{End, ReaderId, Source, SpoolEffect, SpoolId, Upload};
+use super::{End, ReaderId, Source, SpoolEffect, SpoolId, Upload, Wait};
 
 /// A smaller piece is read only where it is the last one there is.
 const WORTH_READING_BYTES: usize = SPOOL_PIECE_BYTES / 4;
@@ -104,10 +104,10 @@ impl Relay {
         }
         let upload = SpoolId(self.files.next_id());
         let (first, written, taken) = (position, position, position);
-        let source = Source::Asked;
+        let (source, wait) = (Source::Asked, Wait::No);
         self.files
             .uploads
-            .insert(upload, Upload { offer: key, source, first, written, taken, writes: 0, broken: false });
+            .insert(upload, Upload { offer: key, source, first, written, taken, writes: 0, broken: false, wait });
         self.files.offers.get_mut(&key)?.uploads.insert(upload);
         self.files.readers.get_mut(&id)?.upload = Some(upload);
         self.files.waiting.remove(&id);

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::ids::{MemberId, RoomId};
+use crate::ids::RoomId;
 use crate::limits::{SPOOL_CHUNK_BYTES, SPOOL_PATIENCE};
 use crate::relay::Relay;
-use crate::wire::message::{self, Delivery, Message, SpoolTrouble};
+use crate::wire::message::{FileTrouble, Message};
 
 use super::{Reader, ReaderId, Source};
 
@@ -48,6 +48,15 @@ pub enum SpoolEffect {
         /// At most [`crate::limits::SPOOL_PIECE_BYTES`].
         bytes: Vec<u8>,
     },
+}
+
+/// Why the disk cannot keep or read an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpoolTrouble {
+    /// It does not do what it should.
+    Broken,
+    /// It is full.
+    Full,
 }
 
 /// What the disk has to say.
@@ -135,17 +144,19 @@ impl Relay {
         self.files.give_back(bytes);
     }
 
-    /// The disk has lost an upload: its sender is told, its readers get no more.
+    /// The disk has lost an upload: its sender and its readers are told why, and these get no more.
     fn fail_upload(&mut self, id: SpoolId, trouble: SpoolTrouble) {
         let Some(upload) = self.files.uploads.get_mut(&id) else { return };
-        let key = upload.offer;
         upload.broken = true;
-        if let Some(offer) = self.files.offers.get(&key).filter(|offer| offer.sender_here) {
-            let message = Message::FileFailed { transfer: key.2, trouble };
-            let sender = offer.sender;
-            self.deliver(sender, &message::encode(&Delivery { from: MemberId::SERVER, message }));
-        }
+        let (_, from, transfer) = upload.offer;
+        let trouble = match trouble {
+            SpoolTrouble::Broken => FileTrouble::ServerDisk,
+            SpoolTrouble::Full => FileTrouble::ServerFull,
+        };
+        let message = Message::FileFailed { from, transfer, trouble };
+        self.tell_sender_of(id, message.clone());
         for reader in self.files.readers_of(id).map(|(reader, _)| reader).collect::<Vec<_>>() {
+            self.tell_reader(reader, message.clone());
             self.release(reader, true);
         }
         self.remove_upload(id);
@@ -156,6 +167,7 @@ impl Relay {
         if self.files.scarce {
             self.relieve(now);
         }
+        self.tell_of_waiting(now);
         self.files.readers_ready.append(&mut self.files.waiting);
         self.files.uploads_ready.append(&mut self.files.blocked);
     }

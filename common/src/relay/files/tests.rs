@@ -9,10 +9,10 @@ use crate::endpoint::{Endpoint, Event};
 use crate::hub::Grant;
 use crate::ids::ControlId;
 use crate::limits::{DATAGRAM_MAX_BYTES, OFFERS_PER_MEMBER};
-use crate::relay::{Relay, RelayLimits};
+use crate::relay::{Relay, RelayLimits, SpoolTrouble};
 use crate::seal::{Secret, Secrets};
 use crate::wire::control::CipherSuite;
-use crate::wire::message::{FileState, Message, Recipients, SpoolTrouble};
+use crate::wire::message::{FileState, FileTrouble, Message, Recipients};
 
 /// A room, its relay and a disk, without a network in between.
 struct Bench {
@@ -238,7 +238,7 @@ fn a_member_who_was_not_offered_a_file_does_not_get_it_from_the_spool() {
     bench.events(2);
     bench.accept(2, 0, 0);
     let events = bench.events(2);
-    let refused = Message::FileWithdraw { to: Recipients::Member(id(2)), transfer: TRANSFER };
+    let refused = Message::FileWithdraw { to: Recipients::Member(id(2)), transfer: TRANSFER, why: None };
     assert!(matches!(&events[..], [Event::Message(delivery)] if delivery.message == refused), "{events:?}");
     bench.expect(1, 0);
 }
@@ -405,7 +405,7 @@ fn a_full_spool_closes_the_window_and_frees_what_everybody_has_passed() {
 }
 
 #[test]
-fn a_disk_that_fails_is_told_to_the_sender_and_ends_the_receivers() {
+fn a_full_disk_is_told_to_the_sender_and_to_the_receivers_and_may_be_tried_again() {
     let mut bench = Bench::new(2, 400_000);
     bench.offer(0, TRANSFER, Recipients::Everyone);
     bench.accept(1, 0, 0);
@@ -417,11 +417,92 @@ fn a_disk_that_fails_is_told_to_the_sender_and_ends_the_receivers() {
     };
     bench.relay.handle_spool(bench.now, SpoolFact::Failed { id: spool, trouble: SpoolTrouble::Full });
     bench.exchange();
-    let failed = Message::FileFailed { transfer: TRANSFER, trouble: SpoolTrouble::Full };
+    let failed = Message::FileFailed { from: id(0), transfer: TRANSFER, trouble: FileTrouble::ServerFull };
     let told = |event: &Event| matches!(event, Event::Message(delivery) if delivery.message == failed);
     assert!(bench.events(0).iter().any(told));
-    assert_eq!(bench.received(1).unwrap().2, Ended::Reset);
+    let receiver = bench.events(1);
+    assert!(receiver.iter().any(told), "{receiver:?}");
+    assert!(receiver.iter().any(|event| matches!(event, Event::FileReset(_))), "{receiver:?}");
     assert_eq!(bench.relay.statistics().spool_bytes, 0);
+    // It stands, and is asked for anew.
+    bench.stuck = false;
+    bench.accept(1, 0, 0);
+    assert_eq!(bench.wanted(0), [0]);
+}
+
+/// The sender says that it has its file no more.
+fn say_gone(bench: &mut Bench) -> Message {
+    let why = Some(FileTrouble::SourceGone);
+    let gone = Message::FileWithdraw { to: Recipients::Everyone, transfer: TRANSFER, why };
+    bench.members[0].send_message(&gone).unwrap();
+    bench.exchange();
+    gone
+}
+
+fn says(message: &Message) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::Message(delivery) if delivery.message == *message)
+}
+
+#[test]
+fn of_a_file_that_is_gone_everybody_is_told_and_nobody_gets_it_any_more() {
+    let mut bench = Bench::new(3, 400_000);
+    bench.offer(0, TRANSFER, Recipients::Everyone);
+    bench.accept(1, 0, 0);
+    let stream = bench.members[0].open_file(TRANSFER, 0).unwrap();
+    bench.send(0, stream, 0, 100_000);
+    bench.members[0].reset_file(stream);
+    let gone = say_gone(&mut bench);
+    assert!(bench.events(2).iter().any(says(&gone)));
+    let told = bench.events(1);
+    assert!(told.iter().any(says(&gone)) && told.iter().any(|event| matches!(event, Event::FileReset(_))), "{told:?}");
+    bench.events(0);
+    bench.accept(2, 0, 0);
+    assert_eq!(bench.wanted(0), [], "nobody asks for what is gone");
+    assert!(bench.events(2).iter().any(|event| matches!(event, Event::Message(_))), "who is late is told");
+    assert_eq!(bench.relay.statistics().spool_bytes, 0);
+}
+
+#[test]
+fn a_file_that_is_gone_after_the_server_had_it_still_arrives_at_who_was_at_it() {
+    let mut bench = Bench::new(2, 400_000);
+    bench.offer(0, TRANSFER, Recipients::Everyone);
+    bench.accept(1, 0, 0);
+    bench.upload(0, 0);
+    say_gone(&mut bench);
+    bench.expect(1, 0);
+    assert_eq!(bench.relay.statistics().spool_bytes, 0);
+}
+
+#[test]
+fn a_file_that_waits_for_room_in_the_spool_says_so_to_both_ends_until_it_moves() {
+    let mut bench = Bench::with_quota(3, 40 << 20, 24 << 20);
+    let waits = |waits| Message::FileWaits { from: id(1), transfer: TRANSFER, waits };
+    bench.offer(0, TRANSFER, Recipients::Everyone);
+    bench.accept(2, 0, 0);
+    // It fills the spool, for one who does not read.
+    let stream = bench.members[0].open_file(TRANSFER, 0).unwrap();
+    bench.send(0, stream, 0, 40 << 20);
+    let opened = bench.events(2).into_iter().find_map(|event| match event {
+        Event::FileOpened { stream, .. } => Some(stream),
+        _ => None,
+    });
+    bench.members[2].read_file(opened.unwrap(), &mut vec![0; 1 << 20]);
+    bench.offer(1, TRANSFER, Recipients::Everyone);
+    bench.accept(0, 1, 0);
+    let stream = bench.members[1].open_file(TRANSFER, 0).unwrap();
+    bench.members[1].write_file(stream, &bench.content[..100_000]);
+    let told = |bench: &mut Bench, who, wanted: &Message| {
+        (0..10).any(|_| {
+            bench.exchange();
+            bench.events(who).iter().any(says(wanted))
+        })
+    };
+    bench.now += crate::limits::SPOOL_WAIT_TOLD_AFTER;
+    assert!(told(&mut bench, 1, &waits(true)), "its sender");
+    assert!(told(&mut bench, 1, &waits(false)), "who does not read has lost his place");
+    let of_receiver: Vec<_> =
+        bench.events(0).into_iter().filter(|event| says(&waits(true))(event) || says(&waits(false))(event)).collect();
+    assert_eq!(of_receiver.len(), 2, "its receiver: {of_receiver:?}");
 }
 
 #[test]
@@ -430,7 +511,7 @@ fn an_offer_that_is_taken_back_leaves_nothing_in_the_spool() {
     bench.offer(0, TRANSFER, Recipients::Everyone);
     bench.accept(1, 0, 0);
     bench.upload(0, 0);
-    let withdraw = Message::FileWithdraw { to: Recipients::Everyone, transfer: TRANSFER };
+    let withdraw = Message::FileWithdraw { to: Recipients::Everyone, transfer: TRANSFER, why: None };
     bench.members[0].send_message(&withdraw).unwrap();
     bench.exchange();
     assert!(bench.disk.is_empty());
@@ -456,7 +537,7 @@ fn the_server_alone_asks_for_bytes() {
     let mut bench = Bench::new(2, 1_000);
     bench.offer(1, TRANSFER, Recipients::Everyone);
     bench.members[0].send_message(&Message::FileWanted { transfer: TRANSFER, offset: 0 }).unwrap();
-    let failed = Message::FileFailed { transfer: TRANSFER, trouble: SpoolTrouble::Full };
+    let failed = Message::FileFailed { from: id(0), transfer: TRANSFER, trouble: FileTrouble::ServerFull };
     bench.members[0].send_message(&failed).unwrap();
     bench.exchange();
     assert_eq!(bench.events(1), []);
