@@ -34,5 +34,6 @@ pub mod seal;
 pub mod sequence;
 pub mod session;
 pub mod stats;
+pub mod text;
 pub mod typed_address;
 pub mod wire;

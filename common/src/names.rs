@@ -4,16 +4,37 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
 use crate::limits::{FILE_NAME_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS};
+use crate::text::{Purpose, is_seen, is_unseen, sieve};
 
-/// A display name as everybody sees it: NFKC, no control or formatting characters, single spaces; or `None` when
-/// nothing visible is left or it is too long.
+/// A display name as everybody sees it: NFKC, single spaces, of what is not seen itself only the joiners, selectors and
+/// tags that [`Purpose::Name`] leaves; or `None` when nothing visible is left or it is too long.
+///
+/// As the Nickname profile (RFC 8266) has it, over the joiner contexts of RFC 8264 §9.8 and UTS #39 §3.1.1.
 pub fn clean_name(typed: &str) -> Option<String> {
-    // Once more after: what stood apart only by something invisible composes.
-    let visible: String = typed.nfkc().filter(|c| !is_invisible(*c)).nfkc().collect();
-    let name = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    let fits = !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
-    fits.then_some(name)
+    let name = settled(typed, |name| {
+        let sieved = sieve(name.nfkc(), Purpose::Name);
+        sieved.split_whitespace().collect::<Vec<_>>().join(" ")
+    })?;
+    let fits = name.len() <= NAME_MAX_BYTES && name.chars().count() <= NAME_MAX_CHARS;
+    (fits && is_seen(&name)).then_some(name)
 }
+
+/// Does `step` until nothing changes: what stood apart only by something invisible composes, and what composed may be
+/// a place for something else.
+fn settled(typed: &str, step: impl Fn(&str) -> String) -> Option<String> {
+    let mut name = step(typed);
+    for _ in 0..ROUNDS_MAX {
+        let again = step(&name);
+        if again == name {
+            return Some(name);
+        }
+        name = again;
+    }
+    None
+}
+
+/// Rounds of [`settled`]; what people type needs one.
+const ROUNDS_MAX: usize = 8;
 
 /// Whether two cleaned names could be taken for each other (UTS #39 skeletons).
 ///
@@ -25,7 +46,9 @@ pub fn look_alike(one: &str, other: &str) -> bool {
     a == c || a == d || b == c || b == d
 }
 
+/// Over what is seen: joiners, selectors and tags tell no two names apart.
 fn keys(name: &str) -> [String; 2] {
+    let name: &str = &name.chars().filter(|c| !is_unseen(*c)).collect::<String>();
     let lower_skeleton = skeleton(name).collect::<String>().to_lowercase();
     let skeleton_lower = skeleton(&name.to_lowercase()).collect();
     [lower_skeleton, skeleton_lower]
@@ -60,19 +83,15 @@ pub fn is_reserved(name: &str) -> bool {
     ["host", "server", "everyone"].iter().any(|reserved| look_alike(name, reserved))
 }
 
-/// Written words as everybody sees them: without control and formatting characters but for line breaks, and without
-/// white space around them.
-pub fn clean_text(written: &str) -> String {
-    let visible: String = written.chars().filter(|c| *c == '\n' || !is_invisible(*c)).collect();
-    visible.trim().to_owned()
-}
-
 /// The name under which a received file is written: one component of a path, on every operating system, whatever
 /// its sender called it.
 pub fn safe_file_name(offered: &str) -> String {
     let last = offered.rsplit(['/', '\\']).next().unwrap_or_default();
-    let visible = last.nfc().filter(|c| !is_invisible(*c));
-    let mapped: String = visible.map(replace_forbidden).nfc().collect();
+    settled(last, safe_component).unwrap_or_else(|| "file".into())
+}
+
+fn safe_component(name: &str) -> String {
+    let mapped: String = sieve(name.nfc(), Purpose::FileName).chars().map(replace_forbidden).collect();
     let trimmed = mapped.trim_matches([' ', '.']);
     let name = if trimmed.is_empty() { "file" } else { trimmed };
     shorten(if is_device(name) { format!("_{name}") } else { name.to_owned() })
@@ -113,17 +132,6 @@ fn shorten(name: String) -> String {
     format!("{stem}{extension}")
 }
 
-/// Characters that change how others are shown or are not shown themselves: controls, bidirectional and other
-/// formatting, variation selectors, tags, fillers.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +145,9 @@ mod tests {
         for nothing in ["", "   ", "\u{200b}\u{feff}", "\n"] {
             assert_eq!(clean_name(nothing), None);
         }
+        for (typed, name) in [("Ada\tLovelace", "Ada Lovelace"), ("Ada\r\nBo", "Ada Bo"), ("Ada\u{2028}Bo", "Ada Bo")] {
+            assert_eq!(clean_name(typed).as_deref(), Some(name));
+        }
         assert_eq!(clean_name(&"a".repeat(33)), None);
         assert_eq!(clean_name(&"李".repeat(22)), None);
     }
@@ -149,6 +160,78 @@ mod tests {
         assert!(look_alike("Rome", "Rorne"));
         for (one, other) in [("Alice", "Alïce"), ("Иван", "Ivan"), ("李", "王"), ("Bo", "Ada")] {
             assert!(!look_alike(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn names_of_every_script_stay_as_they_are_written() {
+        for name in [
+            "علی‌رضا", // Persian, ZWNJ between letters that would join
+            "می‌نا",
+            "क्‍षमा",          // Devanagari, ZWJ behind a virama
+            "ශ්‍රී",            // Sinhala
+            "ക്‍ഷ",            // Malayalam
+            "葛\u{e0100}城", // Japanese, the form of the character that the family writes
+            "👨‍👩‍👧 Ada",
+            "❤\u{fe0f} Bo",
+            "👩🏽‍🚀",
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}", // Scotland
+            "1\u{fe0f}\u{20e3}st",                                      // a keycap
+            "ᠮᠣᠩᠭᠣᠯ",
+            "Jürgen",
+            "Зоя",
+            "Ἀριστοτέλης",
+            "שרה",
+            "김철수",
+            "สมชาย",
+            "ខេមរា",
+            "李小龍",
+            "O’Neil",
+        ] {
+            let composed: String = name.nfkc().collect();
+            assert_eq!(clean_name(name), Some(composed), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_stays_in_no_name_where_it_means_nothing() {
+        for (typed, name) in [
+            ("A\u{200d}da", "Ada"),
+            ("Ad\u{200c}a", "Ada"),
+            ("\u{200d}Ada\u{200d}", "Ada"),
+            ("Ada\u{fe0f}", "Ada"),
+            ("Ada1\u{fe0f}", "Ada1"),
+            ("Ada\u{e0041}\u{e007f}", "Ada"),
+            ("🏴\u{e0041}\u{e007f}", "🏴"),
+            ("علی\u{200c}\u{200c}\u{200d}رضا", "علی\u{200d}رضا"),
+            ("علی\u{200c} رضا", "علی رضا"),
+            ("👨\u{200d}Ada", "👨Ada"),
+            ("\u{2067}Ada\u{2069}\u{200f}\u{61c}", "Ada"),
+            ("Ada\u{2800}Bo", "Ada Bo"),
+            ("\u{e000}Ada\u{fffe}", "Ada"),
+            ("\u{301}Ada", "Ada"),
+            ("Z\u{335}\u{336}\u{337}\u{338}\u{335}\u{336}o", "Z\u{335}\u{336}\u{337}\u{338}o"),
+        ] {
+            assert_eq!(clean_name(typed).as_deref(), Some(name), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_looks_empty() {
+        let nothing =
+            ["\u{2800}", "\u{200d}", "\u{301}\u{301}", "\u{3164}", "\u{fe0f}", "\u{2069}", "\u{e000}", "\u{1d159}"];
+        for nothing in nothing {
+            assert_eq!(clean_name(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_joiner_or_a_selector_makes_nobody_somebody_else() {
+        for (one, other) in [("علی‌رضا", "علیرضا"), ("❤\u{fe0f}", "❤"), ("葛\u{e0100}", "葛"), ("क्‍ष", "क्ष")]
+        {
+            let [one, other] = [one, other].map(|name| clean_name(name).unwrap());
+            assert_ne!(one, other);
+            assert!(look_alike(&one, &other), "{one} {other}");
         }
     }
 
@@ -192,6 +275,12 @@ mod tests {
             ("photo\u{202e}gpj.exe", "photogpj.exe"),
             (" .hidden. ", "hidden"),
             ("nul\0byte", "nulbyte"),
+            ("a\tb\nc.txt", "a b c.txt"),
+            ("نامه‌ها.pdf", "نامه‌ها.pdf"),
+            ("👨‍👩‍👧.jpg", "👨‍👩‍👧.jpg"),
+            ("a\u{200d}.txt", "a.txt"),
+            (".\u{200d}.", "file"),
+            ("\u{2066}a\u{2069}.txt", "a.txt"),
         ];
         for (offered, safe) in table {
             assert_eq!(safe_file_name(offered), safe, "{offered:?}");
@@ -200,16 +289,12 @@ mod tests {
 
     #[test]
     fn a_safe_file_name_is_safe_again_and_short() {
-        for offered in ["../x", &"ö".repeat(500), &format!("{}.tar.gz", "x".repeat(400)), "con. "] {
+        for offered in ["../x", &"ö".repeat(500), &format!("{}.tar.gz", "x".repeat(400)), "con. ", &"👨‍".repeat(90)]
+        {
             let name = safe_file_name(offered);
             assert_eq!(safe_file_name(&name), name);
             assert!(name.len() <= FILE_NAME_MAX_BYTES && !name.contains(['/', '\\']));
         }
         assert!(safe_file_name(&format!("{}.tar.gz", "x".repeat(400))).ends_with(".gz"));
-    }
-
-    #[test]
-    fn text_keeps_its_lines_and_loses_what_cannot_be_seen() {
-        assert_eq!(clean_text(" a\u{1b}[31m\r\nb\u{202e} \n"), "a[31m\nb");
     }
 }

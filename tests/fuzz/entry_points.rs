@@ -24,6 +24,7 @@ use common::relay::{Relay, SpoolEffect, SpoolFact};
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};
 use common::sequence::{SendTime, SequenceNumber};
+use common::text;
 use common::wire::audio::{AudioPacket, Sound};
 use common::wire::control::{self, CipherSuite, ClientMessage, Framer, ServerMessage};
 use common::wire::datagram::{DatagramHeader, Kind};
@@ -503,8 +504,8 @@ pub fn names(bytes: &[u8]) {
     assert!(!file.is_empty() && file.len() <= FILE_NAME_MAX_BYTES);
     assert!(file != "." && file != ".." && !file.contains(['/', '\\', ':', '\0']));
     assert_eq!(names::safe_file_name(&file), file);
-    let clean = names::clean_text(&text);
-    assert_eq!(names::clean_text(&clean), clean);
+    let clean = text::clean_text(&text);
+    assert_eq!(text::clean_text(&clean), clean);
 }
 
 /// The length of a base layer, the layer, and an enhancement: a block that comes of both comes of the first alone.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{ChatId, MemberId};
 use common::limits::CHAT_MAX_BYTES;
-use common::names::clean_text;
+use common::text::clean_text;
 use common::wire::message::{Message, Recipients};
 
 use super::outlet::Outlet;

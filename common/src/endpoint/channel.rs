@@ -9,6 +9,7 @@ use crate::ids::TransferId;
 use crate::names;
 use crate::reno::connection::{self, Connection, Read};
 use crate::reno::{self, StreamId};
+use crate::text;
 use crate::wire::Malformed;
 use crate::wire::datagram::Kind;
 use crate::wire::message::{self, Delivery, DownloadHeader, Message, MessageFramer, UploadHeader};
@@ -172,7 +173,7 @@ impl Channel {
 /// What others wrote, without what cannot be seen; names of files as they may be written to a disk.
 fn cleaned(mut delivery: Delivery) -> Delivery {
     match &mut delivery.message {
-        Message::Chat { text, .. } => *text = names::clean_text(text),
+        Message::Chat { text, .. } => *text = text::clean_text(text),
         Message::FileOffer(offer) => offer.name = names::safe_file_name(&offer.name),
         Message::ChatDelivered { .. }
         | Message::ChatMissed { .. }
