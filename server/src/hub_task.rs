@@ -97,7 +97,7 @@ impl HubTask {
         match event {
             Some(MediaEvent::Overload { shard, overloaded }) => {
                 if overloaded {
-                    tracing::warn!(shard, "more media comes than can be sent: the oldest video is shed");
+                    tracing::warn!(shard, "more media comes than can be sent: the oldest packets are shed");
                 } else {
                     tracing::info!(shard, "all media is sent again");
                 }

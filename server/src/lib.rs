@@ -17,6 +17,7 @@ mod every_address;
 mod fragments;
 mod hub_task;
 mod identity;
+pub mod lines;
 mod listen;
 mod media;
 pub mod operation;

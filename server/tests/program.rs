@@ -175,3 +175,66 @@ fn commands_without_a_server_and_bad_files_are_one_sentence_and_a_failure() {
     fs::write(dir.path().join("server.toml"), "\n\nworkers = 0\n").unwrap();
     assert!(said(&[]).ends_with("server.toml, line 3: expected a whole number from 1 to 64, not “0”.\n"));
 }
+
+/// A meeting of a host and a guest, then a drain until the host has ended it; whether the server ended well.
+#[cfg(target_os = "linux")]
+async fn meets_and_drains(mut program: Program) -> bool {
+    let (mut host, room) = Client::create(program.address, "Ada").await;
+    let mut guest = Client::knock(program.address, room.code, "Bo").await;
+    assert!(matches!(host.next().await, Some(ServerMessage::KnockArrived { .. })));
+    host.send(&ClientMessage::Act(Action::AdmitAll)).await;
+    guest.admitted().await;
+    program.signal("TERM");
+    while !matches!(host.next().await, Some(ServerMessage::Notice(Notice::Draining { .. }))) {}
+    assert!(program.admin(&["status"]).status.success(), "it drains, and answers");
+    host.send(&ClientMessage::Act(Action::End)).await;
+    while guest.next().await.is_some() {}
+    program.log = Some(thread::spawn(String::new));
+    program.ended().0
+}
+
+/// A server whose log goes to `log`; where it listens is asked of the server itself.
+#[cfg(target_os = "linux")]
+fn with_log_to(log: Stdio) -> Program {
+    let dir = StateDir::new();
+    fs::create_dir_all(dir.path()).unwrap();
+    let state = dir.path().join("state");
+    let file = format!("listen = \"127.0.0.1:0\"\nstate_dir = {state:?}\nlog = \"trace\"\ndrain_timeout_secs = 600\n");
+    fs::write(dir.path().join("server.toml"), file).unwrap();
+    let mut program =
+        Program { child: command(&dir).stderr(log).spawn().unwrap(), address: ([0; 4], 0).into(), log: None, dir };
+    let deadline = Instant::now() + PATIENCE;
+    program.address = loop {
+        let said = String::from_utf8(program.admin(&["status"]).stdout).unwrap();
+        match said.strip_prefix("serving at ").and_then(|rest| rest.split(',').next()?.parse().ok()) {
+            Some(address) => break address,
+            None => assert!(Instant::now() < deadline && program.child.try_wait().unwrap().is_none(), "{said}"),
+        }
+    };
+    program
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meeting_outlives_a_log_that_does_not_fit_on_the_disk_and_drains() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(meets_and_drains(with_log_to(full.into())).await);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meeting_outlives_a_log_that_nobody_reads_any_more() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(meets_and_drains(with_log_to(writer.into())).await);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_in_a_meeting_waits_for_a_log_that_is_full() {
+    // A pipe holds 64 KiB: so much fits, and not a byte more.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, &[b'\n'; 65_536]).unwrap();
+    assert!(meets_and_drains(with_log_to(writer.into())).await);
+    drop(reader);
+}

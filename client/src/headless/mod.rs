@@ -8,6 +8,7 @@ mod patience;
 #[cfg(feature = "gui")]
 mod preferences;
 mod progress;
+mod screen;
 mod stats;
 mod terminal;
 mod trace;
@@ -19,12 +20,24 @@ mod words;
 use std::process::ExitCode;
 
 use clap::Parser;
+use server::lines::Lines;
 
 use options::{Cli, Subcommand, WindowOptions};
 
 /// Does what the command line of the process says. Errors are one sentence on standard error and an exit code other
 /// than 0.
 pub fn run() -> ExitCode {
+    let code = obey();
+    terminal::flush();
+    code
+}
+
+/// Where this program logs: standard error, as long as it takes anything.
+pub fn log() -> Lines {
+    terminal::errors().clone()
+}
+
+fn obey() -> ExitCode {
     let Cli { command, window } = Cli::parse();
     let result = match command {
         None => open_window(window, false),

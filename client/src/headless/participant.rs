@@ -11,6 +11,7 @@ use common::ids::{ChatId, KnockId, MemberId, TransferId};
 use common::names::{Meant, who_is};
 use common::reno::Traced;
 use common::stats::NetworkSnapshot;
+use common::text::isolated;
 use common::wire::control::{Action, LeaveReason, Reach};
 use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 use tokio::sync::mpsc;
@@ -163,6 +164,8 @@ impl Participant {
             }
         };
         self.engine.stop();
+        self.stats.iter().for_each(StatsFile::flush);
+        self.trace.iter().for_each(TraceFile::flush);
         ending
     }
 
@@ -221,7 +224,7 @@ impl Participant {
             Event::MemberAway(member) => self.say(&format!("{} is reconnecting.", self.name(member))),
             Event::MemberBack(member) => self.say(&format!("{} is connected again.", self.name(member))),
             Event::MemberJoined(member) => {
-                self.say(&format!("{} came in.", member.name));
+                self.say(&format!("{} came in.", isolated(&member.name)));
                 self.here.insert(member.id);
                 self.names.insert(member.id, member.name);
                 self.speak().await;
@@ -364,7 +367,7 @@ impl Participant {
         match self.admit {
             Some(Admit::All) => self.tell(Command::Act(Action::Admit(knock))).await,
             Some(Admit::Ask) | None => {
-                let number = knock.0;
+                let (number, name) = (knock.0, isolated(name));
                 self.say(&format!(
                     "{name} is at the door. Type “a {number}” to let in, “d {number}” to turn away, “all” for all."
                 ));
@@ -425,7 +428,7 @@ impl Participant {
     }
 
     async fn offered(&mut self, from: MemberId, offer: FileOffer) {
-        let (name, size) = (&offer.name, offer.size);
+        let (name, size) = (isolated(&offer.name), offer.size);
         self.say(&format!("{} offers {name} ({}).", self.name(from), bytes(size as f64)));
         if self.options.receive.is_some() && from != self.transfers.you() {
             self.transfers.accepted(&offer);
@@ -439,7 +442,7 @@ impl Participant {
             Recipients::Everyone => String::new(),
             Recipients::Member(member) => format!(" to {}", self.name(member)),
         };
-        self.say(&format!("{}{to}: {}", self.name(line.from), line.text));
+        self.say(&format!("{}{to}: {}", self.name(line.from), quoted(&line.text)));
     }
 
     /// Of the others; what is to be said of ourselves comes as a sentence.
@@ -461,28 +464,30 @@ impl Participant {
     }
 
     fn measure(&mut self, snapshot: &NetworkSnapshot) {
-        let written = self.stats.as_mut().map_or(Ok(()), |stats| stats.push(snapshot));
-        if let Err(error) = written {
-            self.stats = None;
-            self.say(&disk_sentence(&error));
+        let Some(stats) = &mut self.stats else { return };
+        stats.push(snapshot);
+        if let Some(sentence) = stats.trouble() {
+            self.say(&sentence);
         }
     }
 
     fn write_trace(&mut self, events: &[Traced]) {
-        let written = self.trace.as_mut().map_or(Ok(()), |trace| trace.push(events));
-        if let Err(error) = written {
-            self.trace = None;
-            say(&disk_sentence(&error));
+        let Some(trace) = &mut self.trace else { return };
+        trace.push(events);
+        if let Some(sentence) = trace.trouble() {
+            self.say(&sentence);
         }
     }
 
+    /// As it stands in a line of ours.
     fn name(&self, member: MemberId) -> String {
         name_in(&self.names, member)
     }
 }
 
+/// As it stands in a line of ours.
 fn name_in(names: &BTreeMap<MemberId, String>, member: MemberId) -> String {
-    names.get(&member).cloned().unwrap_or_else(|| member.to_string())
+    names.get(&member).map_or_else(|| member.to_string(), |name| isolated(name).into_owned())
 }
 
 fn unsent(id: ChatId, why: ChatFailure) -> String {
@@ -495,8 +500,9 @@ fn unsent(id: ChatId, why: ChatFailure) -> String {
     }
 }
 
-fn disk_sentence(error: &io::Error) -> String {
-    format!("Statistics are not written any more: {error}.")
+/// What somebody wrote, behind a name: its further lines are indented, so that none of them passes for one of ours.
+fn quoted(text: &str) -> String {
+    isolated(text).replace('\n', "\n    ")
 }
 
 /// Prints the code of a meeting of ours, and the lines that guests type.
@@ -544,6 +550,11 @@ fn far() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_within_a_message_passes_for_no_line_of_ours() {
+        assert_eq!(quoted("hi\nAda: yes\nBo left."), "hi\n    Ada: yes\n    Bo left.");
+    }
 
     #[test]
     fn answers_at_the_door_are_understood() {

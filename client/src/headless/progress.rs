@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use common::ids::{MemberId, TransferId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::screen::Screen;
 use super::terminal::say;
 use crate::amount::{bytes, clock, percent, rate};
 
@@ -42,8 +43,11 @@ const LINE_INTERVAL_MIN: Duration = Duration::from_millis(500);
 impl Progress {
     /// Draws bars if `terminal`.
     pub(super) fn new(terminal: bool) -> Self {
-        // Bars go where the lines go, so that they do not tear each other.
-        let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stdout()));
+        let bars = (terminal && Screen::draws()).then(|| {
+            // As often as indicatif draws by itself.
+            let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), 20);
+            MultiProgress::with_draw_target(target)
+        });
         Self { bars, running: BTreeMap::new() }
     }
 

@@ -2,7 +2,7 @@
 //! milliseconds, rates bits a second. What was not measured of late is null, or not in its list.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,21 +11,46 @@ use common::media::ladder::Rung;
 use common::reno::{Algorithm, Phase, RenoStatistics};
 use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use serde_json::{Value, json};
+use server::lines::Lines;
 
-/// A file of statistics, one JSON object a line.
+/// A file of statistics, one JSON object a line. What cannot be written is lost, and a line says how much that was.
 #[derive(Debug)]
-pub(super) struct StatsFile(BufWriter<File>);
+pub(super) struct StatsFile {
+    lines: Lines,
+    trouble_told: bool,
+}
 
 impl StatsFile {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        File::create(path).map(|file| Self(BufWriter::new(file)))
+        Ok(Self { lines: Lines::start(File::create(path)?, lost), trouble_told: false })
     }
 
-    /// Appends a line; whole lines are on the disk at any time.
-    pub(super) fn push(&mut self, snapshot: &NetworkSnapshot) -> io::Result<()> {
-        writeln!(self.0, "{}", to_json(snapshot))?;
-        self.0.flush()
+    /// Appends a line, without waiting for the disk.
+    pub(super) fn push(&mut self, snapshot: &NetworkSnapshot) {
+        self.lines.push(format!("{}\n", to_json(snapshot)));
     }
+
+    /// What is to be told of the file, once.
+    pub(super) fn trouble(&mut self) -> Option<String> {
+        trouble(&self.lines, &mut self.trouble_told, "Statistics")
+    }
+
+    /// Writes what is still to be written.
+    pub(super) fn flush(&self) {
+        self.lines.flush();
+    }
+}
+
+/// The line that stands for lines that were lost.
+pub(super) fn lost(lines: u64) -> String {
+    format!("{}\n", json!({ "lines_lost": lines }))
+}
+
+/// The sentence about `what` that cannot be written, the first time.
+pub(super) fn trouble(lines: &Lines, told: &mut bool, what: &str) -> Option<String> {
+    let reason = lines.trouble().filter(|_| !*told)?;
+    *told = true;
+    Some(format!("{what} cannot be written and are lost until they can: {reason}."))
 }
 
 fn to_json(snapshot: &NetworkSnapshot) -> Value {

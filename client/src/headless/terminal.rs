@@ -1,19 +1,59 @@
 //! Lines to the terminal and from it.
 
 use std::io::BufRead;
+use std::sync::OnceLock;
 
+use common::text::harmless;
+use server::lines::Lines;
 use tokio::sync::mpsc;
 
-/// Prints a line for the person, or the program, that started this one.
-#[expect(clippy::print_stdout, reason = "the one place where this program writes its output")]
+/// Prints a line for the person, or the program, that started this one. It is lost where nothing can be written, and
+/// nobody waits for it: a meeting goes on without its terminal.
 pub(super) fn say(line: &str) {
-    println!("{line}");
+    output().push(format!("{}\n", harmless(line)));
 }
 
 /// Prints the one sentence that says why this program ends otherwise than it should.
-#[expect(clippy::print_stderr, reason = "the one place where this program writes its errors")]
 pub(super) fn complain(sentence: &str) {
-    eprintln!("{sentence}");
+    errors().push(format!("{}\n", harmless(sentence)));
+}
+
+/// Standard output, which is not always a terminal.
+pub(super) fn output() -> &'static Lines {
+    static OUTPUT: OnceLock<Lines> = OnceLock::new();
+    OUTPUT.get_or_init(|| Lines::start(unbuffered(std::io::stdout()), lost))
+}
+
+/// Standard error.
+pub(super) fn errors() -> &'static Lines {
+    static ERRORS: OnceLock<Lines> = OnceLock::new();
+    ERRORS.get_or_init(|| Lines::start(unbuffered(std::io::stderr()), lost))
+}
+
+/// Writes what is still to be written, before the program ends.
+pub(super) fn flush() {
+    output().flush();
+    errors().flush();
+}
+
+/// The file behind a standard stream, without the buffer that keeps what could not be written. What was closed before the
+/// program began takes everything.
+#[cfg(unix)]
+fn unbuffered(stream: impl std::os::fd::AsFd) -> Box<dyn std::io::Write + Send> {
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(file) => Box::new(std::fs::File::from(file)),
+        Err(_) => Box::new(std::io::sink()),
+    }
+}
+
+/// Here the system wants text, which the standard streams make of bytes.
+#[cfg(not(unix))]
+fn unbuffered(stream: impl std::io::Write + Send + 'static) -> Box<dyn std::io::Write + Send> {
+    Box::new(stream)
+}
+
+fn lost(lines: u64) -> String {
+    format!("({lines} lines could not be written here and are lost.)\n")
 }
 
 /// Lines that wait to be read; a person types one at a time.

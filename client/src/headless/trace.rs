@@ -3,36 +3,47 @@
 //! the first event.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::reno::{Trace, Traced};
 use serde_json::{Value, json};
+use server::lines::Lines;
 
-use super::stats::{algorithm, phase};
+use super::stats::{algorithm, lost, phase, trouble};
 
-/// A file that is being written.
+/// A file that is being written. What cannot be written is lost, and a line says how much that was.
 #[derive(Debug)]
 pub(super) struct TraceFile {
-    file: BufWriter<File>,
+    lines: Lines,
     began: Option<Instant>,
+    trouble_told: bool,
 }
 
 impl TraceFile {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
-        writeln!(file, "{}", header())?;
-        Ok(Self { file, began: None })
+        let lines = Lines::start(File::create(path)?, lost);
+        lines.push(format!("{}\n", header()));
+        Ok(Self { lines, began: None, trouble_told: false })
     }
 
-    /// Appends events; whole lines are on the disk at any time.
-    pub(super) fn push(&mut self, events: &[Traced]) -> io::Result<()> {
+    /// Appends events, without waiting for the disk.
+    pub(super) fn push(&mut self, events: &[Traced]) {
         for event in events {
             let began = *self.began.get_or_insert(event.at);
-            writeln!(self.file, "{}", to_json(event.at.saturating_duration_since(began), event))?;
+            self.lines.push(format!("{}\n", to_json(event.at.saturating_duration_since(began), event)));
         }
-        self.file.flush()
+    }
+
+    /// What is to be told of the file, once.
+    pub(super) fn trouble(&mut self) -> Option<String> {
+        trouble(&self.lines, &mut self.trouble_told, "Events of the trace")
+    }
+
+    /// Writes what is still to be written.
+    pub(super) fn flush(&self) {
+        self.lines.flush();
     }
 }
 

@@ -6,6 +6,7 @@ mod serve;
 
 use std::error::Error;
 use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
     match run(arguments, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("{}", Chain(error.as_ref()));
+            // Where nobody hears it, the exit code says enough.
+            let _ = write!(std::io::stderr(), "{}", Chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -63,10 +65,12 @@ fn run(arguments: Arguments, matches: &clap::ArgMatches) -> Result<(), Box<dyn E
 
 /// Writes to stdout what a person or a script asked for.
 fn say(text: &impl fmt::Display) -> Result<(), Box<dyn Error>> {
-    use std::io::Write;
     let mut stdout = std::io::stdout().lock();
-    write!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        // Who reads the first lines alone has them.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 /// An error and, below it, everything that led to it.

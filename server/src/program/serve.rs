@@ -4,27 +4,45 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use server::lines::Lines;
 use server::operation::metrics::MetricsServer;
 use server::operation::settings::{LogFormat, Settings};
 use server::{Ended, Operator, Server};
 
 /// Serves until a signal, a drain or a fault.
 pub(crate) fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
-    log(&settings);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(settings))
+    let lines = log(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(settings));
+    lines.flush();
+    outcome
 }
 
-/// Nothing of a meeting is logged: no name, code, key, word, or address of a guest.
-fn log(settings: &Settings) {
-    let log =
-        tracing_subscriber::fmt().with_max_level(settings.log).with_writer(io::stderr).with_target(false).with_ansi(
-            // A log that goes to a file or to a service manager is no place for colours.
-            io::IsTerminal::is_terminal(&io::stderr()),
-        );
+/// Nothing of a meeting is logged: no name, code, key, word, or address of a guest. Where the log cannot be written,
+/// its lines are lost, and the meetings go on.
+fn log(settings: &Settings) -> Lines {
+    let json = settings.log_format == LogFormat::Json;
+    let lines = Lines::start(io::stderr(), if json { lost_as_json } else { lost_as_text });
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(settings.log)
+        .with_writer(move || writer.clone())
+        .with_target(false)
+        // A log that goes to a file or to a service manager is no place for colours.
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
     match settings.log_format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.init(),
     }
+    lines
+}
+
+fn lost_as_json(lines: u64) -> String {
+    format!("{{\"level\":\"WARN\",\"message\":\"lines of this log could not be written\",\"lines\":{lines}}}\n")
+}
+
+fn lost_as_text(lines: u64) -> String {
+    format!(" WARN lines of this log could not be written lines={lines}\n")
 }
 
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
