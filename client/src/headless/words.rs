@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ChatId, MemberId};
 use common::limits::CHAT_MAX_BYTES;
-use common::names::clean_text;
+use common::text::clean_text;
 
 use crate::engine::protocol::ChatFailure;
 

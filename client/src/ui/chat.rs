@@ -1,15 +1,20 @@
 //! Written words, to everybody or to one person.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use common::ids::MemberId;
 use common::limits::CHAT_MAX_BYTES;
 use common::wire::message::Recipients;
 use eframe::egui::{
     Align, ComboBox, Frame, Key, KeyboardShortcut, Label, Layout, Margin, Modifiers, Panel as EdgePanel, RichText,
-    ScrollArea, Stroke, TextEdit, Ui,
+    Stroke, TextEdit, Ui,
 };
 
+use super::fold::folded;
 use super::icons::{self, Icon};
 use super::model::{Meeting, Said};
+use super::rows::Rows;
 use super::theme;
 use crate::engine::protocol::{ChatFailure, Command};
 
@@ -23,11 +28,15 @@ pub struct ChatDraft {
     /// The text field gets the focus when it is drawn next.
     pub focus: bool,
     read: u64,
+    rows: Rows,
+    /// Long lines that are shown as a whole, by their number.
+    open: BTreeSet<u64>,
 }
 
 impl Default for ChatDraft {
     fn default() -> Self {
-        Self { to: Recipients::Everyone, text: String::new(), focus: false, read: 0 }
+        let (rows, open) = (Rows::default(), BTreeSet::new());
+        Self { to: Recipients::Everyone, text: String::new(), focus: false, read: 0, rows, open }
     }
 }
 
@@ -64,10 +73,10 @@ pub fn chat_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft, commands: 
         .frame(frame)
         .show_separator_line(false)
         .show(ui, |ui| composer_ui(ui, meeting, draft, commands));
-    lines_ui(ui, meeting);
+    lines_ui(ui, meeting, draft);
 }
 
-fn lines_ui(ui: &mut Ui, meeting: &Meeting) {
+fn lines_ui(ui: &mut Ui, meeting: &Meeting, draft: &mut ChatDraft) {
     if meeting.chat.is_empty() {
         ui.add_space(24.0);
         ui.vertical_centered(|ui| {
@@ -76,16 +85,39 @@ fn lines_ui(ui: &mut Ui, meeting: &Meeting) {
         });
         return;
     }
-    let scroll = ScrollArea::vertical().auto_shrink(false).stick_to_bottom(true);
-    scroll.show(ui, |ui| {
-        let mut before: Option<&Said> = None;
-        for (index, said) in meeting.chat.iter().enumerate() {
-            let follows = before.is_some_and(|before| continues(before, said));
-            ui.push_id(index, |ui| line_ui(ui, meeting, said, follows));
-            before = Some(said);
+    let first = meeting.chat_forgotten;
+    let said = |line: u64| meeting.chat.get(usize::try_from(line.checked_sub(first)?).ok()?);
+    let ChatDraft { rows, open, .. } = draft;
+    open.retain(|line| *line >= first);
+    let guess = |line| said(line).map_or(0.0, guessed_height);
+    rows.show(ui, first..first + meeting.chat.len() as u64, guess, |ui, line| {
+        let Some(this) = said(line) else { return false };
+        let before = line.checked_sub(1).and_then(said);
+        let follows = before.is_some_and(|before| continues(before, this));
+        let folding = line_ui(ui, meeting, this, follows, open.contains(&line));
+        match folding {
+            Some(Folding::Open) => open.insert(line),
+            Some(Folding::Close) => !open.remove(&line),
+            None => false,
         }
-        ui.add_space(4.0);
     });
+}
+
+/// The height of a line that nobody saw yet, in points.
+fn guessed_height(said: &Said) -> f32 {
+    let text = folded(&said.text).unwrap_or(&said.text);
+    let lines: usize = text.split('\n').map(|line| line.len() / LINE_BYTES + 1).sum();
+    46.0 + 18.0 * lines as f32
+}
+
+/// Bytes in a line of the panel, about.
+const LINE_BYTES: usize = 45;
+
+/// What a person wants to see of a long text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folding {
+    Close,
+    Open,
 }
 
 /// The same person goes on writing to the same people.
@@ -93,7 +125,7 @@ fn continues(before: &Said, said: &Said) -> bool {
     before.from == said.from && before.private_to == said.private_to
 }
 
-fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool) {
+fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool, open: bool) -> Option<Folding> {
     let palette = theme::of(ui);
     let ours = said.from == meeting.you;
     let align = if ours { Align::Max } else { Align::Min };
@@ -115,14 +147,26 @@ fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool) {
         };
         let bubble =
             Frame::new().fill(fill).stroke(stroke).corner_radius(theme::CORNER).inner_margin(Margin::symmetric(12, 8));
-        bubble.show(ui, |ui| {
+        let folding = bubble.show(ui, |ui| {
             ui.set_max_width(ui.available_width() * 0.85);
-            ui.add(Label::new(&said.text).wrap().halign(Align::Min));
+            words_ui(ui, &said.text, open)
         });
         if ours {
             delivery_ui(ui, said);
         }
-    });
+        folding.inner
+    })
+    .inner
+}
+
+/// What was written; of a long text the beginning, unless it is open.
+fn words_ui(ui: &mut Ui, text: &str, open: bool) -> Option<Folding> {
+    let beginning = folded(text);
+    let shown = beginning.filter(|_| !open).map_or(Cow::Borrowed(text), |start| Cow::Owned(format!("{start} …")));
+    ui.add(Label::new(&*shown).wrap().halign(Align::Min));
+    beginning?;
+    let (label, folding) = if open { ("Show less", Folding::Close) } else { ("Show all", Folding::Open) };
+    ui.link(label).clicked().then_some(folding)
 }
 
 fn author_ui(ui: &mut Ui, said: &Said, ours: bool) {
@@ -330,10 +374,12 @@ fn send_ui(
 mod tests {
     use super::*;
     use crate::engine::protocol::{ChatLine, Event};
+    use crate::ui::fold::FOLDED_LETTERS;
     use crate::ui::model::Model;
     use crate::ui::samples::{self, ANA, BO, CLEO};
     use common::ids::ChatId;
     use common::wire::control::LeaveReason;
+    use eframe::egui::{MouseWheelSource, MouseWheelUnit, Shape, TouchPhase, vec2};
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
 
@@ -448,6 +494,67 @@ mod tests {
             harness.run();
             harness.get_by_label(label);
         }
+    }
+
+    /// Letters of everything that is laid out in the frame that was drawn last.
+    fn letters(harness: &Harness<'_, State>) -> usize {
+        fn of(shape: &Shape) -> usize {
+            match shape {
+                Shape::Text(text) => text.galley.text().chars().count(),
+                Shape::Vec(shapes) => shapes.iter().map(of).sum(),
+                _ => 0,
+            }
+        }
+        harness.output().shapes.iter().map(|clipped| of(&clipped.shape)).sum()
+    }
+
+    fn harness_with(lines: usize, text: &str) -> Harness<'static, State> {
+        let mut model = samples::meeting(ANA);
+        for number in 0..lines {
+            model.apply(line(BO, Recipients::Everyone, &format!("{number} {text}")));
+        }
+        let mut harness = harness(model);
+        harness.run();
+        harness
+    }
+
+    #[test]
+    fn a_thousand_long_lines_lay_out_no_more_than_ten() {
+        let long = "word ".repeat(3_200);
+        let [ten, thousand] = [10, 1_000].map(|lines| harness_with(lines, &long));
+        assert!(letters(&thousand) <= letters(&ten) + 20, "{} {}", letters(&thousand), letters(&ten));
+        assert!(letters(&thousand) < 10 * FOLDED_LETTERS);
+        let galleys = |harness: &Harness<'_, State>| harness.ctx.fonts(|fonts| fonts.num_galleys_in_cache());
+        assert!(galleys(&thousand) <= galleys(&ten) + 5, "{} {}", galleys(&thousand), galleys(&ten));
+        thousand.get_by_label_contains("999 word");
+        assert!(thousand.query_by_label_contains("900 word").is_none());
+    }
+
+    #[test]
+    fn a_long_text_is_folded_until_somebody_wants_all_of_it() {
+        let long = format!("{}the end", "word ".repeat(1_000));
+        let mut harness = harness_with(1, &long);
+        assert!(harness.query_by_label_contains("the end").is_none());
+        harness.get_by_label("Show all").click();
+        harness.run();
+        harness.get_by_label_contains("the end");
+        harness.get_by_label_contains("0 word");
+        assert!(harness.query_by_label("Show all").is_none());
+    }
+
+    #[test]
+    fn what_was_opened_can_be_folded_again() {
+        let mut harness = harness_with(1, &"word ".repeat(200));
+        harness.get_by_label("Show all").click();
+        harness.run();
+        harness.hover_at([190.0, 200.0].into());
+        let (unit, phase, source) = (MouseWheelUnit::Point, TouchPhase::Move, MouseWheelSource::Unknown);
+        let (delta, modifiers) = (vec2(0.0, -9_000.0), Modifiers::NONE);
+        harness.event(eframe::egui::Event::MouseWheel { unit, delta, phase, modifiers, source });
+        harness.run_steps(20);
+        harness.get_by_label("Show less").click();
+        harness.run();
+        harness.get_by_label("Show all");
     }
 
     #[test]

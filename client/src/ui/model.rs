@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use common::ids::{ChatId, KnockId, MemberId, RoomCode};
-use common::limits::{KNOCKS_PER_ROOM, ROOM_MEMBERS_MAX};
+use common::limits::{CHAT_MAX_BYTES, KNOCKS_PER_ROOM, ROOM_MEMBERS_MAX};
 use common::wire::control::{LeaveReason, MediaState, Member, Reach};
 use common::wire::message::Recipients;
 
@@ -15,6 +15,8 @@ use crate::reach;
 
 /// Lines of chat kept; a long meeting writes a few hundred.
 pub const CHAT_LINES_MAX: usize = 1_000;
+/// Bytes of chat kept: as many of the longest messages as lines, so that whoever writes much fills nobody's memory.
+pub const CHAT_BYTES_MAX: usize = CHAT_LINES_MAX * CHAT_MAX_BYTES;
 /// Notices kept until they are shown.
 pub const NOTICES_MAX: usize = 32;
 
@@ -114,6 +116,9 @@ pub struct Meeting {
     pub chat: VecDeque<Said>,
     /// Lines written by others since we came in, forgotten ones included.
     pub chat_received: u64,
+    /// Lines of [`Meeting::chat`] that made room for newer ones.
+    pub chat_forgotten: u64,
+    chat_bytes: usize,
     /// Files on offer.
     pub transfers: Transfers,
     /// Files offered to us since we came in.
@@ -271,6 +276,8 @@ impl Meeting {
             speaking: Vec::new(),
             chat: VecDeque::new(),
             chat_received: 0,
+            chat_forgotten: 0,
+            chat_bytes: 0,
             transfers: Transfers::default(),
             offers_received: 0,
             history: History::default(),
@@ -326,7 +333,7 @@ impl Meeting {
             Event::FileHeld { from, transfer, held } => self.transfers.held(from, transfer, held),
             Event::FileWaits { from, transfer, waits } => self.transfers.waits(from, transfer, waits),
             Event::FileWithdrawn { from, transfer, why } => self.transfers.withdrawn(from, transfer, why),
-            Event::Chat(line) => self.said(line),
+            Event::Chat(line) => return self.said(line),
             Event::ChatDelivered { id, delivered } => self.note(id, |said| said.delivered = delivered),
             Event::ChatMissed { id, member } => {
                 let name = self.name(member);
@@ -405,15 +412,13 @@ impl Meeting {
         }
     }
 
-    fn said(&mut self, line: ChatLine) {
-        if self.chat.len() == CHAT_LINES_MAX {
-            self.chat.pop_front();
-        }
+    fn said(&mut self, line: ChatLine) -> Option<String> {
         self.chat_received += u64::from(line.from != self.you);
         let (private_to, audience) = match line.to {
             Recipients::Everyone => (None, self.others().count()),
             Recipients::Member(member) => (Some(self.name(member)), 1),
         };
+        self.chat_bytes += line.text.len();
         self.chat.push_back(Said {
             from: line.from,
             from_name: self.name(line.from),
@@ -426,6 +431,19 @@ impl Meeting {
             delivered: 0,
             audience,
         });
+        self.bound_chat()
+    }
+
+    /// The oldest lines make room, which is told the first time.
+    fn bound_chat(&mut self) -> Option<String> {
+        let forgotten = self.chat_forgotten;
+        while self.chat.len() > CHAT_LINES_MAX || self.chat_bytes > CHAT_BYTES_MAX {
+            let Some(oldest) = self.chat.pop_front() else { break };
+            self.chat_bytes -= oldest.text.len();
+            self.chat_forgotten += 1;
+        }
+        let first = forgotten == 0 && self.chat_forgotten > 0;
+        first.then(|| "So much was written that the oldest lines of the chat are let go from here on.".into())
     }
 
     /// What is written down about a line of ours.
@@ -618,6 +636,19 @@ mod tests {
         let model = after(ANA, lines);
         assert_eq!(seen(&model).chat.len(), CHAT_LINES_MAX);
         assert_eq!(seen(&model).chat[0].id, ChatId(5));
+        assert_eq!(seen(&model).chat_forgotten, 5);
+        assert_eq!(told(&model).len(), 1, "it is said once");
+    }
+
+    #[test]
+    fn nobody_fills_the_memory_of_others_with_long_lines() {
+        let long = "x".repeat(10 * CHAT_MAX_BYTES);
+        let line = |id| ChatLine { from: BO, id: ChatId(id), to: Recipients::Everyone, text: long.clone() };
+        let model = after(ANA, (0..150).map(|id| Event::Chat(line(id))));
+        let kept: usize = seen(&model).chat.iter().map(|said| said.text.len()).sum();
+        assert!(kept <= CHAT_BYTES_MAX && kept > CHAT_BYTES_MAX - long.len(), "{kept}");
+        assert_eq!(seen(&model).chat_forgotten, 50);
+        assert_eq!(told(&model).len(), 1, "it is said once");
     }
 
     #[test]
