@@ -26,7 +26,7 @@ impl StatsFile {
     }
 
     /// Appends a line, without waiting for the disk.
-    pub(super) fn push(&mut self, snapshot: &NetworkSnapshot) {
+    pub(super) fn push(&self, snapshot: &NetworkSnapshot) {
         self.lines.push(format!("{}\n", to_json(snapshot)));
     }
 

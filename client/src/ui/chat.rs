@@ -499,11 +499,10 @@ mod tests {
     /// Letters of everything that is laid out in the frame that was drawn last.
     fn letters(harness: &Harness<'_, State>) -> usize {
         fn of(shape: &Shape) -> usize {
-            match shape {
-                Shape::Text(text) => text.galley.text().chars().count(),
-                Shape::Vec(shapes) => shapes.iter().map(of).sum(),
-                _ => 0,
+            if let Shape::Vec(shapes) = shape {
+                return shapes.iter().map(of).sum();
             }
+            if let Shape::Text(text) = shape { text.galley.text().chars().count() } else { 0 }
         }
         harness.output().shapes.iter().map(|clipped| of(&clipped.shape)).sum()
     }
