@@ -21,6 +21,7 @@ pub mod door;
 pub mod endpoint;
 pub mod hub;
 pub mod ids;
+pub mod introductions;
 pub mod limits;
 pub mod link;
 mod listening;

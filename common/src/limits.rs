@@ -86,6 +86,11 @@ pub const FILE_MAX_BYTES: u64 = 16 << 30;
 pub const OFFERS_PER_MEMBER: usize = 8;
 /// Offers of one member that are remembered, finished ones included, so that a file can be taken later or again.
 pub const OFFERS_REMEMBERED: usize = 4 * OFFERS_PER_MEMBER;
+/// How long words wait until it is told who came in and says them: what a control connection takes to send a lost segment
+/// again, twice.
+pub const INTRODUCTION_PATIENCE: Duration = Duration::from_secs(3);
+/// Messages that wait for that, of all who came; one more lets the oldest pass.
+pub const UNINTRODUCED_MESSAGES_MAX: usize = 64;
 /// Bytes of one message on the reliable channel after its length prefix.
 pub const MESSAGE_MAX_BYTES: usize = 20 * 1024;
 

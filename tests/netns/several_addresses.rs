@@ -67,7 +67,7 @@ impl Place {
         let words = format!("hello of {name}");
         let join = ["join", code, "--server", server, "--name", name, "--say", &words];
         let mut guest = self.near.start("conclave", &join);
-        host.line_with(&words);
+        host.line_with(&format!("{name}: {words}"));
         guest.line_with("Message 1 is with 1.");
     }
 }

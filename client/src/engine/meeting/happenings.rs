@@ -38,6 +38,7 @@ impl Meeting<'_> {
             SessionEvent::MemberAway(member) => Event::MemberAway(member),
             SessionEvent::MemberBack(member) => Event::MemberBack(member),
             SessionEvent::MemberJoined(member) => {
+                self.introductions.introduce(member.id);
                 self.name_in_recording(&member);
                 self.watch_for_recording();
                 self.with_files(|files, tools| files.handle_member_joined(tools));
@@ -135,7 +136,7 @@ impl Meeting<'_> {
             EndpointEvent::Hears(hears) => self.session.set_hears(hears),
             EndpointEvent::WayChanged(_) => self.way_changed = Some(Instant::now()),
             EndpointEvent::Frame(frame) => self.decoding.push(frame),
-            EndpointEvent::Message(delivery) => self.handle_message(delivery),
+            EndpointEvent::Message(delivery) => self.introductions.handle(Instant::now(), delivery),
             EndpointEvent::Speaking(members) => self.surroundings.outlet.send(Event::Speaking(members)),
         }
     }
@@ -144,6 +145,13 @@ impl Meeting<'_> {
     pub(super) fn blocks_lost(&self, lost: LostBlocks) {
         if let Some(camera) = &self.camera {
             camera.mark_lost(lost);
+        }
+    }
+
+    /// Hears what is said by those of whom it is told who they are.
+    pub(super) fn hear_messages(&mut self, now: Instant) {
+        while let Some(delivery) = self.introductions.poll(now) {
+            self.handle_message(delivery);
         }
     }
 

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::endpoint::Endpoint;
+use common::introductions::Introductions;
 use common::limits::CONTROL_SUSPECT_AFTER;
 use common::reno;
 use common::session::{Over, Session};
@@ -48,6 +49,7 @@ pub(super) struct Meeting<'a> {
     endpoint: Endpoint,
     socket: DataSocket,
     surroundings: Surroundings<'a>,
+    introductions: Introductions,
     chat: Chat,
     files: Files,
     post: Post,
@@ -178,6 +180,7 @@ impl<'a> Meeting<'a> {
             unreachable: None,
             endpoint,
             socket,
+            introductions: Introductions::new(admission.members.iter().map(|member| member.id)),
             chat: Chat::new(you),
             files: Files::new(you, surroundings.config.download_dir.clone(), disk_out),
             post: Post::default(),
@@ -304,8 +307,9 @@ impl<'a> Meeting<'a> {
     fn deadline(&self) -> Instant {
         let timers =
             [self.session.poll_timeout(), self.endpoint.poll_timeout(), self.socket.poll_timeout(), self.leave_at];
+        let timers = timers.into_iter().chain([self.introductions.poll_timeout()]);
         let quiet = Instant::now() + SLOW_TICK;
-        timers.into_iter().flatten().fold(quiet, Instant::min)
+        timers.flatten().fold(quiet, Instant::min)
     }
 
     fn handle(&mut self, wake: Wake) {
@@ -382,6 +386,7 @@ impl<'a> Meeting<'a> {
         while let Some(event) = self.endpoint.poll_event() {
             self.handle_endpoint(event);
         }
+        self.hear_messages(now);
         self.post.flush(&mut self.endpoint);
         for id in self.post.acknowledged(&self.endpoint) {
             self.chat.handle_sent(id, self.surroundings.outlet);
@@ -394,7 +399,10 @@ impl<'a> Meeting<'a> {
             self.session.watch(views);
         }
         self.socket.transmit(now, &mut self.endpoint);
-        self.drain_session()
+        let over = self.drain_session();
+        // Of those who were introduced just now.
+        self.hear_messages(now);
+        over
     }
 
     fn with_files(&mut self, act: impl FnOnce(&mut Files, &mut Tools<'_>)) {
