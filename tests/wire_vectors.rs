@@ -231,6 +231,11 @@ fn control_vectors() -> Vec<Vector> {
         ("client_set_hears", control::encode(&ClientMessage::SetHears(false))),
         ("server_reach_changed", control::encode(&ServerMessage::ReachChanged { member: MemberId(3), reach: REACH })),
         ("server_refused_server_restarted", control::encode(&ServerMessage::Refused(Refusal::ServerRestarted))),
+        ("server_refused_knock_later", control::encode(&ServerMessage::Refused(Refusal::KnockLater { secs: 40 }))),
+        (
+            "server_refused_too_many_connections",
+            control::encode(&ServerMessage::Refused(Refusal::TooManyConnections { max: 128 })),
+        ),
         ("server_refused_try_later", control::encode(&ServerMessage::Refused(Refusal::TryLater { secs: 70_000 }))),
     ]
 }

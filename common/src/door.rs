@@ -1,14 +1,19 @@
-//! Who may try a room code: wrong ones are counted for each source and for the whole server.
+//! Who may try a room code: what a source tries and fails at costs that source, and nobody else.
 //!
-//! Six digits are 20 bits: no secret. The counters make guessing slow (five tries an hour from a source find one
-//! known room in 11 years), and admission by a person makes a found room worthless to a stranger.
+//! Six digits are 20 bits: no secret. Each source has a few wrong codes to spend and gets one back every quarter of an
+//! hour, so that a lone guesser needs 14 years for one known room; admission by a person makes a found room worthless to
+//! a stranger. A class behind one address spends little: the same wrong code typed again is no new guess, and a right
+//! one gives back. While wrong codes come from many networks at once, each costs more; right ones are taken all the
+//! while. The arithmetic is in `docs/decisions/0021-what-fails-costs-its-source.md`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::ids::RoomCode;
 use crate::limits::{
-    WRONG_CODE_BAN, WRONG_CODE_SOURCES_MAX, WRONG_CODE_WINDOW, WRONG_CODES_PER_MINUTE, WRONG_CODES_PER_SOURCE,
+    GUESSING_COST, GUESSING_NETWORKS, GUESSING_WINDOW, RIGHT_CODE_WAITS, WRONG_CODE_SOURCES_MAX, WRONG_CODE_WAIT,
+    WRONG_CODES_PER_SOURCE, WRONG_CODES_REMEMBERED,
 };
 
 /// Where a connection comes from: an IPv4 address, or the /64 a person gets of IPv6.
@@ -24,119 +29,241 @@ impl From<IpAddr> for Source {
     }
 }
 
+impl Source {
+    /// What one owner is likely to have of addresses: a /24 of IPv4, a /48 of IPv6 (RFC 6177).
+    fn network(self) -> Network {
+        let mapped = self.0 >> 32 == 0xffff;
+        let bits_of_host = if mapped { 8 } else { 80 };
+        Network(self.0 >> bits_of_host << bits_of_host)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network(u128);
+
+/// How many wrong codes a source has to spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoorLimits {
+    /// Different wrong codes at once, at least 1.
+    pub wrong_codes: u32,
+    /// Until one of them is there again.
+    pub wait: Duration,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self { wrong_codes: WRONG_CODES_PER_SOURCE as u32, wait: WRONG_CODE_WAIT }
+    }
+}
+
+/// The sources whose codes are refused at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bans {
+    /// How many.
+    pub sources: usize,
+    /// Until the last of them may try again; zero without any.
+    pub longest: Duration,
+}
+
+/// What a door counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorStatistics {
+    /// Times that a source had spent its wrong codes.
+    pub bans: u64,
+    /// Times that wrong codes began to come from many networks at once.
+    pub alerts: u64,
+}
+
 /// Counts wrong codes and closes the door to those who guess.
 #[derive(Debug, Default)]
 pub struct Door {
-    sources: BTreeMap<Source, Guesses>,
-    /// Times of the wrong codes of the last minute, at most [`WRONG_CODES_PER_MINUTE`].
-    recent: VecDeque<Instant>,
-    closed_until: Option<Instant>,
+    limits: DoorLimits,
+    /// At most [`WRONG_CODE_SOURCES_MAX`].
+    records: BTreeMap<Source, Record>,
+    /// The same sources by when nothing is held against them any more.
+    order: BTreeSet<(Instant, Source)>,
+    /// Networks of the last minute's wrong codes, each once, at most [`GUESSING_NETWORKS`].
+    recent: VecDeque<(Instant, Network)>,
+    alert_until: Option<Instant>,
+    statistics: DoorStatistics,
 }
 
+/// What is held against a source. Both moments are those of the generic cell rate algorithm (ITU-T I.371, annex A): a
+/// bucket as the one moment at which it will be full.
 #[derive(Clone, Copy, Debug)]
-struct Guesses {
-    wrong: u32,
-    last: Instant,
+struct Record {
+    /// When all wrong codes are there again.
+    full_at: Instant,
+    /// When all that right codes may give back is there again.
+    returns_full_at: Instant,
+    /// The newest different wrong codes, the newest first.
+    wrong: [Option<RoomCode>; WRONG_CODES_REMEMBERED],
+}
+
+impl Record {
+    fn new(now: Instant) -> Self {
+        Self { full_at: now, returns_full_at: now, wrong: [None; WRONG_CODES_REMEMBERED] }
+    }
+
+    fn forgotten_at(&self) -> Instant {
+        self.full_at.max(self.returns_full_at)
+    }
+
+    fn knows(&self, now: Instant, code: RoomCode) -> bool {
+        now < self.forgotten_at() && self.wrong.contains(&Some(code))
+    }
+
+    fn remember(&mut self, code: RoomCode) {
+        self.wrong.rotate_right(1);
+        self.wrong[0] = Some(code);
+    }
+
+    fn closed_for(&self, now: Instant, limits: DoorLimits) -> Duration {
+        wait(now, self.full_at, limits.wait, limits.wrong_codes)
+    }
+
+    fn charge(&mut self, now: Instant, cost: Duration) {
+        self.full_at = self.full_at.max(now) + cost;
+    }
+
+    fn give_back(&mut self, now: Instant, limits: DoorLimits) {
+        let every = limits.wait * RIGHT_CODE_WAITS;
+        let owes = self.full_at > now;
+        if owes && wait(now, self.returns_full_at, every, limits.wrong_codes).is_zero() {
+            self.full_at = now.max(self.full_at.checked_sub(limits.wait).unwrap_or(now));
+            self.returns_full_at = self.returns_full_at.max(now) + every;
+        }
+    }
+}
+
+/// How long until there is something in a bucket of `size`, refilled by one `every` so often, that is full at `full_at`.
+fn wait(now: Instant, full_at: Instant, every: Duration, size: u32) -> Duration {
+    full_at.saturating_duration_since(now).saturating_sub(every * (size.max(1) - 1))
 }
 
 impl Door {
+    /// A door that nobody has tried.
+    pub fn new(limits: DoorLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// How long this source still has to wait before it may try a code, or `None` when it may try now.
-    pub fn closed_for(&mut self, now: Instant, source: Source) -> Option<Duration> {
-        let for_all = self.closed_until.and_then(|until| until.checked_duration_since(now));
-        let for_source = self.sources.get(&source).and_then(|guesses| {
-            let until = guesses.last + WRONG_CODE_BAN;
-            (guesses.wrong >= WRONG_CODES_PER_SOURCE).then(|| until.checked_duration_since(now)).flatten()
-        });
-        for_all.max(for_source).filter(|wait| !wait.is_zero())
+    pub fn closed_for(&self, now: Instant, source: Source) -> Option<Duration> {
+        let record = self.records.get(&source)?;
+        Some(record.closed_for(now, self.limits)).filter(|wait| !wait.is_zero())
     }
 
-    /// Takes down that a source tried a code that no room has.
-    pub fn wrong_code(&mut self, now: Instant, source: Source) {
-        let guesses = self.sources.entry(source).or_insert(Guesses { wrong: 0, last: now });
-        if now.saturating_duration_since(guesses.last) >= WRONG_CODE_BAN {
-            guesses.wrong = 0;
-        }
-        *guesses = Guesses { wrong: guesses.wrong + 1, last: now };
-        self.forget_the_oldest(now);
-        self.count_for_all(now);
-    }
-
-    fn count_for_all(&mut self, now: Instant) {
-        let window_start = now.checked_sub(WRONG_CODE_WINDOW);
-        while self.recent.front().is_some_and(|time| window_start.is_some_and(|start| *time <= start)) {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(now);
-        if self.recent.len() >= WRONG_CODES_PER_MINUTE as usize {
-            self.recent.clear();
-            self.closed_until = Some(now + WRONG_CODE_WINDOW);
-        }
-    }
-
-    fn forget_the_oldest(&mut self, now: Instant) {
-        if self.sources.len() <= WRONG_CODE_SOURCES_MAX {
+    /// Takes down that a source tried a code that no room has. One of its last few again is no new guess.
+    pub fn wrong_code(&mut self, now: Instant, source: Source, code: RoomCode) {
+        let known = self.records.get(&source).is_some_and(|record| record.knows(now, code));
+        if known || self.closed_for(now, source).is_some() {
             return;
         }
-        self.sources.retain(|_, guesses| now.saturating_duration_since(guesses.last) < WRONG_CODE_BAN);
-        while self.sources.len() > WRONG_CODE_SOURCES_MAX {
-            let oldest = self.sources.iter().min_by_key(|(_, guesses)| guesses.last).map(|(source, _)| *source);
-            oldest.and_then(|source| self.sources.remove(&source));
+        self.watch(now, source.network());
+        let cost = self.limits.wait * if self.guessing(now) { GUESSING_COST } else { 1 };
+        self.change(now, source, |record| {
+            record.remember(code);
+            record.charge(now, cost);
+        });
+    }
+
+    /// Takes down that a source showed a secret that opens no place. It cannot be guessed, so this is for the source
+    /// alone to bear, whatever else goes on.
+    pub fn wrong_secret(&mut self, now: Instant, source: Source) {
+        if self.closed_for(now, source).is_none() {
+            let cost = self.limits.wait;
+            self.change(now, source, |record| record.charge(now, cost));
+        }
+    }
+
+    /// Takes down that a source came to a room's door: one of its wrong codes is given back. Only so many are, and then
+    /// one in [`RIGHT_CODE_WAITS`] waits, so that who knows one code does not guess others for nothing.
+    pub fn right_code(&mut self, now: Instant, source: Source) {
+        if self.records.contains_key(&source) {
+            let limits = self.limits;
+            self.change(now, source, |record| record.give_back(now, limits));
+        }
+    }
+
+    /// Forgets what is held against one source, or against all. Answers for how many that opened the door.
+    pub fn forgive(&mut self, now: Instant, source: Option<Source>) -> usize {
+        let Some(source) = source else {
+            let banned = self.bans(now).sources;
+            (self.records, self.order) = Default::default();
+            self.recent.clear();
+            self.alert_until = None;
+            return banned;
+        };
+        let banned = self.closed_for(now, source).is_some();
+        self.take_out(source);
+        usize::from(banned)
+    }
+
+    /// Who is refused right now; looks at every source.
+    pub fn bans(&self, now: Instant) -> Bans {
+        let waits = self.records.values().map(|record| record.closed_for(now, self.limits));
+        waits
+            .filter(|wait| !wait.is_zero())
+            .fold(Bans::default(), |bans, wait| Bans { sources: bans.sources + 1, longest: bans.longest.max(wait) })
+    }
+
+    /// Whether wrong codes come from many networks at once.
+    pub fn guessing(&self, now: Instant) -> bool {
+        self.alert_until.is_some_and(|until| now < until)
+    }
+
+    /// What was counted.
+    pub fn statistics(&self) -> DoorStatistics {
+        self.statistics
+    }
+
+    /// A network counts once a minute, however often it fails.
+    fn watch(&mut self, now: Instant, network: Network) {
+        let over = |time: Instant| now.saturating_duration_since(time) >= GUESSING_WINDOW;
+        while self.recent.front().is_some_and(|(time, _)| over(*time)) {
+            self.recent.pop_front();
+        }
+        if self.recent.iter().any(|(_, other)| *other == network) {
+            return;
+        }
+        self.recent.push_back((now, network));
+        if self.recent.len() >= GUESSING_NETWORKS {
+            self.statistics.alerts += u64::from(!self.guessing(now));
+            self.alert_until = Some(now + GUESSING_WINDOW);
+            self.recent.pop_front();
+        }
+    }
+
+    fn change(&mut self, now: Instant, source: Source, change: impl FnOnce(&mut Record)) {
+        // When others come must not decide how long this one is remembered.
+        let known = self.take_out(source).filter(|record| now < record.forgotten_at());
+        let mut record = known.unwrap_or_else(|| Record::new(now));
+        let open_before = record.closed_for(now, self.limits).is_zero();
+        change(&mut record);
+        let open = record.closed_for(now, self.limits).is_zero();
+        self.statistics.bans += u64::from(open_before && !open);
+        self.order.insert((record.forgotten_at(), source));
+        self.records.insert(source, record);
+        self.forget_the_least(now);
+    }
+
+    fn take_out(&mut self, source: Source) -> Option<Record> {
+        let record = self.records.remove(&source)?;
+        self.order.remove(&(record.forgotten_at(), source));
+        Some(record)
+    }
+
+    /// Those against whom nothing is held, and beyond the bound those against whom the least is: a source that is
+    /// banned is not forgotten because others come.
+    fn forget_the_least(&mut self, now: Instant) {
+        while let Some((forgotten_at, source)) = self.order.first().copied() {
+            if now < forgotten_at && self.records.len() <= WRONG_CODE_SOURCES_MAX {
+                return;
+            }
+            self.take_out(source);
         }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
-mod tests {
-    use super::*;
-
-    fn source(last: u32) -> Source {
-        IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + last)).into()
-    }
-
-    #[test]
-    fn five_wrong_codes_close_the_door_to_their_source_for_an_hour() {
-        let (mut door, start) = (Door::default(), Instant::now());
-        for _ in 0..5 {
-            assert_eq!(door.closed_for(start, source(1)), None);
-            door.wrong_code(start, source(1));
-        }
-        assert_eq!(door.closed_for(start, source(1)), Some(WRONG_CODE_BAN));
-        assert_eq!(door.closed_for(start, source(2)), None);
-        let later = start + WRONG_CODE_BAN;
-        assert_eq!(door.closed_for(later, source(1)), None);
-        door.wrong_code(later, source(1));
-        assert_eq!(door.closed_for(later, source(1)), None, "the count begins anew");
-    }
-
-    #[test]
-    fn sixty_wrong_codes_a_minute_close_the_door_to_all_for_a_minute() {
-        let (mut door, start) = (Door::default(), Instant::now());
-        for number in 0..59 {
-            door.wrong_code(start, source(number));
-        }
-        let next = start + Duration::from_secs(59);
-        assert_eq!(door.closed_for(next, source(1_000)), None);
-        door.wrong_code(next, source(60));
-        assert_eq!(door.closed_for(next, source(1_000)), Some(WRONG_CODE_WINDOW));
-        assert_eq!(door.closed_for(next + WRONG_CODE_WINDOW, source(1_000)), None);
-    }
-
-    #[test]
-    fn fewer_than_sixty_a_minute_never_close_it() {
-        let (mut door, start) = (Door::default(), Instant::now());
-        for second in 0..600 {
-            let now = start + Duration::from_millis(1_100) * second;
-            door.wrong_code(now, source(second));
-            assert_eq!(door.closed_for(now, source(100_000)), None);
-        }
-    }
-
-    #[test]
-    fn all_addresses_of_one_ipv6_network_are_one_source() {
-        let [a, b, c] = ["2001:db8::1", "2001:db8::2:3:4:5", "2001:db8:0:1::1"]
-            .map(|text| Source::from(text.parse::<IpAddr>().unwrap()));
-        assert!(a == b && a != c);
-        assert_eq!(Source::from("::ffff:10.0.0.1".parse::<IpAddr>().unwrap()), source(1));
-    }
-}
+mod tests;

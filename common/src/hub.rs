@@ -7,6 +7,7 @@
 //! `Greeted` to `Seated` in it (`places`).
 
 mod drain;
+mod guessing;
 mod knocks;
 mod limits;
 mod operator;
@@ -23,7 +24,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::allowance::Allowance;
-use crate::door::{Door, Source};
+use crate::door::{Door, DoorLimits, Source};
 use crate::ids::{ConnectionId, ControlId, KnockId, MemberId, RoomCode, RoomId};
 use crate::limits::{CONTROL_IDLE_TIMEOUT, CONTROL_MESSAGE_BURST, CONTROL_MESSAGES_PER_SEC, HELLO_TIMEOUT};
 use crate::names;
@@ -117,12 +118,14 @@ impl Hub {
     /// The same with limits of its own.
     pub fn with_limits(seed: [u8; 32], aes: bool, limits: HubLimits) -> Self {
         let mut rng = StdRng::from_seed(seed);
+        let limits = limits.within_bounds();
+        let (wrong_codes, wait) = (limits.wrong_codes_per_source as u32, limits.wrong_code_wait);
         Self {
             run: ServerRun(rng.random()),
             rng,
             aes,
-            limits: limits.within_bounds(),
-            door: Door::default(),
+            limits,
+            door: Door::new(DoorLimits { wrong_codes, wait }),
             connections: BTreeMap::new(),
             places: Places::default(),
             rooms: BTreeMap::new(),
@@ -154,7 +157,7 @@ impl Hub {
 
     /// What was counted since the hub began.
     pub fn statistics(&self) -> HubStatistics {
-        self.statistics
+        HubStatistics { door: self.door.statistics(), ..self.statistics }
     }
 
     /// A connection finished its TLS handshake.
@@ -286,7 +289,10 @@ impl Hub {
             return Err(Refusal::Draining);
         }
         let name = names::clean_name(name).filter(|name| !names::is_reserved(name)).ok_or(Refusal::NameInvalid)?;
-        if self.rooms.len() >= self.limits.rooms || self.rooms_of_source(control) >= self.limits.rooms_per_source {
+        if self.rooms_of_source(control) >= self.limits.rooms_per_source {
+            return Err(Refusal::TooManyRooms);
+        }
+        if self.rooms.len() >= self.limits.rooms {
             return Err(Refusal::ServerFull);
         }
         let code = self.draw_code();
@@ -360,7 +366,7 @@ impl Hub {
                 true
             }
             Action::Deny(knock) => {
-                let denied = self.rooms.get_mut(&room).and_then(|place| place.deny(knock));
+                let denied = self.rooms.get_mut(&room).and_then(|place| place.deny(now, knock));
                 denied.is_some_and(|denied| self.turn_away(room, knock, denied.control, Refusal::Denied))
             }
             Action::End => {

@@ -53,20 +53,42 @@ pub const ROOM_MEMBERS_MAX: usize = 50;
 pub const KNOCKS_PER_ROOM: usize = 20;
 /// How long a guest waits for an answer before being told there was none.
 pub const KNOCK_TIMEOUT: Duration = Duration::from_secs(120);
-/// Wrong codes from one source after which its door is closed for [`WRONG_CODE_BAN`].
-pub const WRONG_CODES_PER_SOURCE: u32 = 5;
-/// How long a source that guessed too often is refused: a lone guesser then needs 11 years for one known room.
-pub const WRONG_CODE_BAN: Duration = Duration::from_secs(3_600);
-/// Wrong codes a minute over all sources after which typed codes are closed for everybody for a minute.
-pub const WRONG_CODES_PER_MINUTE: u32 = 60;
-/// The minute of [`WRONG_CODES_PER_MINUTE`], and how long typed codes stay closed then.
-pub const WRONG_CODE_WINDOW: Duration = Duration::from_secs(60);
-/// Sources remembered for wrong codes; the one seen longest ago is forgotten first.
+/// Different wrong codes one source may try at once: a class behind one address mistypes a few. One comes back in
+/// [`WRONG_CODE_WAIT`], so a source has 106 on its first day and 96 on any other.
+pub const WRONG_CODES_PER_SOURCE: usize = 10;
+/// The most wrong codes a server can be told to allow a source at once.
+pub const WRONG_CODES_PER_SOURCE_MAX: usize = 1_000;
+/// Until a source that tried wrong codes may try one more: a lone guesser then needs 14 years for one known room, and
+/// whoever waits for others' mistakes waits no longer than this.
+pub const WRONG_CODE_WAIT: Duration = Duration::from_secs(900);
+/// The longest wait a server can be told to ask for: a day.
+pub const WRONG_CODE_WAIT_MAX: Duration = Duration::from_secs(86_400);
+/// Wrong codes of one source that are no new guess when they are typed again: several people behind one address
+/// repeat theirs.
+pub const WRONG_CODES_REMEMBERED: usize = 8;
+/// Waits after which a right code gives a wrong one back again, once [`WRONG_CODES_PER_SOURCE`] were given back: who
+/// knows one code and wants another gains a quarter by using it.
+pub const RIGHT_CODE_WAITS: u32 = 4;
+/// Networks (/24 of IPv4, /48 of IPv6) with wrong codes within [`GUESSING_WINDOW`] that mean guessing: people who
+/// mistype come from a few.
+pub const GUESSING_NETWORKS: usize = 60;
+/// The minute of [`GUESSING_NETWORKS`], and how long guessing counts as going on after it.
+pub const GUESSING_WINDOW: Duration = Duration::from_secs(60);
+/// What a wrong code costs its source while many networks guess: two tries at once, 19 a day.
+pub const GUESSING_COST: u32 = 5;
+/// Sources remembered for wrong codes; beyond, those against whom the least is held are forgotten.
 pub const WRONG_CODE_SOURCES_MAX: usize = 100_000;
-/// Denials after which a source cannot knock at that room again.
-pub const DENIALS_PER_SOURCE: u32 = 2;
-/// Sources a room remembers for denials.
-pub const DENIED_SOURCES_MAX: usize = 1_000;
+/// Denials after which a host is not asked again about the same name from the same source.
+pub const DENIALS_PER_GUEST: u32 = 2;
+/// Denials of one source at once, whatever the names, before each further one makes it wait for [`DENIAL_WAIT`]: others
+/// behind the same address do get asked, and nobody rings without end under new names.
+pub const DENIALS_PER_SOURCE: u32 = 5;
+/// Until a source whose guests were denied [`DENIALS_PER_SOURCE`] times may knock at that room again.
+pub const DENIAL_WAIT: Duration = Duration::from_secs(60);
+/// Denied guests a room remembers; the one denied longest ago is forgotten first.
+pub const DENIALS_REMEMBERED: usize = 256;
+/// Those of one source among them, so that one source does not make a room forget the others.
+pub const DENIALS_REMEMBERED_PER_SOURCE: usize = 16;
 /// Rooms one source may have open at a time.
 pub const ROOMS_PER_SOURCE: usize = 10;
 

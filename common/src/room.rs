@@ -1,5 +1,6 @@
 //! One meeting: who is in, who waits at the door, and who may do what.
 
+mod denials;
 mod views;
 
 use std::collections::BTreeMap;
@@ -7,10 +8,11 @@ use std::time::Instant;
 
 use crate::door::Source;
 use crate::ids::{ControlId, KnockId, MemberId, RoomCode};
-use crate::limits::{DENIALS_PER_SOURCE, DENIED_SOURCES_MAX, KNOCKS_PER_ROOM};
+use crate::limits::KNOCKS_PER_ROOM;
 use crate::names;
 use crate::wire::control::{Action, MediaState, Member, Reach, Refusal};
 
+use denials::Denials;
 pub use views::Views;
 
 /// A meeting. Everything that concerns admission is decided here, by member id; no name decides anything.
@@ -24,7 +26,7 @@ pub struct Room {
     since: Instant,
     members: BTreeMap<MemberId, Seat>,
     knocks: BTreeMap<KnockId, Knock>,
-    denials: BTreeMap<Source, u32>,
+    denials: Denials,
     views: Views,
     last_member: u16,
     last_knock: u32,
@@ -70,7 +72,7 @@ impl Room {
             since: host.since,
             members: BTreeMap::from([(id, host)]),
             knocks: BTreeMap::new(),
-            denials: BTreeMap::new(),
+            denials: Denials::default(),
             views: Views::default(),
             last_member: id.0,
             last_knock: 0,
@@ -153,22 +155,31 @@ impl Room {
         if self.locked {
             return Err(Refusal::RoomLocked);
         }
-        if self.denials.get(&knock.source).is_some_and(|denials| *denials >= DENIALS_PER_SOURCE) {
-            return Err(Refusal::Denied);
-        }
+        self.denials.check(knock.since, knock.source, &knock.name)?;
         if self.members.len() >= self.members_max && self.away_like(&knock.name).is_none() {
             return Err(Refusal::RoomFull);
         }
-        if self.knocks.len() >= KNOCKS_PER_ROOM {
-            return Err(Refusal::TooManyKnocks);
-        }
         if self.has_name_like(&knock.name) {
             return Err(Refusal::NameTaken);
+        }
+        if self.knocks.len() >= KNOCKS_PER_ROOM {
+            return Err(Refusal::TooManyKnocks);
         }
         self.last_knock += 1;
         let id = KnockId(self.last_knock);
         self.knocks.insert(id, knock);
         Ok(id)
+    }
+
+    /// Takes a guest from a full door so that one from `source` can wait there: the newest of the source with the most
+    /// guests, if that keeps as many as `source` then has. One source fills a door only while nobody else comes.
+    pub fn make_way_for(&mut self, source: Source) -> Option<(KnockId, Knock)> {
+        let count = |source| self.knocks.values().filter(|knock| knock.source == source).count();
+        let (id, most) =
+            self.knocks.iter().map(|(id, knock)| (*id, count(knock.source))).max_by_key(|(_, most)| *most)?;
+        // Of equals the last one is the newest.
+        let fair = most > count(source) + 1;
+        fair.then(|| self.knocks.remove(&id).map(|knock| (id, knock))).flatten()
     }
 
     fn has_name_like(&self, name: &str) -> bool {
@@ -209,12 +220,10 @@ impl Room {
         Some(Ok(MemberId(next)))
     }
 
-    /// Turns a waiting guest away and remembers where the guest came from.
-    pub fn deny(&mut self, id: KnockId) -> Option<Knock> {
+    /// Turns a waiting guest away and remembers who it was.
+    pub fn deny(&mut self, now: Instant, id: KnockId) -> Option<Knock> {
         let knock = self.knocks.remove(&id)?;
-        if self.denials.len() < DENIED_SOURCES_MAX || self.denials.contains_key(&knock.source) {
-            *self.denials.entry(knock.source).or_default() += 1;
-        }
+        self.denials.add(now, knock.source, knock.name.clone());
         Some(knock)
     }
 
@@ -291,7 +300,7 @@ pub fn may(actor: Role, action: Action) -> bool {
 #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
-    use crate::limits::ROOM_MEMBERS_MAX;
+    use crate::limits::{DENIALS_PER_GUEST, ROOM_MEMBERS_MAX};
     use std::net::{IpAddr, Ipv4Addr};
 
     fn seat(name: &str) -> Seat {
@@ -378,13 +387,33 @@ mod tests {
     }
 
     #[test]
-    fn twice_denied_is_denied_for_good() {
+    fn twice_denied_is_denied_for_good_and_others_behind_the_address_are_asked_about() {
         let mut room = room();
-        for _ in 0..DENIALS_PER_SOURCE {
+        for _ in 0..DENIALS_PER_GUEST {
             let id = room.knock(knock(2, "Bo")).unwrap();
-            assert!(room.deny(id).is_some());
+            assert!(room.deny(Instant::now(), id).is_some());
         }
-        assert_eq!(room.knock(knock(2, "Bo")), Err(Refusal::Denied));
+        assert_eq!(room.knock(knock(2, "Bo")), Err(Refusal::DeniedBefore));
+        assert!(room.knock(knock(3, "Cy")).is_ok());
+    }
+
+    #[test]
+    fn one_source_fills_a_door_only_while_nobody_else_comes() {
+        let mut room = room();
+        let from = |last: u8| Source::from(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        let letter = |number: usize| char::from(b'a' + number as u8);
+        let of_class = |number| knock(number as u64, &format!("Pupil {}", letter(number)));
+        assert!((0..KNOCKS_PER_ROOM).all(|number| room.knock(of_class(number)).is_ok()));
+        assert!(room.make_way_for(from(1)).is_none(), "the class gives no way to itself");
+        for number in 0..KNOCKS_PER_ROOM / 2 {
+            let guest = || Knock { source: from(2), ..knock(100, &format!("Guest {}", letter(number))) };
+            assert_eq!(room.knock(guest()), Err(Refusal::TooManyKnocks));
+            let (id, displaced) = room.make_way_for(from(2)).unwrap();
+            assert_eq!((id.0 as usize, displaced.source), (KNOCKS_PER_ROOM - number, from(1)), "the newest");
+            room.knock(guest()).unwrap();
+        }
+        assert!(room.make_way_for(from(2)).is_none(), "each has half");
+        assert_eq!(room.make_way_for(from(3)).unwrap().1.source, from(2), "the newest of those with the most");
     }
 
     #[test]

@@ -436,6 +436,8 @@ impl Session {
         self.heard = now;
         match (self.state, message) {
             (_, ServerMessage::Pong) => self.actions.pong(),
+            // Old connections from the same address may still count. The place is there, so the next attempt follows.
+            (State::Returning, ServerMessage::Refused(refusal)) if refusal.concerns_the_connection() => self.lose(now),
             (_, ServerMessage::Refused(refusal)) => self.finish(Over::Refused(refusal)),
             (_, ServerMessage::Ended(reason)) => self.finish(Over::Ended(reason)),
             (State::Asking, ServerMessage::Knocking) => {
@@ -837,6 +839,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_no_room_for_the_connection_is_tried_again() {
+        let now = Instant::now();
+        for refusal in [Refusal::TooManyConnections { max: 128 }, Refusal::ServerBusy] {
+            let mut session = seated(now);
+            let now = reconnect(&mut session, now);
+            outputs(&mut session);
+            session.handle_message(now, ServerMessage::Refused(refusal));
+            session.handle_disconnected(now);
+            let next = session.poll_timeout().expect("it goes on");
+            session.handle_timeout(next);
+            assert_eq!(outputs(&mut session), [Output::Connect], "{refusal:?}");
+        }
+    }
+
+    #[test]
     fn who_leaves_while_the_connection_is_broken_is_out_at_once() {
         let now = Instant::now();
         let mut session = seated(now);
@@ -872,9 +889,27 @@ mod tests {
         outputs(&mut session);
         session.handle_message(now, ServerMessage::Refused(Refusal::WrongCode));
         assert_eq!(outputs(&mut session), [Output::Event(Event::Over(Over::Refused(Refusal::WrongCode)))]);
-        assert_eq!(
-            Over::Refused(Refusal::WrongCode).to_string(),
-            "No meeting has this code. Please check the six digits."
-        );
+        for (refusal, sentence) in [
+            (Refusal::WrongCode, "No meeting has this code. Please check the six digits."),
+            (
+                Refusal::TryLater { secs: 840 },
+                "Too many wrong codes came from your network. Codes are taken again in 14 minutes.",
+            ),
+            (
+                Refusal::KnockLater { secs: 40 },
+                "The host turned several people from your network away. You can knock again in 40 seconds.",
+            ),
+            (
+                Refusal::DeniedBefore,
+                "The host turned you away from this meeting more than once, and is not asked again.",
+            ),
+            (
+                Refusal::TooManyConnections { max: 128 },
+                "Your network has 128 connections to this server, as many as it takes from one. Please try again in a \
+                 minute; whoever runs it can allow more.",
+            ),
+        ] {
+            assert_eq!(Over::Refused(refusal).to_string(), sentence);
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::hub_task::{Fact, Link};
 use crate::seats::Seat;
@@ -80,7 +81,7 @@ impl Connection {
 
     async fn talk(&self, tcp: TcpStream, tls: TlsAcceptor) -> End {
         let stream = tokio::select! {
-            stream = self.handshake(tcp, tls) => stream,
+            stream = shake_hands(tcp, tls, self.patience.handshake) => stream.map(Stream::new),
             () = self.facts.closed() => return End::Stopped,
         };
         let Some(stream) = stream else {
@@ -100,16 +101,6 @@ impl Connection {
         // A hub that is gone has nobody to forget.
         let _ = self.facts.send(Fact::Disconnected(self.control)).await;
         end
-    }
-
-    async fn handshake(&self, tcp: TcpStream, tls: TlsAcceptor) -> Option<Stream> {
-        // Messages are small and somebody waits for each. Where the system refuses, they are merely later.
-        let _ = tcp.set_nodelay(true);
-        // Where it is not taken over from the socket that listens.
-        limit_segments(&SockRef::from(&tcp));
-        let stream = timeout(self.patience.handshake, tls.accept(tcp)).await.ok()?.ok()?;
-        // rustls refuses another protocol, but not a client that names none.
-        (stream.get_ref().1.alpn_protocol() == Some(ALPN)).then(|| Stream::new(stream))
     }
 
     async fn exchange(&self, stream: Stream, messages: mpsc::Receiver<Vec<u8>>, aborted: oneshot::Receiver<()>) -> End {
@@ -178,6 +169,17 @@ impl Connection {
     }
 }
 
+/// The TLS handshake, for so long at most; `None` when it fails or the peer does not speak this protocol.
+pub(crate) async fn shake_hands(tcp: TcpStream, tls: TlsAcceptor, patience: Duration) -> Option<TlsStream<TcpStream>> {
+    // Messages are small and somebody waits for each. Where the system refuses, they are merely later.
+    let _ = tcp.set_nodelay(true);
+    // Where it is not taken over from the socket that listens.
+    limit_segments(&SockRef::from(&tcp));
+    let stream = timeout(patience, tls.accept(tcp)).await.ok()?.ok()?;
+    // rustls refuses another protocol, but not a client that names none.
+    (stream.get_ref().1.alpn_protocol() == Some(ALPN)).then_some(stream)
+}
+
 /// Bytes read at a time; most messages are below 100.
 const READ_BYTES: usize = 2_048;
 
@@ -217,7 +219,7 @@ mod tests {
                 control: ControlId(1),
                 address: peer.ip(),
                 facts,
-                seat: Arc::new(Seats::new(1, Arc::new(Board::new(1)))).take(peer.ip()).unwrap(),
+                seat: Arc::new(Seats::new(1, 1, Arc::new(Board::new(1)))).take(peer.ip()).unwrap(),
                 patience: Patience { write: Duration::from_millis(300), ..Patience::default() },
             };
             let serving = tokio::spawn(connection.serve(tcp, tls));

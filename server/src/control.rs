@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::ids::ControlId;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,10 +13,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::accepting::{ACCEPT_BACKOFF, FailedAccepts, is_want};
 use crate::connection::{Connection, Patience};
 use crate::hub_task::Fact;
+use crate::porter::Porter;
 use crate::seats::Seats;
 use crate::start_error::StartError;
+use crate::statistics::Board;
 
 /// The accept loop, and all connections.
 pub(crate) struct Acceptor {
@@ -24,6 +27,9 @@ pub(crate) struct Acceptor {
     tls: TlsAcceptor,
     facts: mpsc::Sender<Fact>,
     seats: Arc<Seats>,
+    porter: Porter,
+    board: Arc<Board>,
+    failed: FailedAccepts,
     tasks: Tasks,
     last_control: u64,
 }
@@ -35,9 +41,11 @@ impl Acceptor {
         tls: TlsAcceptor,
         facts: mpsc::Sender<Fact>,
         seats: Arc<Seats>,
+        board: Arc<Board>,
     ) -> Result<Self, StartError> {
         let listener = TcpListener::from_std(listener).map_err(|error| StartError::Unexpected(error.into()))?;
-        Ok(Self { listener, tls, facts, seats, tasks: Tasks::default(), last_control: 0 })
+        let (porter, failed) = (Porter::new(tls.clone()), FailedAccepts::default());
+        Ok(Self { listener, tls, facts, seats, porter, board, failed, tasks: Tasks::default(), last_control: 0 })
     }
 
     /// Accepts until the hub is gone, then lets the connections write their last words.
@@ -48,7 +56,7 @@ impl Acceptor {
                 Some(broken) = self.tasks.ended(), if !self.tasks.is_empty() => self.report(broken).await,
                 accepted = self.listener.accept() => match accepted {
                     Ok((tcp, address)) => self.admit(tcp, address),
-                    Err(error) => back_off(&error).await,
+                    Err(error) => self.back_off(&error).await,
                 },
             }
         }
@@ -57,9 +65,9 @@ impl Acceptor {
     }
 
     fn admit(&mut self, tcp: TcpStream, address: SocketAddr) {
-        let Some(seat) = self.seats.take(address.ip()) else {
-            tracing::debug!("a connection too many was closed");
-            return;
+        let seat = match self.seats.take(address.ip()) {
+            Ok(seat) => seat,
+            Err(refusal) => return self.porter.turn_away(Instant::now(), tcp, address.ip(), refusal),
         };
         self.last_control += 1;
         let control = ControlId(self.last_control);
@@ -71,6 +79,16 @@ impl Acceptor {
             patience: Patience::default(),
         };
         self.tasks.spawn(control, connection.serve(tcp, self.tls.clone()));
+    }
+
+    async fn back_off(&mut self, error: &io::Error) {
+        if is_want(error) {
+            self.board.count_failed_accept();
+            if let Some(times) = self.failed.count(Instant::now()) {
+                tracing::warn!(%error, times, "cannot accept connections");
+            }
+            sleep(ACCEPT_BACKOFF).await;
+        }
     }
 
     /// A task that broke could not tell the hub itself.
@@ -85,20 +103,6 @@ impl Acceptor {
 /// Time for all connections to write their last words when the server stops: a little more than they wait for a
 /// peer to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// Wait after an accept that failed for want of something, for example file descriptors: asking again at once would
-/// take the processor from those who could free one.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
-async fn back_off(error: &io::Error) {
-    // The peer gave up between its connect and our accept: that is all about it.
-    if !matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-    ) {
-        tracing::warn!(%error, "cannot accept connections");
-        sleep(ACCEPT_BACKOFF).await;
-    }
-}
 
 /// How the task of a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use common::ids::ControlId;
 use common::wire::control::{ClientMessage, ServerMessage, encode};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::guess_log::GuessLog;
 use crate::media::{MediaCommand, MediaEvent, MediaLink};
 use crate::operator::Order;
 use crate::statistics::{Board, Health};
@@ -51,12 +52,13 @@ pub(crate) struct HubTask {
     links: BTreeMap<ControlId, Link>,
     media: MediaLink,
     board: Arc<Board>,
+    guesses: GuessLog,
 }
 
 impl HubTask {
     /// A task to be run by [`HubTask::run`].
     pub(crate) fn new(hub: Hub, media: MediaLink, board: Arc<Board>) -> Self {
-        Self { hub, links: BTreeMap::new(), media, board }
+        Self { hub, links: BTreeMap::new(), media, board, guesses: GuessLog::default() }
     }
 
     /// Serves until `stop` is sent or dropped, or a drain is over, or the acceptor or the relay is gone; then tells
@@ -146,6 +148,7 @@ impl HubTask {
             }
         }
         self.board.set_hub(&self.hub);
+        self.guesses.look(&self.hub, Instant::now());
     }
 
     /// The relay has the keys before the member hears of them: the hub's `Admitted` comes after this.
@@ -227,8 +230,8 @@ mod tests {
             let (commands, media) = mpsc::channel(8);
             let (_, orders) = mpsc::channel(1);
             let (running, stop) = oneshot::channel();
-            let seats = Arc::new(Seats::new(8, Arc::clone(&board)));
-            let acceptor = Acceptor::new(sockets.tcp, tls, facts.clone(), seats).unwrap();
+            let seats = Arc::new(Seats::new(8, 8, Arc::clone(&board)));
+            let acceptor = Acceptor::new(sockets.tcp, tls, facts.clone(), seats, Arc::clone(&board)).unwrap();
             let hub = Hub::new([3; 32], true);
             tokio::spawn(acceptor.run());
             let (told, events) = mpsc::channel(8);

@@ -9,19 +9,23 @@
 //! Every arrow is a bounded channel. The program `conclave-server` is one user of [`Server`], the desktop client,
 //! which can hold a meeting on its own machine, is the other.
 
+mod accepting;
 pub mod cards;
 mod config;
 mod connection;
 mod control;
 mod every_address;
 mod fragments;
+mod guess_log;
 mod hub_task;
 mod identity;
 pub mod lines;
 mod listen;
 mod media;
+pub mod open_files;
 pub mod operation;
 mod operator;
+mod porter;
 mod seats;
 mod segments;
 mod socket;
@@ -37,6 +41,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::hub::{Hub, HubLimits};
+use common::limits::CONTROL_CONNECTIONS_MAX;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
@@ -46,7 +51,7 @@ use tokio_rustls::TlsAcceptor;
 pub use crate::config::{DEFAULT_PORT, ServerConfig};
 pub use crate::fragments::forbid_fragments;
 pub use crate::identity::Fingerprint;
-pub use crate::operator::{Operator, Stopped};
+pub use crate::operator::{Guesses, Operator, Stopped};
 pub use crate::segments::limit_segments;
 pub use crate::start_error::StartError;
 pub use crate::statistics::{Health, ServerStatistics, SocketStatistics};
@@ -112,8 +117,9 @@ impl Server {
         let (facts, facts_received) = mpsc::channel(hub_task::FACTS_QUEUE);
         let (operator, orders) = Operator::new();
         let (running, stopped) = oneshot::channel();
-        let seats = Arc::new(Seats::new(config.connections_per_source, Arc::clone(&board)));
-        let acceptor = Acceptor::new(sockets.tcp, tls, facts, seats)?;
+        let connections_max = open_files::room_for_connections(open_files::limit(), CONTROL_CONNECTIONS_MAX);
+        let seats = Arc::new(Seats::new(connections_max, config.connections_per_source, Arc::clone(&board)));
+        let acceptor = Acceptor::new(sockets.tcp, tls, facts, seats, Arc::clone(&board))?;
         let hub_task = HubTask::new(hub, link, Arc::clone(&board));
         tracing::info!(%address, %fingerprint, "listening");
         Ok(Self {

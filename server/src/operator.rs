@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use common::door::Bans;
 use common::hub::{Hub, MemberSummary, RoomSummary};
 use common::ids::{MemberId, RoomId};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +31,15 @@ impl fmt::Display for Stopped {
 }
 
 impl Error for Stopped {}
+
+/// Wrong codes, as far as an operator has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guesses {
+    /// The sources whose codes are refused.
+    pub bans: Bans,
+    /// Wrong codes come from many networks at once.
+    pub by_many: bool,
+}
 
 impl Operator {
     /// An operator, and what it asks for.
@@ -71,6 +82,24 @@ impl Operator {
         let ended = self.ask(move |hub, _| hub.end_room(room)).await?;
         tracing::info!(room = room.0, ended, "asked to end a room");
         Ok(ended)
+    }
+
+    /// Forgets the wrong codes of the source of `address`, or of everybody; answers how many sources may try codes again.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn forgive(&self, address: Option<IpAddr>) -> Result<usize, Stopped> {
+        let sources = self.ask(move |hub, now| hub.forgive(now, address)).await?;
+        tracing::info!(sources, "asked to forget wrong codes");
+        Ok(sources)
+    }
+
+    /// Who is refused for wrong codes.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn guesses(&self) -> Result<Guesses, Stopped> {
+        self.ask(|hub, now| Guesses { bans: hub.bans(now), by_many: hub.guessing(now) }).await
     }
 
     /// Takes no new rooms and tells everybody; the server ends when the last room is gone, or after `patience`. Asked

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::door::Source;
-use common::limits::CONTROL_CONNECTIONS_MAX;
+use common::wire::control::Refusal;
 
 use crate::statistics::Board;
 
@@ -13,6 +13,7 @@ use crate::statistics::Board;
 #[derive(Debug)]
 pub(crate) struct Seats {
     taken: Mutex<Taken>,
+    total: usize,
     per_source: usize,
     board: Arc<Board>,
 }
@@ -24,25 +25,32 @@ struct Taken {
 }
 
 impl Seats {
-    /// All free; one source gets at most `per_source`.
-    pub(crate) fn new(per_source: usize, board: Arc<Board>) -> Self {
-        Self { taken: Mutex::default(), per_source, board }
+    /// All of `total` free; one source gets at most `per_source`.
+    pub(crate) fn new(total: usize, per_source: usize, board: Arc<Board>) -> Self {
+        Self { taken: Mutex::default(), total, per_source, board }
     }
 
-    /// A seat for a connection from `address`, or `None` when it, or the server, has its fill.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+    /// A seat for a connection from `address`.
+    ///
+    /// # Errors
+    /// Why there is none: its source, or the server, has its fill.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Refusal> {
         let source = Source::from(address);
         let mut taken = self.lock();
         let of_source = taken.by_source.get(&source).copied().unwrap_or_default();
-        if taken.total >= CONTROL_CONNECTIONS_MAX || of_source >= self.per_source {
+        let full = match of_source >= self.per_source {
+            true => Some(Refusal::TooManyConnections { max: self.per_source as u32 }),
+            false => (taken.total >= self.total).then_some(Refusal::ServerBusy),
+        };
+        if let Some(refusal) = full {
             self.board.count_refused_connection();
-            return None;
+            return Err(refusal);
         }
         taken.total += 1;
         taken.by_source.insert(source, of_source + 1);
         self.board.count_accepted_connection();
         self.board.set_connections(taken.total);
-        Some(Seat { seats: Arc::clone(self), source })
+        Ok(Seat { seats: Arc::clone(self), source })
     }
 
     fn give_back(&self, source: Source) {
@@ -85,16 +93,17 @@ mod tests {
     #[test]
     fn one_source_gets_its_share_and_no_more() {
         let board = Arc::new(Board::new(1));
-        let seats = Arc::new(Seats::new(3, Arc::clone(&board)));
+        let seats = Arc::new(Seats::new(5, 3, Arc::clone(&board)));
         let mut held: Vec<_> = (0..3).map(|_| seats.take(address(1)).unwrap()).collect();
-        assert!(seats.take(address(1)).is_none());
-        assert!(seats.take(address(2)).is_some(), "others have their own share");
+        assert_eq!(seats.take(address(1)).err(), Some(Refusal::TooManyConnections { max: 3 }));
+        let others = [2, 3].map(|other| seats.take(address(other)).unwrap());
+        assert_eq!(seats.take(address(4)).err(), Some(Refusal::ServerBusy));
         held.pop();
-        assert!(seats.take(address(1)).is_some());
-        drop(held);
+        assert!(seats.take(address(1)).is_ok());
+        drop((held, others));
         let statistics = board.read();
         let counted = (statistics.connections_accepted, statistics.connections_refused);
-        assert_eq!((statistics.connections, counted), (0, (5, 1)));
+        assert_eq!((statistics.connections, counted), (0, (6, 2)));
         assert!(seats.lock().by_source.is_empty(), "who left is forgotten");
     }
 }

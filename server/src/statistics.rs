@@ -50,6 +50,8 @@ pub struct ServerStatistics {
     pub connections_accepted: u64,
     /// Control connections that were closed at once, because their source or the server had its fill.
     pub connections_refused: u64,
+    /// Accepts that failed for want of something, for example file descriptors.
+    pub accepts_failed: u64,
     /// Whether it serves.
     pub health: Health,
     /// What the hub counted.
@@ -130,6 +132,11 @@ impl Board {
     /// A seat was refused.
     pub(crate) fn count_refused_connection(&self) {
         self.lock().connections_refused += 1;
+    }
+
+    /// An accept failed.
+    pub(crate) fn count_failed_accept(&self) {
+        self.lock().accepts_failed += 1;
     }
 
     /// The hub's figures.

@@ -10,7 +10,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::wire::control::{Action, ClientMessage, EndReason, Notice, ServerMessage};
+use common::hub::HubLimits;
+use common::ids::RoomCode;
+use common::wire::control::{Action, ClientMessage, EndReason, Notice, Refusal, ServerMessage};
 use server::operation::admin::{AdminServer, Reply, Request, ask};
 use server::{Ended, Server, ServerConfig};
 use support::{Client, PATIENCE, StateDir, anywhere};
@@ -25,8 +27,12 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
+        Self::start_with(ServerConfig::default()).await
+    }
+
+    async fn start_with(config: ServerConfig) -> Self {
         let dir = StateDir::new();
-        let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned(), ..ServerConfig::default() };
+        let config = ServerConfig { listen: anywhere(), state_dir: dir.path().to_owned(), ..config };
         let server = Server::start(config).await.unwrap();
         let socket = dir.path().join("admin.sock");
         let admin = AdminServer::start(socket.clone(), &server, Duration::from_secs(77)).await.unwrap();
@@ -105,6 +111,36 @@ async fn a_drain_without_a_time_takes_the_one_that_is_set() {
     assert_eq!(status.health, "draining");
     host.send(&ClientMessage::Leave).await;
     assert_eq!(timeout(PATIENCE, bench.server.ended()).await.unwrap(), Ended::Drained);
+    bench.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_kept_out_shows_in_the_status_and_is_forgiven() {
+    let limits = HubLimits { wrong_codes_per_source: 1, ..HubLimits::default() };
+    let bench = Bench::start_with(ServerConfig { limits, ..ServerConfig::default() }).await;
+    let address = bench.server.address();
+    let (_host, room) = Client::create(address, "Ada").await;
+    let wrong = RoomCode::new((room.code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT).unwrap();
+    let knocked = async |code| {
+        let mut client = Client::connect(address).await;
+        client.send(&ClientMessage::Knock { code, name: "Bo".into() }).await;
+        client.next().await
+    };
+    for by_address in [true, false] {
+        assert_eq!(knocked(wrong).await, Some(ServerMessage::Refused(Refusal::WrongCode)));
+        let answer = knocked(room.code).await;
+        assert!(matches!(answer, Some(ServerMessage::Refused(Refusal::TryLater { secs: 880..=900 }))), "{answer:?}");
+        let Reply::Status(status) = bench.ask(Request::Status).await else { panic!("no status") };
+        assert!(status.sources_banned == 1 && (880..=900).contains(&status.banned_for_secs), "{status}");
+        // By its address, and then everybody; somebody else's first.
+        let other = bench.ask(Request::Forgive { address: Some([192, 0, 2, 1].into()) }).await;
+        assert_eq!(other, Reply::Forgiven { sources: 0 });
+        let own = by_address.then_some(address.ip());
+        assert_eq!(bench.ask(Request::Forgive { address: own }).await, Reply::Forgiven { sources: 1 });
+    }
+    assert_eq!(knocked(room.code).await, Some(ServerMessage::Knocking));
+    let Reply::Status(status) = bench.ask(Request::Status).await else { panic!("no status") };
+    assert_eq!((status.sources_banned, status.banned_for_secs), (0, 0));
     bench.server.stop().await;
 }
 

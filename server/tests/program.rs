@@ -26,6 +26,10 @@ struct Program {
 impl Program {
     /// Starts it with a configuration file and these lines in it, logging as much as `level`.
     fn start(level: &str, more: &str) -> Self {
+        Self::start_as(command, level, more)
+    }
+
+    fn start_as(command: impl Fn(&StateDir) -> Command, level: &str, more: &str) -> Self {
         let dir = StateDir::new();
         fs::create_dir_all(dir.path()).unwrap();
         let state = dir.path().join("state");
@@ -85,10 +89,34 @@ impl Drop for Program {
     }
 }
 
+/// `ulimit` is a part of the shell.
+fn command_with_files(dir: &StateDir, ulimit: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit {ulimit} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_conclave-server"), "--config"]).arg(dir.path().join("server.toml"));
+    shell
+}
+
 fn command(dir: &StateDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conclave-server"));
     command.arg("--config").arg(dir.path().join("server.toml"));
     command
+}
+
+#[test]
+fn a_small_soft_limit_of_open_files_is_raised_to_the_hard_one_and_said_once() {
+    let program = Program::start_as(|dir| command_with_files(dir, "-S -n 64"), "info", "");
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let status: serde_json::Value =
+        serde_json::from_slice(&program.admin(&["status", "--json"]).stdout).expect("a status");
+    assert_eq!(status["files_max"].as_u64(), hard);
+    let forgiven = program.admin(&["forgive"]);
+    assert!(forgiven.status.success());
+    assert_eq!(String::from_utf8_lossy(&forgiven.stdout), "Nobody was kept out for wrong codes.\n");
+    assert!(!program.admin(&["forgive", "the class"]).status.success());
+    program.signal("INT");
+    let (well, log) = program.ended();
+    assert!(well && log.matches("open files").count() == 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,13 +34,26 @@ impl Hub {
             return Err(Refusal::TryLater { secs: wait.as_secs_f64().ceil() as u32 });
         }
         let Some(id) = self.codes.get(&code).copied() else {
-            self.door.wrong_code(now, source);
+            self.door.wrong_code(now, source, code);
             return Err(Refusal::WrongCode);
         };
         let name = names::clean_name(name).ok_or(Refusal::NameInvalid)?;
-        let room = self.rooms.get_mut(&id).ok_or(Refusal::RoomEnded)?;
-        let knock = room.knock(Knock { control, name: name.clone(), source, since: now })?;
+        let knock = self.wait_at(id, Knock { control, name: name.clone(), source, since: now })?;
+        self.door.right_code(now, source);
         Ok((id, knock, name))
+    }
+
+    /// Puts a guest at a door; one of a source that has many there gives way.
+    fn wait_at(&mut self, id: RoomId, guest: Knock) -> Result<KnockId, Refusal> {
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::RoomEnded)?;
+        let outcome = room.knock(guest.clone());
+        if outcome != Err(Refusal::TooManyKnocks) {
+            return outcome;
+        }
+        let (displaced, knock) = room.make_way_for(guest.source).ok_or(Refusal::TooManyKnocks)?;
+        let outcome = room.knock(guest);
+        self.turn_away(id, displaced, knock.control, Refusal::TooManyKnocks);
+        outcome
     }
 
     pub(super) fn turn_away(&mut self, room: RoomId, knock: KnockId, guest: ControlId, refusal: Refusal) -> bool {

@@ -173,7 +173,8 @@ impl Hub {
 
     /// Whose place the ticket opens.
     ///
-    /// A wrong secret counts like a wrong code. A place that nobody has any more does not: a class whose network was
+    /// A wrong secret costs its source like a wrong code, and nobody else: it cannot be guessed, so there is nothing from
+    /// which others would have to be kept. A place that nobody has any more does not: a class whose network was
     /// gone for too long comes back from one address, and has to be able to knock. That this can be told apart by
     /// counting is no loss, since whoever names a living place has seen its datagrams.
     fn claim(&mut self, now: Instant, control: ControlId, ticket: &Ticket) -> Result<(RoomId, MemberId), Refusal> {
@@ -184,7 +185,7 @@ impl Hub {
         let opens = self.places.of(found.0, found.1).is_some_and(|place| place.opens_with(ticket.secret));
         if !opens {
             if let Some(connection) = self.connections.get(&control) {
-                self.door.wrong_code(now, connection.source);
+                self.door.wrong_secret(now, connection.source);
             }
             return Err(Refusal::PlaceGone);
         }

@@ -1,5 +1,6 @@
 //! What a hub counted since it began.
 
+use crate::door::DoorStatistics;
 use crate::wire::control::Refusal;
 
 /// Counters of a hub; each only grows.
@@ -15,6 +16,8 @@ pub struct HubStatistics {
     pub connections_lost: u64,
     /// Members who came back to their place over a new connection.
     pub resumptions: u64,
+    /// Wrong codes.
+    pub door: DoorStatistics,
     /// Clients that did not get in, or not back in.
     pub refusals: Refusals,
 }
@@ -25,7 +28,7 @@ pub struct Refusals([u64; Self::REASONS.len()]);
 
 impl Refusals {
     /// A name for each reason, in the order of [`Refusals::by_reason`]; lower case, as monitoring writes labels.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 20] = [
         "denied",
         "draining",
         "name_invalid",
@@ -41,6 +44,11 @@ impl Refusals {
         "wrong_code",
         "place_gone",
         "server_restarted",
+        "denied_before",
+        "knock_later",
+        "too_many_rooms",
+        "too_many_connections",
+        "server_busy",
     ];
 
     /// Each reason, and how often it was given.
@@ -76,6 +84,11 @@ fn place(refusal: Refusal) -> usize {
         Refusal::WrongCode => 12,
         Refusal::PlaceGone => 13,
         Refusal::ServerRestarted => 14,
+        Refusal::DeniedBefore => 15,
+        Refusal::KnockLater { .. } => 16,
+        Refusal::TooManyRooms => 17,
+        Refusal::TooManyConnections { .. } => 18,
+        Refusal::ServerBusy => 19,
     }
 }
 

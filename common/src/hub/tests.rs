@@ -1,6 +1,8 @@
 //! A hub with numbered clients.
 #![expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 
+mod door;
+
 use super::*;
 use crate::limits::{RECONNECT_GRACE, RESUMPTION_BURST, WRONG_CODES_PER_SOURCE};
 use crate::wire::control::{Guest, Notice, Snapshot, View};
@@ -210,21 +212,6 @@ fn nobody_answers_for_two_minutes() {
     }
     assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::NoAnswer));
     assert_eq!(bench.last(1), &ServerMessage::KnockGone(KnockId(1)));
-}
-
-#[test]
-fn a_wrong_code_is_told_at_once_and_the_sixth_is_not_even_tried() {
-    let mut bench = Bench::new();
-    let code = bench.host();
-    let wrong = RoomCode::new((code.to_string().parse::<u32>().unwrap() + 1) % RoomCode::COUNT).unwrap();
-    for _ in 0..5 {
-        bench.knock(2, wrong, "Eve");
-        assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::WrongCode));
-    }
-    bench.knock(2, code, "Eve");
-    assert_eq!(bench.last(2), &ServerMessage::Refused(Refusal::TryLater { secs: 3_600 }));
-    bench.knock(3, code, "Bo");
-    assert_eq!(bench.last(3), &ServerMessage::Knocking);
 }
 
 #[test]
@@ -672,7 +659,7 @@ fn the_rooms_of_a_source_count_while_their_hosts_are_away() {
     bench.lose(1);
     bench.connect(1);
     bench.tell(1, ClientMessage::Create { name: "Ada".into() });
-    assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::ServerFull));
+    assert_eq!(bench.last(1), &ServerMessage::Refused(Refusal::TooManyRooms));
 }
 
 #[test]

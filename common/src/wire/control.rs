@@ -286,8 +286,7 @@ pub enum Refusal {
     RoomLocked,
     /// The meeting ended while the guest waited.
     RoomEnded,
-    /// The server has as many rooms as it takes, at most [`crate::limits::ROOMS_MAX`], or as many as one source may
-    /// open.
+    /// The server has as many rooms as it takes, at most [`crate::limits::ROOMS_MAX`].
     ServerFull,
     /// [`crate::limits::KNOCKS_PER_ROOM`] guests wait at this door.
     TooManyKnocks,
@@ -309,6 +308,29 @@ pub enum Refusal {
     PlaceGone,
     /// The place was given by an earlier run of this server, which took all its rooms with it.
     ServerRestarted,
+    /// The host said no to this name from this source [`crate::limits::DENIALS_PER_GUEST`] times, and is not asked.
+    DeniedBefore,
+    /// The host said no to many from this source.
+    KnockLater {
+        /// Whole seconds until the host is asked again.
+        secs: u32,
+    },
+    /// One source has as many rooms as it may open.
+    TooManyRooms,
+    /// One source has as many control connections as it may.
+    TooManyConnections {
+        /// How many that is.
+        max: u32,
+    },
+    /// The server has as many control connections as it takes.
+    ServerBusy,
+}
+
+impl Refusal {
+    /// Whether it says nothing about who came and what for: another connection may be taken a moment later.
+    pub fn concerns_the_connection(self) -> bool {
+        matches!(self, Self::ServerBusy | Self::TooManyConnections { .. })
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -327,7 +349,11 @@ impl fmt::Display for Refusal {
             Self::TooManyKnocks => {
                 f.write_str("Too many people are waiting at this door. Please try again in a minute.")
             }
-            Self::TryLater { secs } => write!(f, "Too many wrong codes. Codes are taken again in {}.", Minutes(*secs)),
+            Self::TryLater { secs } => write!(
+                f,
+                "Too many wrong codes came from your network. Codes are taken again in {}.",
+                Minutes(*secs)
+            ),
             Self::VersionMismatch { server } => {
                 write!(
                     f,
@@ -342,6 +368,24 @@ impl fmt::Display for Refusal {
             }
             Self::ServerRestarted => f.write_str("The meeting is over: the server was restarted."),
             Self::WrongCode => f.write_str("No meeting has this code. Please check the six digits."),
+            Self::DeniedBefore => {
+                f.write_str("The host turned you away from this meeting more than once, and is not asked again.")
+            }
+            Self::KnockLater { secs } => write!(
+                f,
+                "The host turned several people from your network away. You can knock again in {}.",
+                Minutes(*secs)
+            ),
+            Self::TooManyRooms => {
+                f.write_str("Your network has as many meetings open as this server allows from one. Whoever runs it can allow more.")
+            }
+            Self::TooManyConnections { max } => write!(
+                f,
+                "Your network has {max} connections to this server, as many as it takes from one. Please try again in a minute; whoever runs it can allow more."
+            ),
+            Self::ServerBusy => {
+                f.write_str("This server has as many connections as it takes. Please try again in a minute.")
+            }
         }
     }
 }

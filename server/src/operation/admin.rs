@@ -7,6 +7,8 @@ mod client;
 mod socket;
 mod table;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
@@ -25,6 +27,11 @@ pub enum Request {
     End {
         /// Its number.
         room: u32,
+    },
+    /// Forget wrong codes.
+    Forgive {
+        /// Those of the source of this address, or of everybody.
+        address: Option<IpAddr>,
     },
     /// Take a member out.
     Kick {
@@ -50,6 +57,11 @@ pub enum Request {
 pub enum Reply {
     /// It is done.
     Done,
+    /// Wrong codes are forgotten.
+    Forgiven {
+        /// Sources that may try codes again and could not before.
+        sources: usize,
+    },
     /// Who is in the room.
     Members(Vec<MemberLine>),
     /// It cannot be done; the sentence says why.
@@ -113,6 +125,16 @@ pub struct Status {
     pub members: usize,
     /// Control connections that are open.
     pub connections: usize,
+    /// Sources whose codes are refused because of wrong ones.
+    pub sources_banned: usize,
+    /// Seconds until the last of them may try again; 0 without any.
+    pub banned_for_secs: u64,
+    /// Wrong codes come from many networks at once.
+    pub guessing: bool,
+    /// Files, sockets included, that the server may have open; nothing where the system does not limit it.
+    pub files_max: Option<u64>,
+    /// Accepts that failed for want of something since the start.
+    pub accepts_failed: u64,
 }
 
 /// Bytes of a request, with its end of line; the longest has 60.

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::Monitor;
+use crate::accepting::ACCEPT_BACKOFF;
 use crate::listen::open_tcp;
 use crate::statistics::Health;
 
@@ -36,8 +37,6 @@ const CONNECTION_PATIENCE: Duration = Duration::from_secs(10);
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of the head of a request, the least that hyper takes; Prometheus sends 300.
 const HEAD_MAX_BYTES: usize = 8 * 1024;
-/// Wait after an accept that failed for want of something, for example file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Answers scrapes until it is dropped.
 #[derive(Debug)]

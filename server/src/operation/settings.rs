@@ -15,7 +15,9 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use common::hub::HubLimits;
-use common::limits::{CONTROL_CONNECTIONS_MAX, ROOM_MEMBERS_MAX, ROOMS_MAX};
+use common::limits::{
+    CONTROL_CONNECTIONS_MAX, ROOM_MEMBERS_MAX, ROOMS_MAX, WRONG_CODE_WAIT_MAX, WRONG_CODES_PER_SOURCE_MAX,
+};
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -36,6 +38,8 @@ pub const SPOOL_MIB_MAX: usize = 16 << 20;
 pub const SPOOL_MIB_MIN: usize = 64;
 /// The longest drain: a day. Service managers give up long before.
 pub const DRAIN_TIMEOUT_SECS_MAX: usize = 86_400;
+/// The longest wait after wrong codes, in seconds.
+pub const WRONG_CODE_WAIT_SECS_MAX: usize = WRONG_CODE_WAIT_MAX.as_secs() as usize;
 /// The drain of a server that was told none: the end of a sentence, and still a quick restart.
 const DRAIN_TIMEOUT_SECS: usize = 30;
 
@@ -87,6 +91,14 @@ pub struct Choices {
     #[arg(long, env = "CONCLAVE_CONNECTIONS_PER_SOURCE", value_name = "NUMBER")]
     #[serde(deserialize_with = "parsed")]
     pub connections_per_source: Option<Count<1, CONTROL_CONNECTIONS_MAX>>,
+    /// Different wrong codes one source address may try at once
+    #[arg(long, env = "CONCLAVE_WRONG_CODES_PER_SOURCE", value_name = "NUMBER")]
+    #[serde(deserialize_with = "parsed")]
+    pub wrong_codes_per_source: Option<Count<1, WRONG_CODES_PER_SOURCE_MAX>>,
+    /// Seconds until a source address that tried wrong codes may try one more
+    #[arg(long, env = "CONCLAVE_WRONG_CODE_WAIT_SECS", value_name = "SECONDS")]
+    #[serde(deserialize_with = "parsed")]
+    pub wrong_code_wait_secs: Option<Count<1, WRONG_CODE_WAIT_SECS_MAX>>,
     /// Kilobits of video a member may send per second; what is above is dropped
     #[arg(long, env = "CONCLAVE_VIDEO_KBPS_MAX", value_name = "KBPS")]
     #[serde(deserialize_with = "parsed")]
@@ -124,6 +136,8 @@ impl Choices {
             members_per_room: self.members_per_room.or(other.members_per_room),
             rooms_per_source: self.rooms_per_source.or(other.rooms_per_source),
             connections_per_source: self.connections_per_source.or(other.connections_per_source),
+            wrong_codes_per_source: self.wrong_codes_per_source.or(other.wrong_codes_per_source),
+            wrong_code_wait_secs: self.wrong_code_wait_secs.or(other.wrong_code_wait_secs),
             video_kbps_max: self.video_kbps_max.or(other.video_kbps_max),
             spool_dir: self.spool_dir.or(other.spool_dir),
             spool_mib_max: self.spool_mib_max.or(other.spool_mib_max),
@@ -154,10 +168,14 @@ impl Settings {
     /// Fills in the defaults.
     pub fn new(choices: Choices) -> Self {
         let plain = ServerConfig::default();
+        let wrong_code_wait_secs =
+            Count::or(choices.wrong_code_wait_secs, plain.limits.wrong_code_wait.as_secs() as usize);
         let limits = HubLimits {
             rooms: Count::or(choices.rooms_max, plain.limits.rooms),
             members_per_room: Count::or(choices.members_per_room, plain.limits.members_per_room),
             rooms_per_source: Count::or(choices.rooms_per_source, plain.limits.rooms_per_source),
+            wrong_codes_per_source: Count::or(choices.wrong_codes_per_source, plain.limits.wrong_codes_per_source),
+            wrong_code_wait: Duration::from_secs(wrong_code_wait_secs as u64),
             ..plain.limits
         };
         let state_dir = choices.state_dir.unwrap_or(plain.state_dir);
@@ -203,6 +221,8 @@ impl Settings {
             ("members_per_room", number(limits.members_per_room)),
             ("rooms_per_source", number(limits.rooms_per_source)),
             ("connections_per_source", number(self.server.connections_per_source)),
+            ("wrong_codes_per_source", number(limits.wrong_codes_per_source)),
+            ("wrong_code_wait_secs", number(limits.wrong_code_wait.as_secs() as usize)),
             ("video_kbps_max", number(self.server.video_kbps_max)),
             ("spool_dir", path(&self.server.spool_dir()).into()),
             ("spool_mib_max", number(self.server.spool_mib_max)),

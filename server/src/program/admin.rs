@@ -1,6 +1,7 @@
 //! The commands that ask a running server.
 
 use std::error::Error;
+use std::net::IpAddr;
 
 use clap::Subcommand;
 use server::operation::admin::{Reply, Request, ask};
@@ -21,6 +22,11 @@ pub(crate) enum Command {
     End {
         /// The room's number, as “rooms” prints it
         room: u32,
+    },
+    /// Lets those try codes again who are kept out for wrong ones
+    Forgive {
+        /// The address of one of them, IPv4 or IPv6; without it, everybody
+        address: Option<IpAddr>,
     },
     /// Takes a member out of a room
     Kick {
@@ -54,7 +60,9 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Box<dyn E
         Reply::Members(members) if json => say(&format_args!("{}\n", serde_json::to_string(&members)?)),
         Reply::Rooms(rooms) if json => say(&format_args!("{}\n", serde_json::to_string(&rooms)?)),
         Reply::Status(status) if json => say(&format_args!("{}\n", serde_json::to_string(&status)?)),
-        reply @ (Reply::Done | Reply::Members(_) | Reply::Rooms(_) | Reply::Status(_)) => say(&reply),
+        reply @ (Reply::Done | Reply::Forgiven { .. } | Reply::Members(_) | Reply::Rooms(_) | Reply::Status(_)) => {
+            say(&reply)
+        }
     }
 }
 
@@ -64,6 +72,7 @@ impl Command {
         match self {
             Self::Drain { timeout_secs } => (Request::Drain { timeout_secs }, false),
             Self::End { room } => (Request::End { room }, false),
+            Self::Forgive { address } => (Request::Forgive { address }, false),
             Self::Kick { room, member } => (Request::Kick { room, member }, false),
             Self::Rooms { room: Some(room), json } => (Request::Members { room }, json),
             Self::Rooms { room: None, json } => (Request::Rooms, json),

@@ -12,6 +12,10 @@ use server::{Ended, Operator, Server};
 /// Serves until a signal, a drain or a fault.
 pub(crate) fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     let lines = log(&settings);
+    match server::open_files::raise() {
+        Some(files_max) => tracing::info!(files_max, "open files"),
+        None => tracing::info!("open files are not limited"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(settings));
     lines.flush();

@@ -1,7 +1,7 @@
 //! A client for tests, and a state directory that removes itself.
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -61,6 +61,17 @@ impl Client {
     /// Connects and says hello.
     pub async fn connect(server: SocketAddr) -> Self {
         let mut client = Self::connect_silently(server).await;
+        client.send(&ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true }).await;
+        client
+    }
+
+    /// Connects from one of this machine's addresses and says hello.
+    pub async fn connect_from(source: IpAddr, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("there is IPv4");
+        socket.bind(SocketAddr::new(source, 0)).expect("it is an address of this machine");
+        let tcp = socket.connect(server).await.expect("the server answers");
+        let stream = shake_hands(tcp, ALPN).await.expect("the server speaks TLS");
+        let mut client = Self { stream, framer: Framer::new() };
         client.send(&ClientMessage::Hello { version: PROTOCOL_VERSION, aes: true }).await;
         client
     }
@@ -148,6 +159,10 @@ impl Client {
 
 /// A TLS connection that offers one protocol, or none where `alpn` is empty.
 pub async fn try_connect(server: SocketAddr, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+    shake_hands(TcpStream::connect(server).await?, alpn).await
+}
+
+async fn shake_hands(tcp: TcpStream, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -158,7 +173,6 @@ pub async fn try_connect(server: SocketAddr, alpn: &[u8]) -> std::io::Result<Tls
     if !alpn.is_empty() {
         config.alpn_protocols = vec![alpn.to_vec()];
     }
-    let tcp = TcpStream::connect(server).await?;
     let name = ServerName::try_from("conclave").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }

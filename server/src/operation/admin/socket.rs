@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{MemberLine, REQUEST_MAX_BYTES, Reply, Request, RoomLine, Status};
+use crate::accepting::ACCEPT_BACKOFF;
+use crate::open_files;
 use crate::operator::{Operator, Stopped};
 use crate::{Monitor, Server};
 
@@ -26,8 +28,6 @@ use crate::{Monitor, Server};
 const CONNECTIONS_MAX: usize = 4;
 /// Time for a whole command; the hub answers within milliseconds.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
-/// Wait after an accept that failed for want of something, for example file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Answers commands until it is dropped, which removes the socket.
 #[derive(Debug)]
@@ -148,6 +148,7 @@ impl Desk {
                 Reply::Done
             }
             Request::End { room } => done(self.operator.end_room(RoomId(room)).await?, no_room(room)),
+            Request::Forgive { address } => Reply::Forgiven { sources: self.operator.forgive(address).await? },
             Request::Kick { room, member } => {
                 let expelled = self.operator.expel(RoomId(room), MemberId(member)).await?;
                 done(expelled, format!("There is no member {member} in a room {room}."))
@@ -157,13 +158,14 @@ impl Desk {
                 None => Reply::Refused(no_room(room)),
             },
             Request::Rooms => Reply::Rooms(self.operator.rooms().await?.into_iter().map(RoomLine::from).collect()),
-            Request::Status => Reply::Status(self.status()),
+            Request::Status => Reply::Status(self.status().await?),
         })
     }
 
-    fn status(&self) -> Status {
+    async fn status(&self) -> Result<Status, Stopped> {
         let statistics = self.monitor.statistics();
-        Status {
+        let guesses = self.operator.guesses().await?;
+        Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             health: statistics.health.to_string(),
             listen: self.listen.clone(),
@@ -171,7 +173,12 @@ impl Desk {
             rooms: statistics.rooms,
             members: statistics.members,
             connections: statistics.connections,
-        }
+            sources_banned: guesses.bans.sources,
+            banned_for_secs: guesses.bans.longest.as_secs_f64().ceil() as u64,
+            guessing: guesses.by_many,
+            files_max: open_files::limit(),
+            accepts_failed: statistics.accepts_failed,
+        })
     }
 }
 

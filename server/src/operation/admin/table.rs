@@ -8,6 +8,9 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => Ok(()),
+            Self::Forgiven { sources: 0 } => writeln!(f, "Nobody was kept out for wrong codes."),
+            Self::Forgiven { sources: 1 } => writeln!(f, "1 source may try codes again."),
+            Self::Forgiven { sources } => writeln!(f, "{sources} sources may try codes again."),
             Self::Members(members) => members_table(f, members),
             Self::Refused(sentence) => writeln!(f, "{sentence}"),
             Self::Rooms(rooms) if rooms.is_empty() => writeln!(f, "There are no rooms."),
@@ -45,7 +48,19 @@ fn members_table(f: &mut fmt::Formatter<'_>, members: &[MemberLine]) -> fmt::Res
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}, version {}, for {}", self.health, self.listen, self.version, Age(self.uptime_secs))?;
-        writeln!(f, "{} rooms, {} members, {} control connections", self.rooms, self.members, self.connections)
+        let files = self.files_max.map_or(String::new(), |files| format!(", {files} files may be open"));
+        writeln!(f, "{} rooms, {} members, {} control connections{files}", self.rooms, self.members, self.connections)?;
+        if self.sources_banned > 0 {
+            let (sources, longest) = (self.sources_banned, Age(self.banned_for_secs));
+            writeln!(f, "{sources} sources are kept out for wrong codes, for {longest} at most; see forgive")?;
+        }
+        if self.guessing {
+            writeln!(f, "wrong codes come from many networks: each costs its source more")?;
+        }
+        if self.accepts_failed > 0 {
+            writeln!(f, "{} times a connection could not be accepted; see the log", self.accepts_failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -76,6 +91,32 @@ mod tests {
     fn ages_have_two_units() {
         let said = [59, 61, 3_720, 90_000].map(|secs| Age(secs).to_string());
         assert_eq!(said, ["59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn a_status_says_who_is_kept_out_and_what_could_not_be_accepted() {
+        let calm = Status {
+            version: "1.2.3".into(),
+            health: "serving".into(),
+            listen: "[::]:7878".into(),
+            uptime_secs: 61,
+            rooms: 2,
+            members: 7,
+            connections: 8,
+            sources_banned: 0,
+            banned_for_secs: 0,
+            guessing: false,
+            files_max: Some(1_048_576),
+            accepts_failed: 0,
+        };
+        let head = "serving at [::]:7878, version 1.2.3, for 1 min 1 s\n\
+                    2 rooms, 7 members, 8 control connections, 1048576 files may be open\n";
+        assert_eq!(calm.to_string(), head);
+        let troubled = Status { sources_banned: 3, banned_for_secs: 840, guessing: true, accepts_failed: 9, ..calm };
+        let more = "3 sources are kept out for wrong codes, for 14 min 0 s at most; see forgive\n\
+                    wrong codes come from many networks: each costs its source more\n\
+                    9 times a connection could not be accepted; see the log\n";
+        assert_eq!(troubled.to_string(), format!("{head}{more}"));
     }
 
     #[test]

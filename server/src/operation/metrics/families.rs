@@ -11,6 +11,7 @@ use crate::statistics::{Health, ServerStatistics, SocketStatistics};
 pub(super) fn page(statistics: &ServerStatistics) -> String {
     let mut page = Page::default();
     server(&mut page, statistics);
+    door(&mut page, statistics);
     hub(&mut page, &statistics.hub);
     relay(&mut page, &statistics.relay);
     socket(&mut page, &statistics.socket);
@@ -40,6 +41,22 @@ fn server(page: &mut Page, server: &ServerStatistics) {
         "conclave_control_connections_refused_total",
         "Control connections that were closed at once because their source or the server had its fill.",
         server.connections_refused,
+    );
+}
+
+/// Who is kept out, and what could not be taken in.
+fn door(page: &mut Page, server: &ServerStatistics) {
+    page.counter(
+        "conclave_control_accepts_failed_total",
+        "Accepts that failed for want of something, for example file descriptors.",
+        server.accepts_failed,
+    );
+    let door = server.hub.door;
+    page.counter("conclave_source_bans_total", "Times that a source was kept out for wrong codes.", door.bans);
+    page.counter(
+        "conclave_guessing_alerts_total",
+        "Times that wrong codes began to come from many networks at once.",
+        door.alerts,
     );
 }
 

@@ -32,6 +32,9 @@ fn usage(page: &mut Page) {
     if let Ok(count) = process.fd_count() {
         page.gauge("process_open_fds", "File descriptors this process has open.", count);
     }
+    if let Some(files_max) = crate::open_files::limit() {
+        page.gauge("process_max_fds", "File descriptors this process may have open.", files_max);
+    }
 }
 
 /// Other systems are not asked.
