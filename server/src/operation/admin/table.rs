@@ -52,7 +52,7 @@ impl fmt::Display for Status {
         writeln!(f, "{} rooms, {} members, {} control connections{files}", self.rooms, self.members, self.connections)?;
         if self.sources_banned > 0 {
             let (sources, longest) = (self.sources_banned, Age(self.banned_for_secs));
-            writeln!(f, "{sources} sources are kept out for wrong codes, for {longest} at most; see forgive")?;
+            writeln!(f, "sources kept out for wrong codes: {sources}, for {longest} at most; see forgive")?;
         }
         if self.guessing {
             writeln!(f, "wrong codes come from many networks: each costs its source more")?;
@@ -113,7 +113,7 @@ mod tests {
                     2 rooms, 7 members, 8 control connections, 1048576 files may be open\n";
         assert_eq!(calm.to_string(), head);
         let troubled = Status { sources_banned: 3, banned_for_secs: 840, guessing: true, accepts_failed: 9, ..calm };
-        let more = "3 sources are kept out for wrong codes, for 14 min 0 s at most; see forgive\n\
+        let more = "sources kept out for wrong codes: 3, for 14 min 0 s at most; see forgive\n\
                     wrong codes come from many networks: each costs its source more\n\
                     9 times a connection could not be accepted; see the log\n";
         assert_eq!(troubled.to_string(), format!("{head}{more}"));
