@@ -1,4 +1,5 @@
 //! Many people behind one address, and one address against all others, over real sockets.
+#![expect(clippy::unwrap_used, reason = "the whole file is tests")]
 
 mod support;
 
