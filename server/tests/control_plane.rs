@@ -128,9 +128,9 @@ async fn half_open_connections_are_limited_and_closed_and_others_are_served() {
         idle.push(TcpStream::connect(address).await.unwrap());
     }
     let mut one_too_many = TcpStream::connect(address).await.unwrap();
-    closed(&mut one_too_many).await;
     host.send(&ClientMessage::Ping).await;
     assert_eq!(host.next().await, Some(ServerMessage::Pong));
+    closed(&mut one_too_many).await;
     for connection in &mut idle {
         closed(connection).await;
     }
