@@ -239,7 +239,7 @@ impl Participant {
             }
             Event::MuteRequested => self.say("The host has muted us."),
             Event::Notice(sentence) => self.say(&sentence),
-            Event::ReachChanged { member, reach } => self.say_reach(member, reach),
+            Event::ReachChanged { member, reach } => self.reach_changed(member, reach),
             Event::Reconnecting => {
                 self.say("Connection to the server is lost; trying again. Sound and chat may still work.");
             }
@@ -354,7 +354,7 @@ impl Participant {
             None => self.say("We are in."),
         }
         for member in joined.members.iter().filter(|member| member.reach != Reach::WHOLE) {
-            self.say_reach(member.id, member.reach);
+            self.reach_changed(member.id, member.reach);
         }
         self.speak().await;
         if self.spoken.is_none() && !(self.options.say.is_empty() && self.options.send.is_empty()) {
@@ -443,6 +443,13 @@ impl Participant {
             Recipients::Member(member) => format!(" to {}", self.name(member)),
         };
         self.say(&format!("{}{to}: {}", self.name(line.from), quoted(&line.text)));
+    }
+
+    fn reach_changed(&mut self, member: MemberId, reach: Reach) {
+        let now = Instant::now().into_std();
+        self.transfers.reached(member, reach == Reach::WHOLE, now);
+        self.words.set_outage(self.transfers.any_out(), now);
+        self.say_reach(member, reach);
     }
 
     /// Of the others; what is to be said of ourselves comes as a sentence.

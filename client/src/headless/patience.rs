@@ -8,6 +8,8 @@ use common::wire::message::{FileState, FileTrouble};
 
 /// How long nothing may move at a receiver who has begun. Beyond, the file counts as not sent to him.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// The same while it is known that datagrams do not reach him, or us: longer than the outages after which everything goes on.
+pub(super) const OUTAGE_PATIENCE: Duration = Duration::from_secs(90);
 /// When a file that broke off is asked for again at first; twice as long after each attempt that brings nothing,
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// up to here: its sender waits for [`STALLED_AFTER`].
@@ -49,9 +51,14 @@ impl Awaited {
         self.trouble.is_none() && (self.since.is_some() || self.bytes > 0)
     }
 
-    /// When he is given up.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.since.map(|since| since + STALLED_AFTER)
+    /// When he is given up, with so much patience.
+    pub(super) fn deadline(&self, patience: Duration) -> Option<Instant> {
+        self.since.map(|since| since + patience)
+    }
+
+    /// Datagrams go through again: what stood still for that reason gets time anew.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.since = self.since.map(|_| now);
     }
 }
 
@@ -125,17 +132,21 @@ mod tests {
     fn who_does_not_move_is_waited_for_since_he_moved_last() {
         let start = Instant::now();
         let mut awaited = Awaited::default();
-        assert_eq!(awaited.deadline(), None, "a person may take his time to answer");
+        assert_eq!(awaited.deadline(STALLED_AFTER), None, "a person may take his time to answer");
         awaited.note(FileState::Receiving(0), 100, start);
         awaited.note(FileState::Receiving(10), 100, after(start, 5));
         awaited.note(FULL, 100, after(start, 6));
         awaited.note(FileState::Receiving(10), 100, after(start, 9));
         awaited.note(FULL, 100, after(start, 10));
-        assert_eq!(awaited.deadline(), Some(after(start, 5) + STALLED_AFTER), "attempts alone are no progress");
+        assert_eq!(
+            awaited.deadline(STALLED_AFTER),
+            Some(after(start, 5) + STALLED_AFTER),
+            "attempts alone are no progress"
+        );
         awaited.note(FileState::Receiving(11), 100, after(start, 20));
-        assert_eq!((awaited.deadline(), awaited.trouble), (Some(after(start, 20) + STALLED_AFTER), None));
+        assert_eq!((awaited.deadline(STALLED_AFTER), awaited.trouble), (Some(after(start, 20) + STALLED_AFTER), None));
         awaited.note(FileState::Receiving(100), 100, after(start, 21));
-        assert_eq!(awaited.deadline(), None, "a slow disk may take long over what it has");
+        assert_eq!(awaited.deadline(STALLED_AFTER), None, "a slow disk may take long over what it has");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use common::ids::{MemberId, TransferId};
 use common::limits::OFFERS_PER_MEMBER;
 use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 
-use super::patience::{Awaited, Retries, STALLED_AFTER};
+use super::patience::{Awaited, OUTAGE_PATIENCE, Retries, STALLED_AFTER};
 use super::progress::{Place, Progress};
 use crate::amount::{percent, rate, took};
 use crate::reasons::Ends;
@@ -38,6 +38,8 @@ pub(super) struct Transfers {
     /// How a file broke off, as it was told last.
     told: BTreeMap<Place, FileState>,
     retries: Retries,
+    /// Those to whom, or from whom, datagrams do not get through; perhaps ourselves.
+    out: BTreeSet<MemberId>,
     /// Something was offered.
     sent: bool,
 }
@@ -58,6 +60,7 @@ impl Transfers {
             waiting: BTreeSet::new(),
             told: BTreeMap::new(),
             retries: Retries::default(),
+            out: BTreeSet::new(),
             sent: false,
         }
     }
@@ -175,7 +178,7 @@ impl Transfers {
         let why = match awaited.trouble {
             Some(trouble) => Ends { sender: None, receiver: Some(name) }.why(trouble),
             None if self.waiting.contains(&(self.you, transfer)) => "there was no room on the server's disk".into(),
-            None => format!("nothing came there for {} s", STALLED_AFTER.as_secs()),
+            None => format!("nothing came there for {} s", self.patience(receiver).as_secs()),
         };
         let sentence = format!("{name} did not get {}: {why}.", offer.name);
         self.failed.insert((PathBuf::from(&offer.name), name.to_owned()), sentence);
@@ -225,21 +228,48 @@ impl Transfers {
 
     /// When [`Transfers::give_up_stalled`] or [`Transfers::next_retry`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let stalled = self.open.values().flat_map(BTreeMap::values).filter_map(Awaited::deadline).min();
+        let open = self.open.values().flatten();
+        let stalled = open.filter_map(|(member, awaited)| awaited.deadline(self.patience(*member))).min();
         stalled.into_iter().chain(self.retries.deadline()).min()
     }
 
     /// Gives those up at whom nothing moves. Answers whether there were any.
     pub(super) fn give_up_stalled(&mut self, now: Instant, name: impl Fn(MemberId) -> String) -> bool {
-        let due = |awaited: &Awaited| awaited.deadline().is_some_and(|at| now >= at);
+        let due = |(member, awaited): (&MemberId, &Awaited)| {
+            awaited.deadline(self.patience(*member)).is_some_and(|at| now >= at)
+        };
         let open =
             self.open.iter().flat_map(|(transfer, open)| open.iter().map(move |(member, at)| (transfer, member, at)));
-        let stalled = open.filter(|(.., awaited)| due(awaited)).map(|(transfer, member, _)| (*transfer, *member));
+        let stalled = open
+            .filter(|(_, member, awaited)| due((member, awaited)))
+            .map(|(transfer, member, _)| (*transfer, *member));
         let stalled: Vec<_> = stalled.collect();
         for (transfer, member) in &stalled {
             self.give_up(*transfer, *member, &name(*member));
         }
         !stalled.is_empty()
+    }
+
+    /// How long a receiver may stand still.
+    fn patience(&self, receiver: MemberId) -> Duration {
+        let out = self.out.contains(&receiver) || self.out.contains(&self.you);
+        if out { OUTAGE_PATIENCE } else { STALLED_AFTER }
+    }
+
+    /// Whether datagrams are known not to get through to somebody.
+    pub(super) fn any_out(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Datagrams go both ways between the server and this member, or do not.
+    pub(super) fn reached(&mut self, member: MemberId, whole: bool, now: Instant) {
+        if !whole {
+            self.out.insert(member);
+        } else if self.out.remove(&member) {
+            let ours = member == self.you;
+            let open = self.open.values_mut().flatten();
+            open.filter(|(receiver, _)| ours || **receiver == member).for_each(|(_, awaited)| awaited.refresh(now));
+        }
     }
 
     /// A file that broke off and is to be asked for again.
@@ -258,6 +288,7 @@ impl Transfers {
 
     /// Somebody left. What he had not received he does not get.
     pub(super) fn left(&mut self, member: MemberId, name: &str) {
+        self.out.remove(&member);
         let open = self.open.iter().filter(|(_, members)| members.contains_key(&member));
         for transfer in open.map(|(transfer, _)| *transfer).collect::<Vec<_>>() {
             if let Some(offer) = self.offers.get(&(self.you, transfer)) {
@@ -420,6 +451,24 @@ mod tests {
         }
         transfers.changed((MemberId(3), TransferId(7), YOU), ("Cy", "Ada"), FileState::Verified, None, Instant::now());
         assert_eq!(transfers.outcome(), Ok(()), "the second sender had the same file");
+    }
+
+    #[test]
+    fn while_datagrams_are_known_not_to_get_through_there_is_more_patience_and_then_time_anew() {
+        let mut transfers = sending();
+        let start = Instant::now();
+        let after = |secs| start + Duration::from_secs(secs);
+        at_bo_at(&mut transfers, FileState::Receiving(10), start);
+        for who in [YOU, MemberId(2)] {
+            transfers.reached(who, false, after(3));
+            assert_eq!(transfers.deadline(), Some(start + OUTAGE_PATIENCE));
+        }
+        transfers.reached(YOU, true, after(60));
+        assert_eq!(transfers.deadline(), Some(after(60) + OUTAGE_PATIENCE), "Bo is not back");
+        transfers.reached(MemberId(2), true, after(70));
+        assert_eq!(transfers.deadline(), Some(after(70) + STALLED_AFTER));
+        transfers.reached(MemberId(2), true, after(80));
+        assert_eq!(transfers.deadline(), Some(after(70) + STALLED_AFTER), "nothing came back");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use common::ids::{ChatId, MemberId};
 use common::limits::CHAT_MAX_BYTES;
 use common::text::clean_text;
 
+use super::patience::OUTAGE_PATIENCE;
 use crate::engine::protocol::ChatFailure;
 
 /// How long is waited for the last confirmation: longer than the server takes to notice that somebody is gone.
@@ -14,7 +15,11 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What was said.
 #[derive(Debug, Default)]
-pub(super) struct Words(Vec<Said>);
+pub(super) struct Words {
+    said: Vec<Said>,
+    /// Datagrams are known not to get through somewhere.
+    outage: bool,
+}
 
 #[derive(Debug)]
 struct Said {
@@ -52,7 +57,7 @@ pub(super) fn check(texts: &[String]) -> Result<(), String> {
 impl Words {
     /// It was handed to the engine, for these.
     pub(super) fn said(&mut self, text: String, meant: BTreeSet<MemberId>, now: Instant) {
-        self.0.push(Said {
+        self.said.push(Said {
             text,
             at: now,
             id: None,
@@ -66,7 +71,7 @@ impl Words {
 
     /// The engine sends the next of them under this number.
     pub(super) fn sent(&mut self, id: ChatId) {
-        if let Some(said) = self.0.iter_mut().find(|said| said.id.is_none()) {
+        if let Some(said) = self.said.iter_mut().find(|said| said.id.is_none()) {
             said.id = Some(id);
         }
     }
@@ -94,30 +99,41 @@ impl Words {
 
     /// Somebody left. Nobody waits for his confirmation.
     pub(super) fn left(&mut self, member: MemberId) {
-        for said in &mut self.0 {
+        for said in &mut self.said {
             said.meant.remove(&member);
         }
     }
 
     fn find(&mut self, id: ChatId) -> Option<&mut Said> {
-        self.0.iter_mut().find(|said| said.id == Some(id))
+        self.said.iter_mut().find(|said| said.id == Some(id))
+    }
+
+    /// Datagrams are known not to get through to somebody, or do again, which gives confirmations time anew.
+    pub(super) fn set_outage(&mut self, outage: bool, now: Instant) {
+        if std::mem::replace(&mut self.outage, outage) && !outage {
+            self.said.iter_mut().for_each(|said| said.at = now);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.outage { OUTAGE_PATIENCE } else { CONFIRMED_WITHIN }
     }
 
     /// Nothing more is to be waited for.
     pub(super) fn is_settled(&self) -> bool {
-        self.0.iter().all(|said| said.is_with_all() || said.is_lost())
+        self.said.iter().all(|said| said.is_with_all() || said.is_lost())
     }
 
     /// When [`Words::give_up`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let open = self.0.iter().filter(|said| !said.is_with_all() && !said.is_lost());
-        open.map(|said| said.at + CONFIRMED_WITHIN).min()
+        let open = self.said.iter().filter(|said| !said.is_with_all() && !said.is_lost());
+        open.map(|said| said.at + self.patience()).min()
     }
 
     /// Waits no longer for what was said long ago. Answers whether there was any.
     pub(super) fn give_up(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        for said in self.0.iter_mut().filter(|said| !said.is_with_all() && now >= said.at + CONFIRMED_WITHIN) {
+        let (mut any, patience) = (false, self.patience());
+        for said in self.said.iter_mut().filter(|said| !said.is_with_all() && now >= said.at + patience) {
             any |= !std::mem::replace(&mut said.given_up, true);
         }
         any
@@ -125,7 +141,7 @@ impl Words {
 
     /// What did not arrive, as sentences. `to` is for whom it was.
     pub(super) fn complaints<'a>(&'a self, to: &'a str) -> impl Iterator<Item = String> + 'a {
-        self.0.iter().filter(|said| !said.is_with_all()).map(move |said| said.complaint(to))
+        self.said.iter().filter(|said| !said.is_with_all()).map(move |said| said.complaint(to))
     }
 }
 
@@ -217,6 +233,18 @@ mod tests {
         words.left(CY);
         assert!(words.is_settled());
         assert_eq!(complaint(&words), Some("“hi” did not reach everybody: all have left.".into()));
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_and_gives_time_anew() {
+        let now = Instant::now();
+        let mut words = said(now);
+        words.set_outage(true, now);
+        assert!(!words.give_up(now + CONFIRMED_WITHIN));
+        words.set_outage(false, now + CONFIRMED_WITHIN);
+        assert_eq!(words.deadline(), Some(now + 2 * CONFIRMED_WITHIN));
+        words.set_outage(true, now + CONFIRMED_WITHIN);
+        assert!(words.give_up(now + CONFIRMED_WITHIN + OUTAGE_PATIENCE) && words.is_settled());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use common::wire::control::{MediaState, View};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::EngineConfig;
 use super::address::ServerAddress;
 use super::audio::{Audio, Opened};
 use super::camera::{CameraSink, CameraThread, FromCamera};
@@ -154,14 +155,9 @@ impl<'a> Meeting<'a> {
     ) -> io::Result<Self> {
         let now = Instant::now();
         let Place { server, trust, reached, ours, directions } = place;
-        let Invitation { admission, secrets } = invitation;
+        let (socket, endpoint) = data_plane(now, &invitation, &reached, surroundings.config)?;
+        let Invitation { admission, .. } = invitation;
         let you = admission.you;
-        let first = reached.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let socket = DataSocket::open(*first, surroundings.config.impairment)?;
-        let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..surroundings.config.channel };
-        let endpoint = Endpoint::new(now, you, admission.connection_id, admission.suite, &secrets);
-        let mut endpoint = endpoint.with_channel(now, channel);
-        endpoint.set_addresses(now, reached.iter().copied());
         let (recorder, recording) = match &surroundings.config.record {
             Some(folder) => recording::start(folder.clone(), surroundings.outlet.passing())
                 .map(|(recorder, thread)| (Some(recorder), Some(thread)))?,
@@ -205,11 +201,6 @@ impl<'a> Meeting<'a> {
             silence: Silence::default(),
             way_changed: None,
         };
-        meeting.endpoint.limit_video(meeting.surroundings.config.largest_video);
-        meeting.endpoint.send_silence(meeting.surroundings.config.voice_processing.original_sound);
-        if meeting.surroundings.config.trace {
-            meeting.endpoint.trace();
-        }
         meeting.surroundings.outlet.send(Event::Joined(Joined {
             code: admission.code,
             you,
@@ -420,6 +411,27 @@ impl<'a> Meeting<'a> {
             let _ = tokio::task::spawn_blocking(|| recording.join()).await;
         }
     }
+}
+
+/// The socket and what speaks over it, to a server that was reached at these addresses.
+fn data_plane(
+    now: Instant,
+    Invitation { admission, secrets }: &Invitation,
+    reached: &[SocketAddr],
+    config: &EngineConfig,
+) -> io::Result<(DataSocket, Endpoint)> {
+    let first = reached.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let socket = DataSocket::open(*first, config.impairment)?;
+    let channel = reno::Config { datagram_max_bytes: socket.datagram_max_bytes(), ..config.channel };
+    let endpoint = Endpoint::new(now, admission.you, admission.connection_id, admission.suite, secrets);
+    let mut endpoint = endpoint.with_channel(now, channel);
+    endpoint.set_addresses(now, reached.iter().copied());
+    endpoint.limit_video(config.largest_video);
+    endpoint.send_silence(config.voice_processing.original_sound);
+    if config.trace {
+        endpoint.trace();
+    }
+    Ok((socket, endpoint))
 }
 
 fn ticks(period: Duration) -> Interval {
