@@ -7,7 +7,7 @@ use crate::limits::{FILE_NAME_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS};
 use crate::text::{Purpose, is_seen, is_unseen, sieve};
 
 /// A display name as everybody sees it: NFKC, single spaces, of what is not seen itself only the joiners, selectors and
-/// tags that [`Purpose::Name`] leaves; or `None` when nothing visible is left or it is too long.
+/// tags that a name may have; or `None` when nothing visible is left or it is too long.
 ///
 /// As the Nickname profile (RFC 8266) has it, over the joiner contexts of RFC 8264 §9.8 and UTS #39 §3.1.1.
 pub fn clean_name(typed: &str) -> Option<String> {
