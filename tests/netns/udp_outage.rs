@@ -28,9 +28,9 @@ fn a_file_goes_on_after_udp_was_dropped_for_66_seconds() {
     let mut host = far.start("conclave", &[&host[..], &receive].concat());
     let code = host.code();
     let join = ["join", &code, "--server", "10.74.0.1:7878", "--name", "Bo", "--impair", "rate=6000,delay=10"];
-    let guest = near.start("conclave", &[&join[..], &["--send", file.to_str().unwrap()]].concat());
+    let mut guest = near.start("conclave", &[&join[..], &["--send", file.to_str().unwrap()]].concat());
     host.line_with("film.bin");
-    std::thread::sleep(Duration::from_secs(4));
+    guest.line_with(" %, ");
 
     near.nft(
         "table inet outage {\nchain in {\ntype filter hook input priority 0;\nmeta l4proto udp drop\n}\n\
