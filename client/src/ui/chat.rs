@@ -542,6 +542,19 @@ mod tests {
     }
 
     #[test]
+    fn a_newest_line_that_is_opened_is_read_from_where_it_was() {
+        let mut harness = harness_with(3, &"word ".repeat(1_000));
+        let top = |harness: &Harness<'_, State>| harness.get_by_label_contains("2 word").rect().top();
+        let before = top(&harness);
+        harness.get_all_by_label("Show all").last().unwrap().click();
+        harness.run();
+        assert!((top(&harness) - before).abs() < 1.0, "{} {before}", top(&harness));
+        harness.state_mut().0.apply(line(BO, Recipients::Everyone, "and more"));
+        harness.run();
+        assert!((top(&harness) - before).abs() < 1.0, "{} {before}", top(&harness));
+    }
+
+    #[test]
     fn what_was_opened_can_be_folded_again() {
         let mut harness = harness_with(1, &"word ".repeat(200));
         harness.get_by_label("Show all").click();

@@ -20,6 +20,8 @@ pub struct Rows {
     /// By how much the list moved under who reads it since the last frame.
     moved: f32,
     at_end: bool,
+    /// The person made a row grow in the last frame; it is higher from this one on.
+    grew: bool,
 }
 
 /// Of a row, in points.
@@ -32,7 +34,7 @@ struct Height {
 impl Default for Rows {
     fn default() -> Self {
         let heights = VecDeque::new();
-        Self { first: 0, heights, width: 0.0, seen_height: 0.0, offset: 0.0, moved: 0.0, at_end: true }
+        Self { first: 0, heights, width: 0.0, seen_height: 0.0, offset: 0.0, moved: 0.0, at_end: true, grew: false }
     }
 }
 
@@ -67,7 +69,9 @@ impl Rows {
         self.seen_height = seen_height;
         self.offset = shown.state.unclamped_offset().y;
         let Drawn { changed, grown, moved, unsettled: _ } = shown.inner;
-        self.at_end = !grown && (first_look && self.at_end || self.offset >= before - seen_height - 1.0);
+        // What a person opens is not left behind for its end.
+        let grew = std::mem::replace(&mut self.grew, grown);
+        self.at_end = !grown && !grew && (first_look && self.at_end || self.offset >= before - seen_height - 1.0);
         self.moved = moved;
         if changed || first_look {
             ui.ctx().request_discard("rows were measured");
