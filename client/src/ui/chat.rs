@@ -110,6 +110,8 @@ fn guessed_height(said: &Said) -> f32 {
     46.0 + 18.0 * lines as f32
 }
 
+/// Between two bubbles of the same person, points; rows themselves have nothing between them.
+const GAP: f32 = 4.0;
 /// Bytes in a line of the panel, about.
 const LINE_BYTES: usize = 45;
 
@@ -137,8 +139,8 @@ fn line_ui(ui: &mut Ui, meeting: &Meeting, said: &Said, follows: bool, open: boo
     ui.spacing_mut().interact_size.y = 16.0;
     ui.spacing_mut().item_spacing.y = 4.0;
     ui.with_layout(Layout::top_down(align), |ui| {
+        ui.add_space(if follows { GAP } else { 2.0 * GAP });
         if !follows {
-            ui.add_space(6.0);
             author_ui(ui, said, ours);
         }
         let stroke = match &said.private_to {
@@ -552,6 +554,14 @@ mod tests {
         harness.state_mut().0.apply(line(BO, Recipients::Everyone, "and more"));
         harness.run();
         assert!((top(&harness) - before).abs() < 1.0, "{} {before}", top(&harness));
+    }
+
+    #[test]
+    fn bubbles_of_one_person_do_not_touch() {
+        let harness = harness_with(3, &"word ".repeat(20));
+        let of = |text: &str| harness.get_by_label_contains(text).rect();
+        // 8 points of each bubble's own margin, and what is between them.
+        assert!(of("2 word").top() - of("1 word").bottom() > 16.0 + GAP - 1.0);
     }
 
     #[test]
