@@ -146,6 +146,11 @@ pub fn scrim() -> Color32 {
     Color32::from_black_alpha(165)
 }
 
+/// Over a picture that stands still.
+pub fn stale() -> Color32 {
+    Color32::from_black_alpha(140)
+}
+
 /// The mark of a muted microphone on a picture.
 pub fn muted() -> Color32 {
     Color32::from_rgb(0xff, 0x8d, 0x8d)

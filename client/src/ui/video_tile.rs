@@ -166,6 +166,9 @@ fn tile_ui(ui: &Ui, rect: Rect, meeting: &Meeting, member: &Member, tile: Option
             people::avatar(ui.painter(), rect.center(), radius, member);
         }
     }
+    if tile.is_some() && stands_still(meeting, member) {
+        ui.painter().rect_filled(rect, corner, theme::stale());
+    }
     name_ui(ui, rect, member, you);
     if member.host && rect.width() > HOST_MIN_WIDTH {
         host_ui(ui, rect);
@@ -178,6 +181,11 @@ fn tile_ui(ui: &Ui, rect: Rect, meeting: &Meeting, member: &Member, tile: Option
         let ring = Stroke::new(3.0, palette.good);
         ui.painter().rect_stroke(rect, corner, ring, StrokeKind::Inside);
     }
+}
+
+/// The last picture is all there is of somebody else of whom nothing reaches the server. Our own comes from the camera.
+fn stands_still(meeting: &Meeting, member: &Member) -> bool {
+    member.id != meeting.you && !member.reach.heard
 }
 
 /// Points of a tile that has room for the host's badge besides the name.
@@ -265,7 +273,7 @@ mod tests {
     use super::*;
     use crate::engine::protocol::Event;
     use crate::ui::samples::{self, ANA, BO};
-    use common::wire::control::{LeaveReason, MediaState};
+    use common::wire::control::{LeaveReason, MediaState, Reach};
 
     #[test]
     fn every_tile_is_inside_and_none_covers_another() {
@@ -326,6 +334,23 @@ mod tests {
             tiles.update(&ctx, model.meeting().unwrap(), &frames);
             assert_eq!(tiles.0.contains_key(&BO), shown);
             events.next().into_iter().for_each(|event| model.apply(event));
+        }
+    }
+
+    #[test]
+    fn only_a_picture_that_nothing_follows_is_taken_for_old() {
+        let mut model = samples::meeting(ANA);
+        for (reach, stale) in [
+            (Reach { heard: false, hears: true }, true),
+            (Reach { heard: false, hears: false }, true),
+            (Reach { heard: true, hears: false }, false),
+            (Reach { heard: true, hears: true }, false),
+        ] {
+            for (member, stale) in [(BO, stale), (ANA, false)] {
+                model.apply(Event::ReachChanged { member, reach });
+                let meeting = model.meeting().unwrap();
+                assert_eq!(stands_still(meeting, &meeting.members[&member]), stale, "{member} {reach:?}");
+            }
         }
     }
 
