@@ -325,9 +325,11 @@ fn progress_ui(ui: &mut Ui, transfer: &Transfer, receipt: &Receipt, ours: bool) 
         FileState::Corrupt => (palette.bad, damaged(transfer, ours)),
         FileState::Declined => (palette.weak, "Declined".into()),
         FileState::Interrupted(_, trouble) => {
-            let done =
-                if received == 0 { "Not begun".into() } else { format!("Interrupted at {}", percent(received, size)) };
-            let resumes = if transfer.withdrawn.is_none() && !trouble.is_final() { ", can be resumed" } else { "" };
+            let (done, again) = match received {
+                0 => ("Not begun".into(), ", can be tried again"),
+                _ => (format!("Interrupted at {}", percent(received, size)), ", can be resumed"),
+            };
+            let resumes = if transfer.withdrawn.is_none() && !trouble.is_final() { again } else { "" };
             (palette.weak, format!("{done}{resumes}: {}", ends(transfer, receipt, ours).why(trouble)))
         }
         FileState::Paused(_) => (palette.weak, format!("Paused, resumes at {}", percent(received, size))),
@@ -575,6 +577,13 @@ mod tests {
         let mut model = offered(ANA);
         model.apply(changed(ANA, BO, full));
         harness(model).get_by_label("Interrupted at 50 %, can be resumed: Bo's disk lacks 5.0 MB for it");
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_came_can_be_tried_again() {
+        let mut model = offered(ANA);
+        model.apply(changed(ANA, BO, FileState::Interrupted(0, FileTrouble::ReceiverReadOnly)));
+        harness(model).get_by_label("Not begun, can be tried again: Bo's folder for files cannot be written");
     }
 
     #[test]
