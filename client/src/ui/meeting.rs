@@ -146,25 +146,30 @@ fn top_ui(ui: &mut Ui, meeting: &Meeting, settings: &mut SettingsDraft) {
 const INVITATION_MIN_WIDTH: f32 = 160.0;
 /// Points of the button that copies it.
 const COPY_WIDTH: f32 = 40.0;
-/// Points of the one behind which the other addresses are.
-const OTHERS_WIDTH: f32 = 120.0;
+/// Points of the one behind which the other addresses are, with what is beside it.
+const OTHERS_WIDTH: f32 = 156.0;
 
 fn invitation_ui(ui: &mut Ui, meeting: &Meeting) {
     if ui.available_width() < INVITATION_MIN_WIDTH {
         return;
     }
     ui.add_space(8.0);
+    // The line itself is there in the narrowest window, and the others are where there is room beside it.
+    let others =
+        meeting.addresses.len() > 1 && ui.available_width() >= INVITATION_MIN_WIDTH + COPY_WIDTH + OTHERS_WIDTH;
     if let Some(address) = meeting.addresses.first() {
         let line = invitation(meeting, address);
         let share = if meeting.addresses_note.is_some() { 0.5 } else { 1.0 };
-        let buttons = if meeting.addresses.len() > 1 { COPY_WIDTH + OTHERS_WIDTH } else { COPY_WIDTH };
+        let buttons = if others { COPY_WIDTH + OTHERS_WIDTH } else { COPY_WIDTH };
         let width = ((ui.available_width() - buttons) * share).max(0.0);
         truncated(ui, &line, RichText::new(&line).monospace().color(theme::of(ui).weak), width);
         if icons::button(ui, Icon::Copy, "Copy join command").clicked() {
             ui.ctx().copy_text(line);
         }
     }
-    other_addresses_ui(ui, meeting);
+    if others {
+        other_addresses_ui(ui, meeting);
+    }
     if let Some(note) = &meeting.addresses_note {
         let width = ui.available_width();
         truncated(ui, note, RichText::new(note).color(theme::of(ui).warn), width);
@@ -367,6 +372,24 @@ mod tests {
         assert!(harness.query_by_label_contains("--server 10.0.0.7:7878").is_none());
         click(&mut harness, "Other addresses");
         harness.get_by_label_contains("--server 10.0.0.7:7878");
+    }
+
+    #[test]
+    fn other_addresses_cover_nothing_in_a_narrow_window() {
+        let mut harness = harness(reached_by(&["192.0.2.7:7878", "10.0.0.7:7878"], None));
+        let sentence = harness.state().model.meeting().unwrap().diagnosis.sentence.clone();
+        theme::install(&harness.ctx);
+        for width in (640..=1280).step_by(20) {
+            harness.set_size([width as f32, 480.0].into());
+            harness.run();
+            // A dot stands before the sentence.
+            let dot = harness.get_by_label(&sentence).rect().left() - 22.0;
+            for button in ["Copy join command", "Other addresses"] {
+                let right = harness.query_by_label(button).map_or(0.0, |button| button.rect().right());
+                assert!(right <= dot, "{button} at {width}: {right} {dot}");
+            }
+        }
+        assert!(harness.query_by_label("Other addresses").is_some());
     }
 
     #[test]
