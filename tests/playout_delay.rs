@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use common::media::pcm::{Block, SILENT_BLOCK};
+use common::voice::pcm::{Block, SILENT_BLOCK};
 use sim::lateness::{Goal, Heard, Network, hear, networks};
 
 const GOLDEN: &str = include_str!("golden/playout_delay.txt");

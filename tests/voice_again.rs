@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::ids::MemberId;
 use common::limits::AUDIO_BLOCK;
 use common::link::LinkConfig;
-use common::media::playout::PlayoutStatistics;
 use common::stats::{InboundMedia, InboundStream};
+use common::voice::playout::PlayoutStatistics;
 use sim::meeting::Meeting;
 
 const GOLDEN: &str = include_str!("golden/voice_again.txt");

@@ -11,8 +11,8 @@ use client::devices::jpeg::{JpegDecoder, PartDecoder, PartEncoder, jpeg_length};
 use client::devices::scale::Scaler;
 use common::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use common::media::ladder::VideoTarget;
-use common::media::pcm::{Block, SILENT_BLOCK};
 use common::sequence::MediaTime;
+use common::voice::pcm::{Block, SILENT_BLOCK};
 use sim::studio::Studio;
 
 use crate::raw_video::{HEIGHT, Planes, WIDTH};

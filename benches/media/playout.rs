@@ -1,7 +1,7 @@
 //! A2 and A6: the playout buffer alone, behind networks that are late in ways of their own, as `tests/playout_delay.rs`
 //! has them.
 
-use common::media::pcm::Block;
+use common::voice::pcm::Block;
 use sim::lateness::{Heard, Network, hear, networks};
 
 use crate::Options;

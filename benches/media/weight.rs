@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
-use common::media::pack::{self, AudioDetail, LOOK_AHEAD_SAMPLES, Packed, Packer};
-use common::media::pcm::{BLOCK_BYTES, Block, SILENT_BLOCK};
+use common::voice::pack::{self, AudioDetail, LOOK_AHEAD_SAMPLES, Packed, Packer};
+use common::voice::pcm::{BLOCK_BYTES, Block, SILENT_BLOCK};
 use common::wire::audio::Sound;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

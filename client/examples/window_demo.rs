@@ -14,9 +14,9 @@ use client::ui::{DeviceLists, EngineLink, Start, run};
 use common::ids::{ChatId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId};
 use common::media::blocks::AssemblerStatistics;
 use common::media::freezes::FreezeStatistics;
-use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
+use common::voice::playout::PlayoutStatistics;
 use common::wire::control::{MediaState, Member, Reach};
 use common::wire::message::{FileOffer, FileState, Recipients};
 

@@ -55,7 +55,7 @@ impl Introductions {
 mod tests {
     use super::*;
     use crate::ids::ChatId;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
     use crate::wire::message::{Message, Recipients};
 
     const BO: MemberId = MemberId(2);

@@ -37,4 +37,12 @@ pub mod session;
 pub mod stats;
 pub mod text;
 pub mod typed_address;
+pub mod voice;
 pub mod wire;
+
+/// Where the virtual time of a test begins; the rest of it is arithmetic.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from nothing")]
+pub(crate) fn virtual_time() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -35,7 +35,7 @@ impl Listening {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
     use std::time::Duration;
 
     #[test]

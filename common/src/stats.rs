@@ -6,8 +6,8 @@ use crate::ids::{MemberId, Ssrc};
 use crate::media::blocks::AssemblerStatistics;
 use crate::media::freezes::FreezeStatistics;
 use crate::media::ladder::VideoTarget;
-use crate::media::playout::PlayoutStatistics;
 use crate::reno::RenoStatistics;
+use crate::voice::playout::PlayoutStatistics;
 
 /// One look at everything an [`crate::endpoint::Endpoint`] measures; taken four times a second for the plots. What was not
 /// measured for [`crate::limits::UNMEASURED_AFTER`] is `None`, or not there: nobody is shown a number that was true once.
@@ -85,7 +85,7 @@ pub enum InboundMedia {
         fraction_concealed: f32,
         /// How long a block waits right now between arriving and being played.
         playout_delay: Duration,
-        /// How such a voice is liked, 1.0..=4.5 ([`crate::media::mos`]): by what was concealed in the last second, and the
+        /// How such a voice is liked, 1.0..=4.5 ([`crate::voice::mos`]): by what was concealed in the last second, and the
         /// way there, for which our half is measured and the speaker's taken to be as long. `None` without a round
         /// trip, and where nothing comes.
         mean_opinion_score: Option<f32>,

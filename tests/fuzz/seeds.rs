@@ -9,7 +9,7 @@ use common::ids::{
 };
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use common::media::jpeg;
-use common::media::pack::{AudioDetail, Packed, Packer};
+use common::voice::pack::{AudioDetail, Packed, Packer};
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::wire::audio::{AudioCopy, AudioPacket, Sound};

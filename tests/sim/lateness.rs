@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use common::media::pcm::{Block, SILENT_BLOCK};
-use common::media::playout::{PlayoutBuffer, PlayoutStatistics};
 use common::sequence::{MediaTime, SequenceNumber};
+use common::voice::pcm::{Block, SILENT_BLOCK};
+use common::voice::playout::{PlayoutBuffer, PlayoutStatistics};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

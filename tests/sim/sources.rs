@@ -3,8 +3,8 @@
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use common::media::blocks::{CodedFrame, CodedPart};
 use common::media::ladder::VideoTarget;
-use common::media::pcm::Block;
 use common::sequence::MediaTime;
+use common::voice::pcm::Block;
 use common::wire::media::{BlockRun, VideoHeader};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};

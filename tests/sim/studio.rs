@@ -6,8 +6,8 @@ use std::time::Instant;
 use common::endpoint::Endpoint;
 use common::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use common::media::ladder::VideoTarget;
-use common::media::pcm::{Block, SILENT_BLOCK};
 use common::sequence::MediaTime;
+use common::voice::pcm::{Block, SILENT_BLOCK};
 
 /// Microphone, speaker, camera and screen of one participant. What is not written does nothing.
 pub trait Studio: Debug {

@@ -203,7 +203,7 @@ fn millis(time: Duration) -> f64 {
 mod tests {
     use super::*;
     use common::ids::{MemberId, Ssrc};
-    use common::media::playout::PlayoutStatistics;
+    use common::voice::playout::PlayoutStatistics;
 
     #[test]
     fn a_snapshot_has_the_network_the_streams_and_reno() {

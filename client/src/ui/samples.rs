@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use common::ids::{MemberId, RoomCode, Ssrc, StreamKind, TransferId};
-use common::media::playout::PlayoutStatistics;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::{InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
+use common::voice::playout::PlayoutStatistics;
 use common::wire::control::{MediaState, Member, Reach};
 use common::wire::message::{FileOffer, Recipients};
 

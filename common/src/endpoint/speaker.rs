@@ -6,10 +6,10 @@ use crate::ids::Ssrc;
 use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_COPY_OFFSET_MAX};
 use crate::media::jitter::ReceptionStatistics;
 use crate::media::meter::LastSecond;
-use crate::media::pack;
-use crate::media::pcm::{Block, SILENT_BLOCK};
-use crate::media::playout::PlayoutBuffer;
 use crate::sequence::{MediaTime, SequenceNumber};
+use crate::voice::pack;
+use crate::voice::pcm::{Block, SILENT_BLOCK};
+use crate::voice::playout::PlayoutBuffer;
 use crate::wire::Malformed;
 use crate::wire::audio::{AudioCopy, AudioPacket};
 
@@ -156,9 +156,9 @@ mod tests {
     use super::*;
     use crate::ids::{MemberId, StreamKind};
     use crate::limits::AUDIO_BLOCK;
-    use crate::media::pack::{AudioDetail, Packer};
-    use crate::media::virtual_time;
     use crate::sequence::SendTime;
+    use crate::virtual_time;
+    use crate::voice::pack::{AudioDetail, Packer};
     use crate::wire::media::MediaHeader;
 
     fn place(sequence: u16, blocks: u32) -> Place {

@@ -11,11 +11,11 @@ use crate::limits::{
     AUDIO_AGAIN_MAX_AGE, AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX,
     AUDIO_COPY_OFFSET_MAX,
 };
-use crate::media::pack::{AudioDetail, Packed, Packer};
-use crate::media::pcm::{self, Block};
-use crate::media::redundancy::{Bursts, Losses, Redundancy};
-use crate::media::vad::SilenceGate;
 use crate::sequence::{MediaTime, SendTime, SequenceNumber};
+use crate::voice::pack::{AudioDetail, Packed, Packer};
+use crate::voice::pcm::{self, Block};
+use crate::voice::redundancy::{Bursts, Losses, Redundancy};
+use crate::voice::vad::SilenceGate;
 use crate::wire::audio::{AudioCopy, AudioPacket};
 use crate::wire::media::MediaHeader;
 
@@ -262,7 +262,7 @@ impl SentPackets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::pcm::SILENT_BLOCK;
+    use crate::voice::pcm::SILENT_BLOCK;
     use crate::wire::audio::Sound;
 
     fn block(number: usize) -> Block {

@@ -186,7 +186,7 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
 
     const MILLI: Duration = Duration::from_millis(1);
     const ROUND_TRIP: Duration = Duration::from_millis(40);

@@ -68,7 +68,7 @@ impl Freezes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
 
     /// Shows frames, each captured at the second and shown at the third of its numbers, in milliseconds.
     fn after(frames: impl Iterator<Item = (u16, u32, u32)>) -> FreezeStatistics {

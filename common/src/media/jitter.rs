@@ -259,9 +259,9 @@ fn clamp_to_i32(number: i64) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::virtual_time;
     use super::*;
     use crate::ids::MemberId;
+    use crate::virtual_time;
     use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};

@@ -219,8 +219,8 @@ impl Default for Ladder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::virtual_time;
     use super::*;
+    use crate::virtual_time;
 
     const MILLI: Duration = Duration::from_millis(1);
 

@@ -93,8 +93,8 @@ fn micros_between(earlier: Instant, later: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::virtual_time;
     use super::*;
+    use crate::virtual_time;
 
     const MILLI: Duration = Duration::from_millis(1);
 

@@ -199,11 +199,11 @@ fn bytes_on_line(scan_bytes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::virtual_time;
     use super::*;
     use crate::media::blocks::CodedPart;
     use crate::media::ladder::Rung;
     use crate::sequence::MediaTime;
+    use crate::virtual_time;
 
     const INTERVAL: Duration = Duration::from_millis(66);
     const MILLI: Duration = Duration::from_millis(1);

@@ -98,7 +98,7 @@ impl Delay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
 
     const MILLI: Duration = Duration::from_millis(1);
 

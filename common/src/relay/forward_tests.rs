@@ -10,9 +10,9 @@ use crate::limits::{
     AUDIO_AGAIN_MAX_AGE, AUDIO_QUEUE_DATAGRAMS, DATAGRAM_BASE_BYTES, DATAGRAM_MAX_BYTES, GROUP_MAX_DATAGRAMS,
     VIDEO_BYTES_BURST, VIDEO_QUEUE_DATAGRAMS,
 };
-use crate::media::pack::AudioDetail;
 use crate::seal::{Opener, Sealer, Secret};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
+use crate::voice::pack::AudioDetail;
 use crate::wire::audio::{AudioPacket, Sound};
 use crate::wire::control::CipherSuite;
 use crate::wire::feedback::AGE_MISSING;

@@ -7,8 +7,8 @@ use super::*;
 use crate::endpoint::{Endpoint, Event};
 use crate::ids::{ChatId, ControlId};
 use crate::limits::{AUDIO_BLOCK_SAMPLES, DATAGRAM_MAX_BYTES};
-use crate::media::pcm::Block;
 use crate::seal::Secret;
+use crate::voice::pcm::Block;
 use crate::wire::control::CipherSuite;
 use crate::wire::message::{Message, Recipients};
 

@@ -17,8 +17,8 @@ use super::Malformed;
 use super::media::{MEDIA_HEADER_BYTES, MediaHeader};
 use super::reader::{Reader, Writer};
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX, PLAINTEXT_BASE_BYTES};
-use crate::media::pack::AudioDetail;
-use crate::media::pcm::BLOCK_BYTES;
+use crate::voice::pack::AudioDetail;
+use crate::voice::pcm::BLOCK_BYTES;
 
 /// One block of audio, 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct AudioPacket<'a> {
 pub enum Sound<'a> {
     /// As it is: [`BLOCK_BYTES`], big-endian (L16, RFC 3551 §4.5.11).
     L16(&'a [u8]),
-    /// In two layers ([`crate::media::pack`]), of which the second may have been cut off and is empty then.
+    /// In two layers ([`crate::voice::pack`]), of which the second may have been cut off and is empty then.
     Packed {
         /// 1 to [`AUDIO_BASE_MAX_BYTES`].
         base: &'a [u8],

@@ -115,9 +115,9 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::virtual_time;
     use super::super::Arrived;
     use super::*;
+    use crate::virtual_time;
 
     const STEP: Duration = Duration::from_millis(50);
 

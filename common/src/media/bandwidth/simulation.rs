@@ -1,13 +1,13 @@
 //! Callers over a path whose rate changes, in virtual time: a camera whose frames follow the target, a voice, and the
 //! feedback of the other end. What a foreign flow does beside them, our own Reno stands for.
 
-use super::super::virtual_time;
 use super::*;
 use crate::link::{Link, LinkConfig, OVERHEAD_BYTES};
 use crate::media::pacer::Pacer;
 use crate::path::{Arrivals, Outgoing};
 use crate::reno::StreamId;
 use crate::reno::connection::Connection;
+use crate::virtual_time;
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 

@@ -436,8 +436,8 @@ mod tests {
     use super::super::Packetizer;
     use super::super::testing::{frame, packets, ssrc};
     use super::*;
-    use crate::media::virtual_time;
     use crate::sequence::{SendTime, SequenceNumber};
+    use crate::virtual_time;
     use crate::wire::media::{BlockRun, MediaHeader};
     use proptest::prelude::*;
     use rand::rngs::StdRng;

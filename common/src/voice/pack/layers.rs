@@ -5,7 +5,7 @@ use super::filter::{self, BASE_SAMPLES};
 use super::predict::{self, Differences, ORDER_BITS};
 use super::rice::{Rice, START_BITS};
 use crate::limits::AUDIO_BLOCK_SAMPLES;
-use crate::media::pcm::Block;
+use crate::voice::pcm::Block;
 use crate::wire::Malformed;
 
 /// Bits in which a base layer says how many bits its samples have less than 16.

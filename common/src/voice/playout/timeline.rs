@@ -87,7 +87,7 @@ fn place(samples: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
 
     fn note(line: &mut Timeline, block: u32) -> bool {
         let (sequence, timestamp) = (SequenceNumber(block as u16), MediaTime(480 * block));

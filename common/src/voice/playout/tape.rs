@@ -4,9 +4,9 @@
 //! period later or earlier. So the buffer's delay is counted in samples, and is corrected without a block being lost.
 
 use crate::limits::AUDIO_BLOCK_SAMPLES;
-use crate::media::conceal::PAST_SAMPLES;
-use crate::media::pcm::{self, Block};
-use crate::media::pitch::{Direction, LAG_MAX, LAG_MIN, Period, most_alike};
+use crate::voice::conceal::PAST_SAMPLES;
+use crate::voice::pcm::{self, Block};
+use crate::voice::pitch::{Direction, LAG_MAX, LAG_MIN, Period, most_alike};
 
 /// The last [`PAST`] samples that were played, then those that wait.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ fn between(from: i16, to: i16, step: usize) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::pcm::SILENT_BLOCK;
+    use crate::voice::pcm::SILENT_BLOCK;
 
     /// A voice of a triangle wave with this period, as long as the tape.
     fn voice(period: usize) -> impl Fn(usize) -> i16 {

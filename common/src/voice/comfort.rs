@@ -2,7 +2,7 @@
 //! colour (the idea of RFC 3389). Digital silence between sentences sounds as if the line were cut.
 
 use crate::limits::AUDIO_CLOCK_RATE_HZ;
-use crate::media::pcm::Block;
+use crate::voice::pcm::Block;
 
 /// Noise like that of a speaker's room. The same blocks give the same noise.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ fn predictor(correlation: &[f32; ORDER + 1]) -> ([f32; ORDER], f32) {
 mod tests {
     use super::*;
     use crate::limits::AUDIO_BLOCK_SAMPLES;
-    use crate::media::pcm::{self, SILENT_BLOCK};
+    use crate::voice::pcm::{self, SILENT_BLOCK};
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 

@@ -1,7 +1,8 @@
 //! A speaker, a network and a sound card in virtual time.
 
-use super::super::{pcm, virtual_time};
 use super::*;
+use crate::virtual_time;
+use crate::voice::pcm;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -3,9 +3,9 @@
 //! back into the hole, and the one side passes into the other. What fades passes into the sound of the room.
 
 use crate::limits::AUDIO_BLOCK_SAMPLES;
-use crate::media::comfort::ComfortNoise;
-use crate::media::pcm::Block;
-use crate::media::pitch::{LAG_MAX, LAG_MIN, NEWEST_SAMPLES, newest_period};
+use crate::voice::comfort::ComfortNoise;
+use crate::voice::pcm::Block;
+use crate::voice::pitch::{LAG_MAX, LAG_MIN, NEWEST_SAMPLES, newest_period};
 
 /// Goes on with a speaker's sound where a block is missing, and comes back to it without a click.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ fn fade(made_up: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::pcm::{self, SILENT_BLOCK};
+    use crate::voice::pcm::{self, SILENT_BLOCK};
     use std::f32::consts::TAU;
 
     /// A voice: harmonics of `pitch_hz`.

@@ -90,7 +90,7 @@ impl DetailChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::virtual_time;
+    use crate::virtual_time;
 
     #[test]
     fn a_voice_is_exact_where_pictures_have_room_beside_it() {

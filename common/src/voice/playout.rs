@@ -12,9 +12,9 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::{AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, PLAYOUT_MAX_BLOCKS};
-use crate::media::conceal::{CONCEALED_BLOCKS_MAX, Concealer, FAR_SIDE_BLOCKS, FarSide};
-use crate::media::pcm::{Block, SILENT_BLOCK};
 use crate::sequence::{MediaTime, SequenceNumber};
+use crate::voice::conceal::{CONCEALED_BLOCKS_MAX, Concealer, FAR_SIDE_BLOCKS, FarSide};
+use crate::voice::pcm::{Block, SILENT_BLOCK};
 
 mod delay;
 mod hole;

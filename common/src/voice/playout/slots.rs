@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::limits::PLAYOUT_MAX_BLOCKS;
-use crate::media::pcm::{Block, SILENT_BLOCK};
+use crate::voice::pcm::{Block, SILENT_BLOCK};
 
 /// Blocks that wait, each at its place modulo [`PLAYOUT_MAX_BLOCKS`].
 #[derive(Clone, Debug)]

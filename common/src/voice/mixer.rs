@@ -1,7 +1,7 @@
 //! Sums the speakers of a meeting into what is heard.
 
 use crate::limits::AUDIO_BLOCK_SAMPLES;
-use crate::media::pcm::Block;
+use crate::voice::pcm::Block;
 
 /// Adds one block of each speaker, then gives the sum; the same few operations for each sample, whatever they say.
 ///
@@ -65,7 +65,7 @@ fn ramp_samples(from: f32, goal: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::pcm::SILENT_BLOCK;
+    use crate::voice::pcm::SILENT_BLOCK;
 
     fn mixed(mixer: &mut Mixer, blocks: &[Block]) -> Block {
         let mut mixed = [1; AUDIO_BLOCK_SAMPLES];

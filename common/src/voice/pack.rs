@@ -17,7 +17,7 @@ mod predict;
 mod rice;
 
 use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX};
-use crate::media::pcm::{self, BLOCK_BYTES, Block};
+use crate::voice::pcm::{self, BLOCK_BYTES, Block};
 use crate::wire::Malformed;
 use crate::wire::audio::Sound;
 

@@ -6,7 +6,7 @@
 //! in it.
 
 use crate::limits::AUDIO_CLOCK_RATE_HZ;
-use crate::media::pcm::{Block, decibels, mean_square};
+use crate::voice::pcm::{Block, decibels, mean_square};
 
 /// Decides for one microphone which blocks are sent.
 ///
@@ -142,7 +142,7 @@ impl VoiceBand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::pcm::SILENT_BLOCK;
+    use crate::voice::pcm::SILENT_BLOCK;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
