@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::ids::{MemberId, Ssrc, StreamKind};
 use common::link::LinkConfig;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::session::Over;
 use common::stats::InboundMedia;
 use common::wire::control::{Action, Refusal};
@@ -270,7 +270,7 @@ fn a_narrow_link_brings_the_ladder_down_and_a_wide_one_up() {
     meeting.participants[ada].up.configure(narrow);
     meeting.run(Duration::from_secs(20));
     let narrow_target = meeting.participants[ada].seen.snapshot.video_target;
-    let size = |target: common::media::ladder::VideoTarget| (target.rung.index, target.quality);
+    let size = |target: common::picture::ladder::VideoTarget| (target.rung.index, target.quality);
     assert!(size(narrow_target) < size(wide_target), "{wide_target:?} to {narrow_target:?}");
     meeting.participants[ada].up.configure(LinkConfig::default());
     meeting.run(Duration::from_secs(40));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use common::link::LinkConfig;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::wire::control::Action;
 use sim::meeting::Meeting;
 use sim::picture::{Freshness, Talker};

@@ -204,8 +204,8 @@ fn delays_ms(filmed: &[Filmed], shown: &[Shown]) -> Vec<f64> {
 fn codec_ms() -> f64 {
     use client::devices::jpeg::{PartDecoder, PartEncoder};
     use common::ids::{MemberId, Ssrc};
-    use common::media::blocks::ReceivedFrame;
-    use common::media::ladder::{Rung, VideoTarget};
+    use common::picture::blocks::ReceivedFrame;
+    use common::picture::ladder::{Rung, VideoTarget};
     use common::sequence::{FrameId, MediaTime};
 
     let mut encoder = PartEncoder::new().expect("there is memory for an encoder");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use client::load::{self, LoadConfig, LoadReport};
 use common::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use server::{Server, ServerConfig};
 
 use super::figures::{Figure, Figures, Goal};

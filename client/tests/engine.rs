@@ -15,7 +15,7 @@ use client::engine::protocol::{Command, Event, Joined};
 use client::engine::{EngineConfig, EngineHandle, start};
 use common::ids::{KnockId, MemberId, RoomCode};
 use common::link::LinkConfig;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::wire::control::{Action, LeaveReason, View};
 use common::wire::message::{FileOffer, FileState, FileTrouble, Recipients};
 use tokio::sync::mpsc::error::TryRecvError;

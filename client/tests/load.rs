@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use client::load::{LoadConfig, LoadError, LoadReport, run, run_until};
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use serde_json::Value;
 use server::{Server, ServerConfig};
 

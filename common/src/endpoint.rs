@@ -21,10 +21,10 @@ use crate::limits::{
 };
 use crate::listening::Listening;
 use crate::media::bandwidth::{Bandwidth, Range};
-use crate::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
-use crate::media::ladder::{Rung, VideoTarget};
 use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::path::{Arrivals, Outgoing, Reception, fresh};
+use crate::picture::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
+use crate::picture::ladder::{Rung, VideoTarget};
 use crate::reno::{self, Traced};
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::SendTime;

@@ -28,6 +28,7 @@ mod listening;
 pub mod media;
 pub mod names;
 pub mod path;
+pub mod picture;
 pub mod relay;
 pub mod reno;
 pub mod room;

@@ -25,7 +25,7 @@ use crate::ids::{KnockId, MemberId, RoomCode};
 use crate::limits::{
     CONTROL_IDLE_TIMEOUT, CONTROL_PING_INTERVAL, CONTROL_PONG_TIMEOUT, CONTROL_SUSPECT_AFTER, HELLO_TIMEOUT,
 };
-use crate::media::ladder::Rung;
+use crate::picture::ladder::Rung;
 use crate::wire::control::{
     Action, Admission, ClientMessage, EndReason, LeaveReason, MediaState, Member, Notice, PROTOCOL_VERSION, Reach,
     Refusal, ServerMessage, Snapshot, View,

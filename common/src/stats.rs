@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::ids::{MemberId, Ssrc};
-use crate::media::blocks::AssemblerStatistics;
-use crate::media::freezes::FreezeStatistics;
-use crate::media::ladder::VideoTarget;
+use crate::picture::blocks::AssemblerStatistics;
+use crate::picture::freezes::FreezeStatistics;
+use crate::picture::ladder::VideoTarget;
 use crate::reno::RenoStatistics;
 use crate::voice::playout::PlayoutStatistics;
 
@@ -98,7 +98,7 @@ pub enum InboundMedia {
         freezes: FreezeStatistics,
         /// Frames over the last second.
         frames_per_second: f32,
-        /// Index into [`crate::media::ladder::Rung::ALL`] of the last frame.
+        /// Index into [`crate::picture::ladder::Rung::ALL`] of the last frame.
         rung: u8,
         /// JPEG quality 1..=100 of the last frame.
         quality: u8,

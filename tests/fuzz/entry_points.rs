@@ -17,8 +17,8 @@ use common::limits::{
     AUDIO_BLOCK_SAMPLES, CHAT_MAX_BYTES, CONTROL_MESSAGE_MAX_BYTES, DATAGRAM_MAX_BYTES, FILE_NAME_MAX_BYTES,
     MESSAGE_MAX_BYTES, NAME_MAX_BYTES, NAME_MAX_CHARS, PLAINTEXT_MAX_BYTES, STREAM_RECEIVE_WINDOW_MIN_BYTES,
 };
-use common::media::jpeg;
 use common::names;
+use common::picture::jpeg;
 use common::relay::{Relay, SpoolEffect, SpoolFact};
 use common::reno::{Connection, SEGMENT_MAX_BYTES, StreamId};
 use common::seal::{Sealer, Secret, Secrets};

@@ -8,7 +8,7 @@ use common::ids::{
     ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, StreamKind, TransferId,
 };
 use common::limits::AUDIO_BLOCK_SAMPLES;
-use common::media::jpeg;
+use common::picture::jpeg;
 use common::voice::pack::{AudioDetail, Packed, Packer};
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::media::blocks::{CodedFrame, CodedPart, LostBlocks, ReceivedFrame};
-use common::media::changes::ChangeDetector;
-use common::media::ladder::{Rung, VideoTarget};
+use common::picture::blocks::{CodedFrame, CodedPart, LostBlocks, ReceivedFrame};
+use common::picture::changes::ChangeDetector;
+use common::picture::ladder::{Rung, VideoTarget};
 use common::sequence::{FrameId, MediaTime};
 use common::wire::media::BlockRun;
 

@@ -1,8 +1,8 @@
 //! Made-up microphones, cameras and files.
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
-use common::media::blocks::{CodedFrame, CodedPart};
-use common::media::ladder::VideoTarget;
+use common::picture::blocks::{CodedFrame, CodedPart};
+use common::picture::ladder::VideoTarget;
 use common::sequence::MediaTime;
 use common::voice::pcm::Block;
 use common::wire::media::{BlockRun, VideoHeader};

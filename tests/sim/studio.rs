@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use common::endpoint::Endpoint;
-use common::media::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
-use common::media::ladder::VideoTarget;
+use common::picture::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
+use common::picture::ladder::VideoTarget;
 use common::sequence::MediaTime;
 use common::voice::pcm::{Block, SILENT_BLOCK};
 

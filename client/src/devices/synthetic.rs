@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::devices::jpeg::tests::received;
     use crate::devices::jpeg::{PartDecoder, PartEncoder};
-    use common::media::ladder::{Rung, VideoTarget};
+    use common::picture::ladder::{Rung, VideoTarget};
     use common::sequence::MediaTime;
     use std::time::Duration;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::ids::MemberId;
 use common::limits::VIDEO_CLOCK_RATE_HZ;
-use common::media::blocks::{CodedFrame, LostBlocks};
-use common::media::ladder::VideoTarget;
+use common::picture::blocks::{CodedFrame, LostBlocks};
+use common::picture::ladder::VideoTarget;
 use common::sequence::MediaTime;
 use tokio::sync::{mpsc, watch};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use common::ids::MemberId;
-use common::media::blocks::ReceivedFrame;
+use common::picture::blocks::ReceivedFrame;
 
 use super::outlet::PassingOutlet;
 use super::protocol::{Event, FrameSlots};
@@ -192,8 +192,8 @@ fn show(sink: &DecodedSink, member: MemberId, picture: &Picture, mut copy: Pictu
 mod tests {
     use super::*;
     use common::ids::{Ssrc, StreamKind};
-    use common::media::blocks::{CodedFrame, CodedPart};
-    use common::media::ladder::Rung;
+    use common::picture::blocks::{CodedFrame, CodedPart};
+    use common::picture::ladder::Rung;
     use common::sequence::{FrameId, MediaTime};
     use common::wire::media::BlockRun;
 

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use common::link::LinkConfig;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::reno;
 use directories::{ProjectDirs, UserDirs};
 use tokio::sync::mpsc;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use common::ids::RoomCode;
 use common::link::LinkConfig;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::reno::{self, Algorithm};
 use server::operation::settings::Listen;
 

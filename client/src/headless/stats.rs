@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::ids::StreamKind;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::reno::{Algorithm, Phase, RenoStatistics};
 use common::stats::{HopStatistics, InboundMedia, InboundStream, NetworkSnapshot, OutboundStream, RemoteInbound};
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use common::media::blocks::CodedFrame;
-use common::media::ladder::{Rung, VideoTarget};
+use common::picture::blocks::CodedFrame;
+use common::picture::ladder::{Rung, VideoTarget};
 use common::sequence::MediaTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 
 use crate::engine::address::ServerAddress;
 

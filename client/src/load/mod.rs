@@ -31,7 +31,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use common::limits::KNOCKS_PER_ROOM;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::{MemberId, Ssrc, StreamKind};
 use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, VIDEO_CLOCK_RATE_HZ};
-use common::media::blocks::CodedFrame;
+use common::picture::blocks::CodedFrame;
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
 use common::voice::pcm::BLOCK_BYTES;
 use common::wire::audio::{AudioPacket, Sound};
@@ -273,7 +273,7 @@ fn weight(frame: &CodedFrame) -> (usize, usize) {
 mod tests {
     use super::*;
     use common::limits::PLAINTEXT_BASE_BYTES;
-    use common::media::ladder::Rung;
+    use common::picture::ladder::Rung;
 
     const YOU: MemberId = MemberId(7);
 

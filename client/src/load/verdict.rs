@@ -106,7 +106,7 @@ mod tests {
     use super::super::member::Place;
     use super::super::tally::Live;
     use super::*;
-    use common::media::ladder::Rung;
+    use common::picture::ladder::Rung;
     use std::sync::Arc;
 
     fn reception(member: u16, kind: StreamKind, newest: Instant, lost: i64) -> Reception {

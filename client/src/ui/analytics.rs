@@ -1,7 +1,7 @@
 //! The network, drawn: two minutes of round trip, loss, jitter, bitrate and Reno, and one sentence about them.
 
 use common::ids::{MemberId, Ssrc, StreamKind};
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::reno::{Phase, RenoStatistics};
 use common::stats::InboundMedia;
 use eframe::egui::{Align2, Color32, FontId, Grid, Label, RichText, ScrollArea, Sense, Ui, vec2};

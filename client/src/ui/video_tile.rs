@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::ids::MemberId;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::wire::control::{Member, View};
 use eframe::egui::epaint::StrokeKind;
 use eframe::egui::{

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::limits::DEPARTURES_MAX;
-use crate::media::blocks::{CodedFrame, LostBlocks};
 use crate::path::Fate;
+use crate::picture::blocks::{CodedFrame, LostBlocks};
 
 /// Tags end below this one; those from it on are the voice's.
 pub(super) const TAGS_END: u32 = 1 << 31;
@@ -56,8 +56,8 @@ impl SentParts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::blocks::CodedPart;
-    use crate::media::ladder::Rung;
+    use crate::picture::blocks::CodedPart;
+    use crate::picture::ladder::Rung;
     use crate::sequence::MediaTime;
     use crate::wire::media::BlockRun;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::limits::PLAINTEXT_BASE_BYTES;
-use crate::media::ladder::Rung;
+use crate::picture::ladder::Rung;
 use crate::sequence::FrameId;
 use crate::wire::media::{BlockRun, BlockRuns, VideoHeader};
 
@@ -129,7 +129,7 @@ struct Slot {
 
 /// Parts of one picture: a frame of 480p has 30, and what is left of older ones is about as many again.
 pub(super) const PICTURE_PARTS_MAX: usize = 128;
-/// A sender refreshes every block within [`crate::media::changes::REFRESH`]. Whose blocks are older has turned the camera off,
+/// A sender refreshes every block within [`crate::picture::changes::REFRESH`]. Whose blocks are older has turned the camera off,
 /// and a newcomer is not to see that.
 const PICTURE_AGE_MAX: Duration = Duration::from_secs(8);
 /// A frame further behind is of a sender that counts anew.

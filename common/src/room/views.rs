@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::MemberId;
-use crate::media::ladder::Rung;
+use crate::picture::ladder::Rung;
 use crate::wire::control::View;
 
 /// The views of one room.

@@ -67,7 +67,7 @@ pub enum ClientMessage {
 pub struct View {
     /// Whom.
     pub member: MemberId,
-    /// The largest picture that is of use, an index into [`crate::media::ladder::Rung::ALL`].
+    /// The largest picture that is of use, an index into [`crate::picture::ladder::Rung::ALL`].
     pub rung: u8,
 }
 
@@ -148,7 +148,7 @@ pub enum ServerMessage {
     /// To members: something about the server that concerns everybody on it.
     Notice(Notice),
     /// The largest picture of the receiver's that anybody has use for, an index into
-    /// [`crate::media::ladder::Rung::ALL`]; `None` when nobody looks. Before the first one it is the largest.
+    /// [`crate::picture::ladder::Rung::ALL`]; `None` when nobody looks. Before the first one it is the largest.
     VideoWanted(Option<u8>),
     /// Answers [`ClientMessage::Resume`]: the receiver is in its place again, and the room is like this.
     Resumed(Snapshot),

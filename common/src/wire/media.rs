@@ -100,7 +100,7 @@ pub struct VideoHeader {
     pub part: u8,
     /// How many parts the frame has; 0 when a relay sends a part again, outside of its frame.
     pub parts: u8,
-    /// Size of the whole picture, as an index into [`crate::media::ladder::Rung::ALL`].
+    /// Size of the whole picture, as an index into [`crate::picture::ladder::Rung::ALL`].
     pub rung: u8,
     /// JPEG quality 1..=100, from which the receiver rebuilds the quantisation tables.
     pub quality: u8,

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use common::limits::{BLOCKS_PER_PART_MAX, VIDEO_CLOCK_RATE_HZ};
-use common::media::blocks::{CodedPart, ReceivedFrame};
-use common::media::jpeg;
-use common::media::ladder::Rung;
+use common::picture::blocks::{CodedPart, ReceivedFrame};
+use common::picture::jpeg;
+use common::picture::ladder::Rung;
 use common::sequence::{FrameId, MediaTime};
 use common::wire::media::BlockRun;
 use turbojpeg::Decompressor;
@@ -194,8 +194,8 @@ mod tests {
     use super::*;
     use crate::devices::jpeg::PartEncoder;
     use crate::devices::jpeg::tests::{face_frames, psnr, received};
-    use common::media::blocks::{CodedFrame, Repair};
-    use common::media::ladder::VideoTarget;
+    use common::picture::blocks::{CodedFrame, Repair};
+    use common::picture::ladder::VideoTarget;
 
     /// All of a picture, as frame 1.
     fn encode(picture: &Picture, rung: usize, quality: u8) -> ReceivedFrame {

@@ -1,10 +1,10 @@
 //! A picture into parts, each a small JPEG without headers that fits one datagram.
 
 use common::limits::{BLOCKS_PER_PART_MAX, FRAME_MAX_BYTES, FRAME_PARTS_MAX};
-use common::media::blocks::{CodedFrame, CodedPart};
-use common::media::changes::{ChangeDetector, STILL_QUALITY, Selection};
-use common::media::jpeg;
-use common::media::ladder::{Rung, VideoTarget};
+use common::picture::blocks::{CodedFrame, CodedPart};
+use common::picture::changes::{ChangeDetector, STILL_QUALITY, Selection};
+use common::picture::jpeg;
+use common::picture::ladder::{Rung, VideoTarget};
 use common::sequence::MediaTime;
 use common::wire::media::{BlockRun, VideoHeader};
 use turbojpeg::{Compressor, Subsamp};

@@ -165,7 +165,7 @@ fn pixels_mut(picture: &mut Picture) -> Image<&mut [u8]> {
 pub(super) mod tests {
     use super::*;
     use common::ids::{MemberId, Ssrc, StreamKind};
-    use common::media::blocks::{CodedFrame, ReceivedFrame};
+    use common::picture::blocks::{CodedFrame, ReceivedFrame};
     use common::sequence::FrameId;
 
     /// The pictures of the shipped clip.

@@ -1,7 +1,7 @@
 //! How to cut the blocks of a frame into parts that fill a datagram each, all about the same.
 
 use common::limits::BLOCKS_PER_PART_MAX;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::wire::media::{BlockRun, VideoHeader};
 
 /// Remembers what each block of a picture took when it was last coded, and judges by that what it will take.

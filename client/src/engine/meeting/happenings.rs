@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use common::endpoint::Event as EndpointEvent;
 use common::ids::{MemberId, TransferId};
-use common::media::blocks::LostBlocks;
-use common::media::ladder::Rung;
+use common::picture::blocks::LostBlocks;
+use common::picture::ladder::Rung;
 use common::session::{Event as SessionEvent, Output, Over};
 use common::wire::control::{Action, Member, View};
 use common::wire::message::{Delivery, Message};

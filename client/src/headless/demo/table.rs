@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::ids::{MemberId, StreamKind};
 use common::limits::AUDIO_BLOCK_SAMPLES;
-use common::media::ladder::Rung;
+use common::picture::ladder::Rung;
 use common::stats::{InboundMedia, InboundStream};
 use common::wire::message::Recipients;
 

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::link::{Link, LinkConfig, OVERHEAD_BYTES};
-use crate::media::pacer::Pacer;
 use crate::path::{Arrivals, Outgoing};
+use crate::picture::pacer::Pacer;
 use crate::reno::StreamId;
 use crate::reno::connection::Connection;
 use crate::virtual_time;

@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::limits::VIDEO_CLOCK_RATE_HZ;
-use crate::media::changes::ownership::Ownership;
-use crate::media::ladder::{Rung, VideoTarget};
+use crate::picture::changes::ownership::Ownership;
+use crate::picture::ladder::{Rung, VideoTarget};
 use crate::sequence::MediaTime;
 use crate::wire::media::BlockRun;
 

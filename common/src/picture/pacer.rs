@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::PACER_QUEUE_DATAGRAMS;
-use crate::media::blocks::{CodedFrame, LostBlocks};
+use crate::picture::blocks::{CodedFrame, LostBlocks};
 
 /// Sends one frame at a time, part after part.
 #[derive(Clone, Debug)]
@@ -200,8 +200,8 @@ fn bytes_on_line(scan_bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::blocks::CodedPart;
-    use crate::media::ladder::Rung;
+    use crate::picture::blocks::CodedPart;
+    use crate::picture::ladder::Rung;
     use crate::sequence::MediaTime;
     use crate::virtual_time;
 

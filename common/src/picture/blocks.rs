@@ -14,7 +14,7 @@ pub use packetizer::Packetizer;
 use std::ops::Range;
 
 use crate::ids::Ssrc;
-use crate::media::ladder::Rung;
+use crate::picture::ladder::Rung;
 use crate::sequence::{FrameId, MediaTime};
 use crate::wire::media::BlockRun;
 

@@ -2,8 +2,8 @@
 
 use crate::ids::Ssrc;
 use crate::limits::{BLOCKS_PER_PART_MAX, FRAME_PARTS_MAX, PLAINTEXT_BASE_BYTES};
-use crate::media::blocks::{CodedFrame, CodedPart, inside};
-use crate::media::ladder::Rung;
+use crate::picture::blocks::{CodedFrame, CodedPart, inside};
+use crate::picture::ladder::Rung;
 use crate::sequence::{FrameId, SendTime, SequenceNumber};
 use crate::wire::media::{MediaHeader, VideoHeader};
 

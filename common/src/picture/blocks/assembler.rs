@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
 use crate::limits::{FRAME_MAX_BYTES, FRAMES_ASSEMBLED_MAX};
-use crate::media::blocks::{CodedFrame, CodedPart, ReceivedFrame, Repair, inside};
-use crate::media::freezes::{FreezeStatistics, Freezes};
-use crate::media::jpeg;
-use crate::media::ladder::Rung;
 use crate::media::meter::LastSecond;
+use crate::picture::blocks::{CodedFrame, CodedPart, ReceivedFrame, Repair, inside};
+use crate::picture::freezes::{FreezeStatistics, Freezes};
+use crate::picture::jpeg;
+use crate::picture::ladder::Rung;
 use crate::sequence::{FrameId, MediaTime};
 use crate::wire::media::{BlockRuns, VideoHeader};
 
