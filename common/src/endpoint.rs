@@ -20,8 +20,8 @@ use crate::limits::{
     AUDIO_BLOCK, DATA_SILENCE_LOOK, DATAGRAM_MAX_BYTES, PLAINTEXT_MAX_BYTES, REPORT_INTERVAL, STREAMS_MAX,
 };
 use crate::listening::Listening;
-use crate::media::bandwidth::{Bandwidth, Range};
-use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
+use crate::path::bandwidth::{Bandwidth, Range};
+use crate::path::meter::{BitrateMeter, IP_UDP_HEADER_BYTES};
 use crate::path::{Arrivals, Outgoing, Reception, fresh};
 use crate::picture::blocks::{CodedFrame, LostBlocks, ReceivedFrame};
 use crate::picture::ladder::{Rung, VideoTarget};

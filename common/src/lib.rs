@@ -25,7 +25,6 @@ pub mod introductions;
 pub mod limits;
 pub mod link;
 mod listening;
-pub mod media;
 pub mod names;
 pub mod path;
 pub mod picture;

@@ -4,11 +4,16 @@
 //! Every sealed datagram has a packet number of its hop, so both ends can talk about all of them, whatever they carry.
 //! The receiver tells every few hundredths of a second what arrived when; the sender lays that beside what it knows of
 //! them, and learns what was lost, how long the queue is and how fast the narrow place lets packets through.
+//!
+//! [`bandwidth`] draws from it what the path carries; [`meter`] and [`stream_reception`] count what one stream brings.
 
 mod arrivals;
+pub mod bandwidth;
 mod departures;
+pub mod meter;
 mod outgoing;
 mod reception;
+pub mod stream_reception;
 
 use std::net::{IpAddr, SocketAddr};
 

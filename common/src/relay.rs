@@ -37,8 +37,8 @@ use crate::limits::{
     VIDEO_BYTES_PER_SEC,
 };
 use crate::listening::Listening;
-use crate::media::meter::IP_UDP_HEADER_BYTES;
 use crate::path::AddressPair;
+use crate::path::meter::IP_UDP_HEADER_BYTES;
 use crate::reno;
 use crate::seal::Secrets;
 use crate::wire::Malformed;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, StreamKind};
 use common::limits::{DATAGRAM_MAX_BYTES, PING_INTERVAL, REPORT_INTERVAL};
-use common::media::meter::IP_UDP_HEADER_BYTES;
+use common::path::meter::IP_UDP_HEADER_BYTES;
 use common::wire::datagram::DatagramHeader;
 use common::wire::media::{Report, ReportBlock};
 use mio::net::UdpSocket;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use common::ids::{ConnectionId, MemberId, Ssrc};
 use common::limits::{DATAGRAM_MAX_BYTES, PLAINTEXT_BASE_BYTES};
-use common::media::jitter::ReceptionStatistics;
-use common::media::meter::IP_UDP_HEADER_BYTES;
+use common::path::meter::IP_UDP_HEADER_BYTES;
+use common::path::stream_reception::ReceptionStatistics;
 use common::seal::{Opener, Sealer, Secrets};
 use common::sequence::FrameId;
 use common::wire::Malformed;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::ids::Ssrc;
 use crate::limits::{AUDIO_BLOCK_SAMPLES, AUDIO_COPY_OFFSET_MAX};
-use crate::media::jitter::ReceptionStatistics;
-use crate::media::meter::LastSecond;
+use crate::path::meter::LastSecond;
+use crate::path::stream_reception::ReceptionStatistics;
 use crate::sequence::{MediaTime, SequenceNumber};
 use crate::voice::pack;
 use crate::voice::pcm::{Block, SILENT_BLOCK};

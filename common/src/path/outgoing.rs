@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::departures::{Departure, Departures, Outcome};
-use crate::media::bandwidth::{Arrived, Bandwidth, Told};
-use crate::media::meter::IP_UDP_HEADER_BYTES;
+use crate::path::bandwidth::{Arrived, Bandwidth, Told};
+use crate::path::meter::IP_UDP_HEADER_BYTES;
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::Feedback;
 

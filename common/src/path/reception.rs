@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::UNMEASURED_AFTER;
-use crate::media::meter::LastSecond;
+use crate::path::meter::LastSecond;
 use crate::sequence::SendTime;
 
 /// Statistics of the datagrams that came over one hop, whatever they carry.

@@ -12,9 +12,9 @@ use crate::limits::{
     SEGMENTS_PER_SEC, SIGNALS_BURST, SIGNALS_PER_SEC, VIDEO_BYTES_BURST,
 };
 use crate::listening::Listening;
-use crate::media::bandwidth::{Bandwidth, Range};
-use crate::media::jitter::ReceptionStatistics;
-use crate::media::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
+use crate::path::bandwidth::{Bandwidth, Range};
+use crate::path::meter::{BitrateMeter, IP_UDP_HEADER_BYTES, LastSecond};
+use crate::path::stream_reception::ReceptionStatistics;
 use crate::path::{AddressPair, Arrivals, Fate, Outgoing};
 use crate::relay::group::{Group, Transmit};
 use crate::relay::numbering::Numbering;

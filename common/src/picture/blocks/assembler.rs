@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
 use crate::limits::{FRAME_MAX_BYTES, FRAMES_ASSEMBLED_MAX};
-use crate::media::meter::LastSecond;
+use crate::path::meter::LastSecond;
 use crate::picture::blocks::{CodedFrame, CodedPart, ReceivedFrame, Repair, inside};
 use crate::picture::freezes::{FreezeStatistics, Freezes};
 use crate::picture::jpeg;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::AudioDetail;
-use crate::media::bandwidth::Bandwidth;
+use crate::path::bandwidth::Bandwidth;
 
 /// Chooses for one path, in one direction. Back and forth would be heard, so it takes more to go up than to stay.
 ///

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{Ssrc, StreamKind};
 use crate::limits::{AUDIO_CLOCK_RATE_HZ, VIDEO_CLOCK_RATE_HZ};
-use crate::media::meter::{BitrateMeter, LastSecond};
+use crate::path::meter::{BitrateMeter, LastSecond};
 use crate::sequence::{MediaTime, SequenceNumber};
 use crate::wire::media::ReportBlock;
 
