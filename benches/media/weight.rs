@@ -5,9 +5,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use common::limits::AUDIO_BLOCK_SAMPLES;
-use common::voice::pack::{self, AudioDetail, LOOK_AHEAD_SAMPLES, Packed, Packer};
-use common::voice::pcm::{BLOCK_BYTES, Block, SILENT_BLOCK};
-use common::wire::audio::Sound;
+use common::voice::pack::{self, LOOK_AHEAD_SAMPLES, Packed, Packer};
+use common::voice::pcm::{Block, SILENT_BLOCK};
+use common::wire::audio::{AudioDetail, BLOCK_BYTES, Sound};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

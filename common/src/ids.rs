@@ -150,6 +150,11 @@ pub struct TransferId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ChatId(pub u32);
 
+/// Where a member stands in the roster of a relay. The place of one who left is given to another, so a key that was kept means at
+/// most that there may be something to do at that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MemberKey(pub(crate) u32);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,7 @@ use std::ops::AddAssign;
 use std::time::Instant;
 
 use crate::hub::Grant;
-use crate::ids::{ConnectionId, MemberId, RoomId, StreamKind};
+use crate::ids::{ConnectionId, MemberId, MemberKey, RoomId, StreamKind};
 use crate::limits::{
     AUDIO_AGAIN_PATIENCE, AUDIO_BLOCK, DATA_SILENCE_LOOK, OVERLOAD_HOLD, REPORT_INTERVAL, SPOOL_ROOM_BYTES,
     VIDEO_BYTES_PER_SEC,
@@ -52,7 +52,7 @@ use forward::{Forwards, Packet};
 pub use group::Transmit;
 use member::{Member, Offered, ShortPlaintext};
 use pictures::Pictures;
-use roster::{MemberKey, Roster};
+use roster::Roster;
 
 /// What the relay did since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

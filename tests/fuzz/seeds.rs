@@ -9,10 +9,10 @@ use common::ids::{
 };
 use common::limits::AUDIO_BLOCK_SAMPLES;
 use common::picture::jpeg;
-use common::voice::pack::{AudioDetail, Packed, Packer};
+use common::voice::pack::{Packed, Packer};
 use common::reno::{SEGMENT_MAX_BYTES, StreamId};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
-use common::wire::audio::{AudioCopy, AudioPacket, Sound};
+use common::wire::audio::{AudioDetail, AudioCopy, AudioPacket, Sound};
 use common::wire::control::{Reach, 
     self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice,
     PROTOCOL_VERSION, Refusal, ServerMessage, Snapshot, View,

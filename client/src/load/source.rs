@@ -11,7 +11,7 @@ use common::ids::{MemberId, Ssrc, StreamKind};
 use common::limits::{AUDIO_BLOCK, AUDIO_BLOCK_SAMPLES, VIDEO_CLOCK_RATE_HZ};
 use common::picture::blocks::CodedFrame;
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
-use common::voice::pcm::BLOCK_BYTES;
+use common::wire::audio::BLOCK_BYTES;
 use common::wire::audio::{AudioPacket, Sound};
 use common::wire::datagram::Kind;
 use common::wire::media::{MediaHeader, VideoHeader};

@@ -158,7 +158,8 @@ mod tests {
     use crate::limits::AUDIO_BLOCK;
     use crate::sequence::SendTime;
     use crate::virtual_time;
-    use crate::voice::pack::{AudioDetail, Packer};
+    use crate::voice::pack::Packer;
+    use crate::wire::audio::AudioDetail;
     use crate::wire::media::MediaHeader;
 
     fn place(sequence: u16, blocks: u32) -> Place {

@@ -12,11 +12,11 @@ use crate::limits::{
     AUDIO_COPY_OFFSET_MAX,
 };
 use crate::sequence::{MediaTime, SendTime, SequenceNumber};
-use crate::voice::pack::{AudioDetail, Packed, Packer};
+use crate::voice::pack::{Packed, Packer};
 use crate::voice::pcm::{self, Block};
 use crate::voice::redundancy::{Bursts, Losses, Redundancy};
 use crate::voice::vad::SilenceGate;
-use crate::wire::audio::{AudioCopy, AudioPacket};
+use crate::wire::audio::{AudioCopy, AudioDetail, AudioPacket};
 use crate::wire::media::MediaHeader;
 
 #[derive(Debug)]

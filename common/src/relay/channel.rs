@@ -4,9 +4,8 @@
 
 use std::time::Instant;
 
-use crate::ids::{ConnectionId, StreamKind};
+use crate::ids::{ConnectionId, MemberKey, StreamKind};
 use crate::relay::Relay;
-use crate::relay::roster::MemberKey;
 use crate::reno::StreamId;
 use crate::reno::connection::Event;
 use crate::wire::Malformed;

@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::ids::{MemberId, Ssrc, StreamKind};
+use crate::ids::{MemberId, MemberKey, Ssrc, StreamKind};
 use crate::limits::{AUDIO_QUEUE_DATAGRAMS, RELAY_AUDIO_DATAGRAMS, RELAY_VIDEO_DATAGRAMS, VIDEO_QUEUE_DATAGRAMS};
 use crate::relay::group::Transmit;
 use crate::relay::member::{Member, Source};
 use crate::relay::packets::{Place, Ring};
 use crate::relay::pictures::{PartId, Pictures};
-use crate::relay::roster::MemberKey;
 use crate::relay::{Relay, RelayStatistics};
 use crate::sequence::SendTime;
 use crate::wire::Malformed;

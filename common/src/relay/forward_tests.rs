@@ -12,8 +12,7 @@ use crate::limits::{
 };
 use crate::seal::{Opener, Sealer, Secret};
 use crate::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
-use crate::voice::pack::AudioDetail;
-use crate::wire::audio::{AudioPacket, Sound};
+use crate::wire::audio::{AudioDetail, AudioPacket, Sound};
 use crate::wire::control::CipherSuite;
 use crate::wire::feedback::AGE_MISSING;
 use crate::wire::media::{BlockRun, MediaHeader, VideoHeader};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::allowance::Allowance;
 use crate::hub::Grant;
-use crate::ids::{ConnectionId, MemberId, RoomId, Ssrc, StreamKind};
+use crate::ids::{ConnectionId, MemberId, MemberKey, RoomId, Ssrc, StreamKind};
 use crate::limits::{
     AUDIO_AGAIN_MAX_AGE, AUDIO_BLOCK_SAMPLES, AUDIO_CLOCK_RATE_HZ, AUDIO_DATAGRAMS_BURST, AUDIO_DATAGRAMS_PER_SEC,
     AUDIO_QUEUE_DATAGRAMS, DATAGRAM_HEADER_BYTES, DATAGRAM_TAG_BYTES, ROOM_MEMBERS_MAX, SEGMENTS_BURST,
@@ -21,15 +21,14 @@ use crate::relay::numbering::Numbering;
 use crate::relay::packets::{Queue, Ring};
 use crate::relay::pictures::{PictureId, Pictures, Serial};
 use crate::relay::repairs::Repairs;
-use crate::relay::roster::MemberKey;
 use crate::relay::speakers::Loudness;
 use crate::relay::{RelayLimits, report_plaintext};
 use crate::reno::connection::Connection;
 use crate::seal::{Opener, Sealer, Secrets};
 use crate::sequence::{SendTime, SequenceNumber};
-use crate::voice::pack::{AudioDetail, DetailChoice};
+use crate::voice::pack::DetailChoice;
 use crate::wire::Malformed;
-use crate::wire::audio::AudioPacket;
+use crate::wire::audio::{AudioDetail, AudioPacket};
 use crate::wire::datagram::Kind;
 use crate::wire::feedback::{Feedback, VIDEO_UNLIMITED};
 use crate::wire::media::{MediaHeader, VideoHeader};

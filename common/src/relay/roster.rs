@@ -2,14 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ConnectionId, MemberId, RoomId};
+use crate::ids::{ConnectionId, MemberId, MemberKey, RoomId};
 use crate::relay::member::Member;
 use crate::relay::speakers::Speakers;
-
-/// Where a member stands in the roster. The place of one who left is given to another, so a key that was kept means at
-/// most that there may be something to do at that place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct MemberKey(u32);
 
 /// Every member and every room.
 #[derive(Debug, Default)]

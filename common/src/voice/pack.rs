@@ -16,44 +16,13 @@ mod layers;
 mod predict;
 mod rice;
 
-use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX};
-use crate::voice::pcm::{self, BLOCK_BYTES, Block};
+use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES};
+use crate::voice::pcm::{self, Block};
 use crate::wire::Malformed;
-use crate::wire::audio::Sound;
+use crate::wire::audio::{AudioDetail, BLOCK_BYTES, Sound};
 
 pub use choice::DetailChoice;
 use filter::{BASE_SAMPLES, MARGIN, WINDOW};
-
-/// How much of a block is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AudioDetail {
-    /// The base layer alone, 60 to 90 kbit/s of a voice, and no copies of earlier blocks whatever is lost.
-    Bare,
-    /// The base layer, and a copy of one earlier block where it is needed.
-    Base,
-    /// All of it, bit by bit.
-    #[default]
-    Exact,
-}
-
-impl AudioDetail {
-    /// One step more, as far as there is one.
-    fn next(self) -> Self {
-        match self {
-            Self::Bare => Self::Base,
-            Self::Base | Self::Exact => Self::Exact,
-        }
-    }
-
-    /// Copies of earlier blocks that a packet may bring.
-    pub fn copies_max(self) -> usize {
-        match self {
-            Self::Bare => 0,
-            Self::Base => 1,
-            Self::Exact => AUDIO_COPIES_MAX,
-        }
-    }
-}
 
 /// Samples by which what is packed is behind what was pushed.
 pub const LOOK_AHEAD_SAMPLES: usize = MARGIN;

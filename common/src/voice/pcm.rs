@@ -1,14 +1,13 @@
 //! Blocks of PCM: as they stand in a packet, and how loud they are.
 
 use crate::limits::AUDIO_BLOCK_SAMPLES;
+use crate::wire::audio::BLOCK_BYTES;
 
 /// 10 ms of sound: 480 samples, 48 kHz, mono, signed 16 bit.
 pub type Block = [i16; AUDIO_BLOCK_SAMPLES];
 
 /// A block without a sound.
 pub const SILENT_BLOCK: Block = [0; AUDIO_BLOCK_SAMPLES];
-/// Bytes of a block in a packet.
-pub const BLOCK_BYTES: usize = 2 * AUDIO_BLOCK_SAMPLES;
 /// What [`level`] says of silence (RFC 6464 §3).
 pub const LEVEL_SILENCE: u8 = 127;
 

@@ -16,9 +16,9 @@
 use super::Malformed;
 use super::media::{MEDIA_HEADER_BYTES, MediaHeader};
 use super::reader::{Reader, Writer};
-use crate::limits::{AUDIO_BASE_MAX_BYTES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX, PLAINTEXT_BASE_BYTES};
-use crate::voice::pack::AudioDetail;
-use crate::voice::pcm::BLOCK_BYTES;
+use crate::limits::{
+    AUDIO_BASE_MAX_BYTES, AUDIO_BLOCK_SAMPLES, AUDIO_COPIES_MAX, AUDIO_COPY_OFFSET_MAX, PLAINTEXT_BASE_BYTES,
+};
 
 /// One block of audio, 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,40 @@ pub struct AudioPacket<'a> {
     pub sound: Sound<'a>,
     /// Blocks before it: those there are come first, nearer ones before farther ones.
     pub copies: [Option<AudioCopy<'a>>; AUDIO_COPIES_MAX],
+}
+
+/// Bytes of a block of 16-bit samples.
+pub const BLOCK_BYTES: usize = 2 * AUDIO_BLOCK_SAMPLES;
+
+/// How much of a block is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AudioDetail {
+    /// The base layer alone, 60 to 90 kbit/s of a voice, and no copies of earlier blocks whatever is lost.
+    Bare,
+    /// The base layer, and a copy of one earlier block where it is needed.
+    Base,
+    /// All of it, bit by bit.
+    #[default]
+    Exact,
+}
+
+impl AudioDetail {
+    /// One step more, as far as there is one.
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Bare => Self::Base,
+            Self::Base | Self::Exact => Self::Exact,
+        }
+    }
+
+    /// Copies of earlier blocks that a packet may bring.
+    pub fn copies_max(self) -> usize {
+        match self {
+            Self::Bare => 0,
+            Self::Base => 1,
+            Self::Exact => AUDIO_COPIES_MAX,
+        }
+    }
 }
 
 /// How a block of 480 samples, 48 kHz, mono, signed 16 bit, is written.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::AudioDetail;
 use crate::path::bandwidth::Bandwidth;
+use crate::wire::audio::AudioDetail;
 
 /// Chooses for one path, in one direction. Back and forth would be heard, so it takes more to go up than to stay.
 ///
