@@ -32,4 +32,57 @@ done
 cargo clippy --quiet -p conclave-common --lib -- -F clippy::disallowed_methods -F clippy::disallowed_types ||
   fail "common steps around common/clippy.toml, see above"
 
+# arrows FILE…: every use of a module of common that is not of a line above, by the order in common/src/lib.rs. Tests
+# may look anywhere: what stands behind the opening of a test module, and files that are declared as one.
+arrows() {
+  awk '
+    function module(path) {
+      sub(/^common\/src\//, "", path)
+      sub(/[\/.].*/, "", path)
+      return path
+    }
+    FILENAME == "common/src/lib.rs" {
+      if (match($0, /^\/\/! [0-9]+\. /)) {
+        line++
+        sub(/:.*/, "")
+        while (match($0, /`[a-z_]+`/)) {
+          level[substr($0, RSTART + 1, RLENGTH - 2)] = line
+          $0 = substr($0, RSTART + RLENGTH)
+        }
+      }
+      next
+    }
+    FNR == 1 { tests = FILENAME in is_test; pending = 0; own = module(FILENAME) }
+    tests || /^ *\/\// { next }
+    /^ *#\[cfg\(test\)\]/ { pending = 1; next }
+    pending && /^ *#\[/ { next }
+    pending && /^ *(pub(\([a-z]+\))? )?mod [a-z_]+;/ {
+      folder = FILENAME
+      if (!sub(/\/mod\.rs$/, "", folder)) sub(/\.rs$/, "", folder)
+      name = $0
+      sub(/.*mod /, "", name)
+      sub(/;.*/, "", name)
+      is_test[folder "/" name ".rs"] = 1
+    }
+    pending && /^ *mod [a-z_]+ \{/ { tests = 1; next }
+    { pending = 0 }
+    {
+      rest = $0
+      while (match(rest, /crate::[a-z_]+/)) {
+        used = substr(rest, RSTART + 7, RLENGTH - 7)
+        rest = substr(rest, RSTART + RLENGTH)
+        if (used == own || rest ~ /^!/) continue
+        if (!(own in level) || !(used in level) || level[used] >= level[own])
+          printf "%s:%d: %s may not use %s\n", FILENAME, FNR, own, used
+      }
+    }
+  ' common/src/lib.rs "$@"
+}
+
+# A module stands in front of its folder, so that what it declares as tests is known before those files come.
+mapfile -t files < <(find common/src -name '*.rs' ! -name lib.rs | awk '{ key = $0; sub(/\/mod\.rs$/, ".rs", key); print key "\t" $0 }' |
+  sort | cut -f 2)
+wrong=$(arrows "${files[@]}")
+[ -z "$wrong" ] || fail "an arrow runs against the order in common/src/lib.rs:" "$wrong"
+
 echo "purity: common does no I/O, the server has no window and no devices"

@@ -8,7 +8,7 @@ use common::ids::{ChatId, ConnectionId, KnockId, MemberId, RoomCode, Ssrc, Strea
 use common::limits::{DATAGRAM_HEADER_BYTES, DATAGRAM_MAX_BYTES, DATAGRAM_TAG_BYTES};
 use common::seal::{Direction, Opener, Sealer, Secret, exporter_context};
 use common::sequence::{FrameId, MediaTime, SendTime, SequenceNumber};
-use common::voice::pcm::BLOCK_BYTES;
+use common::wire::audio::BLOCK_BYTES;
 use common::wire::audio::{AudioCopy, AudioPacket, Sound};
 use common::wire::control::{
     self, Action, Admission, CipherSuite, ClientMessage, Guest, MediaState, Member, Notice, Reach, Refusal,

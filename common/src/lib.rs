@@ -12,8 +12,16 @@
 //! a clock, opens a socket, spawns, waits or logs; randomness is a seed given to a constructor. So a whole
 //! meeting runs in one thread over a simulated network, and the same seed gives the same meeting.
 //!
-//! Inside the crate the arrows run one way:
-//! `ids, limits, sequence` ← `wire` ← `path, reno, media, seal, stats` ← `room, hub, relay, session, endpoint`.
+//! Inside the crate the arrows run one way. A module uses those of the lines above its own and no other;
+//! `scripts/purity.sh` reads the order here and holds the code to it, tests aside.
+//!
+//! 1. `allowance`, `ids`, `limits`, `link`, `sequence`: names, numbers and bounds
+//! 2. `dialing`, `door`, `listening`, `text`, `typed_address`, `wire`: bytes and words as they come
+//! 3. `introductions`, `names`, `path`, `reno`, `seal`: one hop, one channel, one name
+//! 4. `picture`, `voice`: what is seen and heard
+//! 5. `room`, `session`, `stats`: who is in, and how it goes
+//! 6. `endpoint`, `hub`: a participant's data plane; the server's control plane
+//! 7. `relay`: the server's data plane, which obeys the hub
 
 pub mod allowance;
 pub mod dialing;
