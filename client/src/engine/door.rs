@@ -8,8 +8,8 @@ use common::wire::control::Admission;
 use tokio::time::sleep_until;
 
 use super::control::{Control, Incoming};
-use super::lobby::{Surroundings, choose};
 use super::protocol::{Command, Event};
+use super::surroundings::{Surroundings, choose};
 
 /// A session that is not in yet.
 #[derive(Debug)]

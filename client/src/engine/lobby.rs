@@ -1,7 +1,6 @@
 //! The engine between meetings: waits for a command, goes through a door, holds the meeting, and waits again.
 
 use common::session::{Over, Purpose};
-use common::wire::control::{EndReason, Refusal};
 use server::StartError;
 use tokio::sync::mpsc;
 
@@ -14,6 +13,7 @@ use super::guests::Directions;
 use super::meeting::{Meeting, Place};
 use super::outlet::Outlet;
 use super::protocol::{Command, Event, FrameSlots};
+use super::surroundings::{Ending, Surroundings, choose};
 use super::trust::{Fingerprint, KnownServers, Trust};
 
 /// An engine that is in no meeting.
@@ -23,36 +23,6 @@ pub(super) struct Lobby {
     commands: mpsc::Receiver<Command>,
     outlet: Outlet,
     frames: FrameSlots,
-}
-
-/// The parts of the lobby that a door or a meeting works with.
-pub(super) struct Surroundings<'a> {
-    pub(super) config: &'a mut EngineConfig,
-    pub(super) commands: &'a mut mpsc::Receiver<Command>,
-    pub(super) outlet: &'a mut Outlet,
-    pub(super) frames: &'a FrameSlots,
-}
-
-/// How a stay ended: the sentence, and whether all is well.
-pub(super) struct Ending {
-    pub(super) reason: String,
-    pub(super) expected: bool,
-    /// The meeting may go on without us.
-    pub(super) rejoin: bool,
-}
-
-impl From<Over> for Ending {
-    fn from(over: Over) -> Self {
-        let expected = matches!(over, Over::Left | Over::Ended(EndReason::EndedByHost));
-        let rejoin = matches!(over, Over::NotRestored | Over::Refused(Refusal::PlaceGone));
-        Self { reason: over.to_string(), expected, rejoin }
-    }
-}
-
-impl Ending {
-    pub(super) fn failure(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), expected: false, rejoin: false }
-    }
 }
 
 impl Lobby {
@@ -200,30 +170,5 @@ async fn given_up(commands: &mut mpsc::Receiver<Command>, config: &mut EngineCon
             None | Some(Command::Leave) => return,
             Some(command) => choose(config, &command),
         }
-    }
-}
-
-/// Keeps what a person chose for the next meeting. Everything else means nothing outside of one.
-pub(super) fn choose(config: &mut EngineConfig, command: &Command) {
-    match command {
-        Command::ChooseCamera(choice) => config.camera = choice.clone(),
-        Command::ChooseMicrophone(choice) => config.microphone = choice.clone(),
-        Command::ChooseSpeaker(choice) => config.speaker = choice.clone(),
-        Command::ChooseVoiceProcessing(processing) => config.voice_processing = *processing,
-        Command::SetCamera(on) => config.camera_on = *on,
-        Command::SetMicrophone(on) => config.microphone_on = *on,
-        Command::AcceptFile { .. }
-        | Command::Act(_)
-        | Command::CancelFile { .. }
-        | Command::DeclineFile { .. }
-        | Command::Join { .. }
-        | Command::HurryFiles(_)
-        | Command::Leave
-        | Command::OfferFile { .. }
-        | Command::PauseFile { .. }
-        | Command::ResumeFile { .. }
-        | Command::SendChat { .. }
-        | Command::StartMeeting { .. }
-        | Command::Watch(_) => {}
     }
 }

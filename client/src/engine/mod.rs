@@ -34,6 +34,7 @@ mod recording;
 #[cfg(test)]
 pub(crate) mod scratch;
 mod socket;
+mod surroundings;
 pub(crate) mod trust;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use super::part::{self, Finished, Part};
+use super::pieces::{Expected, PIECE_BYTES};
 use super::room::{Promise, Room};
 use super::source::{self, Fingerprint};
 
@@ -52,9 +53,6 @@ pub(super) enum News {
     Written(u64),
 }
 
-/// Bytes read or written at a time.
-pub(super) const PIECE_BYTES: usize = 64 * 1024;
-
 /// Pieces between the network and one file, each way: enough to keep both busy.
 pub(super) const PIECES_AHEAD: usize = 4;
 
@@ -67,14 +65,6 @@ pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     /// These are the last ones.
     pub(super) last: bool,
-}
-
-/// A file as it was offered.
-#[derive(Clone, Debug)]
-pub(super) struct Expected {
-    pub(super) name: String,
-    pub(super) size: u64,
-    pub(super) hash: [u8; 32],
 }
 
 /// Starts blocking work.

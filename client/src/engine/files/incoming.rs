@@ -11,8 +11,9 @@ use common::names::safe_file_name;
 use common::wire::message::{FileOffer, FileState, FileTrouble, Message, Recipients};
 
 use super::Tools;
-use super::disk::{Chunk, Disk, Expected, FromDisk, JobId, News, PIECE_BYTES, Writer};
+use super::disk::{Chunk, Disk, FromDisk, JobId, News, Writer};
 use super::outgoing::is_final;
+use super::pieces::{Expected, PIECE_BYTES};
 use crate::engine::protocol::Event;
 
 /// How often it is told how far a file is.

@@ -10,6 +10,7 @@ mod failure;
 mod incoming;
 mod outgoing;
 mod part;
+mod pieces;
 mod room;
 mod source;
 

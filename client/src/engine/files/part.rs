@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use common::names::safe_file_name;
 
-use super::disk::{Expected, PIECE_BYTES};
+use super::pieces::{Expected, PIECE_BYTES};
 
 /// A part that is being written. It stays when this is dropped, unless it is empty.
 #[derive(Debug)]

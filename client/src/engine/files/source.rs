@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use common::limits::FILE_MAX_BYTES;
 
-use super::disk::PIECE_BYTES;
 use super::failure::Failure;
+use super::pieces::PIECE_BYTES;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

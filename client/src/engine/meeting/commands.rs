@@ -9,8 +9,8 @@ use super::{END_TIMEOUT, Meeting};
 use crate::devices::{DeviceChoice, DeviceError};
 use crate::engine::audio::AudioFailure;
 use crate::engine::camera::CameraThread;
-use crate::engine::lobby::choose;
 use crate::engine::protocol::{ChatFailure, Command};
+use crate::engine::surroundings::choose;
 
 impl Meeting<'_> {
     pub(super) fn command(&mut self, command: Command) {
