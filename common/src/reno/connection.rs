@@ -24,7 +24,9 @@ use super::trace::{Trace, Traced, Tracer};
 use super::{Config, RenoStatistics, Violation};
 use crate::limits::{PATH_SILENCE, STREAM_SEND_BUFFER_MAX_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
 use crate::wire::Malformed;
-use crate::wire::segment::{Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId};
+use crate::wire::segment::{
+    Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Incarnation, Segment, SegmentWriter, StreamId,
+};
 
 /// What happened on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +67,16 @@ pub struct Connection {
     began: Instant,
     /// When the peer was heard for the last time, or when it all began.
     heard_at: Instant,
-    pub(super) outbox: Outbox,
-    pub(super) inbox: Inbox,
-    pub(super) scoreboard: Scoreboard,
-    pub(super) acknowledger: Acknowledger,
-    pub(super) sender: Sender,
-    pub(super) renewal: Renewal,
+    outbox: Outbox,
+    inbox: Inbox,
+    scoreboard: Scoreboard,
+    acknowledger: Acknowledger,
+    sender: Sender,
+    renewal: Renewal,
     tracer: Tracer,
-    pub(super) events: VecDeque<Event>,
+    events: VecDeque<Event>,
     /// What waits for the pace may leave then.
-    pub(super) paced_until: Option<Instant>,
+    paced_until: Option<Instant>,
     counts: Counts,
 }
 
@@ -231,8 +233,8 @@ impl Connection {
 
     /// Does what is due by `now`; too early or too late does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.renewal.due.is_some() {
-            return self.renew_when_due(now);
+        if !self.renewal.is_open() {
+            return self.renewal.next(now).into_iter().for_each(|incarnation| self.renew(now, incarnation));
         }
         self.paced_until = self.paced_until.filter(|at| *at > now);
         self.detect_losses(now, self.scoreboard.flight_size());
@@ -268,6 +270,32 @@ impl Connection {
         for frame in self.scoreboard.newest_frames() {
             repeat(&mut self.outbox, &mut self.inbox, frame);
         }
+    }
+
+    /// Whether a segment is one of the open incarnation. A newer one shows that the peer has opened the channel anew.
+    fn admits(&mut self, now: Instant, incarnation: Incarnation) -> bool {
+        if incarnation == self.renewal.incarnation {
+            return self.renewal.is_open();
+        }
+        let renews = self.renewal.follows(now, incarnation);
+        if renews {
+            self.renew(now, incarnation);
+        }
+        renews
+    }
+
+    /// Opens a failed channel anew (`incarnation`): numbers begin again, streams go on.
+    fn renew(&mut self, now: Instant, incarnation: Incarnation) {
+        self.renewal.begin(now, incarnation);
+        let Self { outbox, inbox, .. } = self;
+        self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
+        (self.scoreboard, self.acknowledger) = (Scoreboard::default(), Acknowledger::default());
+        self.sender = self.sender.renewed(now);
+        self.paced_until = None;
+        // Asks for an acknowledgement, so it is repeated until the peer knows.
+        self.inbox.greet();
+        self.events.push_back(Event::Renewed);
+        self.note_trace(now, Trace::Renewed);
     }
 
     /// RFC 6298 §5.4 to §5.6, RFC 5681 §3.1.
@@ -310,7 +338,7 @@ impl Connection {
     pub fn handle_segment(&mut self, now: Instant, segment: &[u8]) -> Result<(), Malformed> {
         let segment = Segment::parse(segment)?;
         if self.admits(now, segment.incarnation) && self.handle_frames(now, &segment).is_err() {
-            self.fail(now);
+            self.renewal.fail(now);
         }
         // A peer that speaks while we wait for long has perhaps just heard us, or hears us from here on.
         if self.sender.timer.rto(&self.sender.rtt) >= PATH_SILENCE {
@@ -412,7 +440,7 @@ impl Connection {
         self.note_trace(now, if begins { Trace::Lost { segments } } else { Trace::LostMore { segments } });
     }
 
-    pub(super) fn note_trace(&mut self, now: Instant, what: Trace) {
+    fn note_trace(&mut self, now: Instant, what: Trace) {
         let mut tracer = std::mem::take(&mut self.tracer);
         tracer.push(now, what, || self.statistics());
         self.tracer = tracer;
@@ -421,7 +449,7 @@ impl Connection {
     /// Writes the next segment into `buffer`, which holds at least [`crate::wire::segment::SEGMENT_BASE_BYTES`] and
     /// bounds it; answers its length, or `None` when nothing may be sent now.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        if self.renewal.due.is_some() {
+        if !self.renewal.is_open() {
             return None;
         }
         let numbers = !self.scoreboard.is_full();
@@ -533,7 +561,7 @@ fn buffer_for(cwnd: u64) -> usize {
 }
 
 /// Has a frame said again by the side it belongs to.
-pub(super) fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
+fn repeat(outbox: &mut Outbox, inbox: &mut Inbox, frame: SentFrame) {
     match frame {
         SentFrame::Data { .. } | SentFrame::Probe(_) | SentFrame::Reset(_) => outbox.on_lost(frame),
         SentFrame::Padding => {}

@@ -8,10 +8,6 @@
 
 use std::time::Instant;
 
-use super::acknowledger::Acknowledger;
-use super::connection::{Connection, Event, repeat};
-use super::scoreboard::Scoreboard;
-use super::trace::Trace;
 use crate::limits::CHANNEL_RENEWAL_INTERVAL;
 use crate::wire::segment::Incarnation;
 
@@ -29,43 +25,29 @@ impl Renewal {
     fn allowed_at(&self, now: Instant) -> Instant {
         self.renewed_at.map_or(now, |at| (at + CHANNEL_RENEWAL_INTERVAL).max(now))
     }
-}
 
-impl Connection {
     /// The peer broke the protocol: nothing more of this incarnation is sent or taken.
     pub(super) fn fail(&mut self, now: Instant) {
-        self.renewal.due = Some(self.renewal.allowed_at(now));
+        self.due = Some(self.allowed_at(now));
     }
 
-    /// Whether a segment is one of the open incarnation. A newer one shows that the peer has opened the channel anew.
-    pub(super) fn admits(&mut self, now: Instant, incarnation: Incarnation) -> bool {
-        if incarnation == self.renewal.incarnation {
-            return self.renewal.due.is_none();
-        }
-        let renews = incarnation.follows(self.renewal.incarnation) && self.renewal.allowed_at(now) <= now;
-        if renews {
-            self.renew(now, incarnation);
-        }
-        renews
+    /// Whether segments of the open incarnation are taken.
+    pub(super) fn is_open(&self) -> bool {
+        self.due.is_none()
     }
 
-    /// Opens a failed channel anew, if it is time.
-    pub(super) fn renew_when_due(&mut self, now: Instant) {
-        if self.renewal.due.is_some_and(|due| due <= now) {
-            self.renew(now, self.renewal.incarnation.next());
-        }
+    /// Whether a segment of this incarnation shows that the peer has opened the channel anew, and it may.
+    pub(super) fn follows(&self, now: Instant, incarnation: Incarnation) -> bool {
+        incarnation.follows(self.incarnation) && self.allowed_at(now) <= now
     }
 
-    fn renew(&mut self, now: Instant, incarnation: Incarnation) {
-        self.renewal = Renewal { incarnation, renewed_at: Some(now), due: None };
-        let Self { outbox, inbox, .. } = self;
-        self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
-        (self.scoreboard, self.acknowledger) = (Scoreboard::default(), Acknowledger::default());
-        self.sender = self.sender.renewed(now);
-        self.paced_until = None;
-        // Asks for an acknowledgement, so it is repeated until the peer knows.
-        self.inbox.greet();
-        self.events.push_back(Event::Renewed);
-        self.note_trace(now, Trace::Renewed);
+    /// Under what to open a failed channel anew, if it is time.
+    pub(super) fn next(&self, now: Instant) -> Option<Incarnation> {
+        self.due.filter(|due| *due <= now).map(|_| self.incarnation.next())
+    }
+
+    /// The channel is opened anew under this.
+    pub(super) fn begin(&mut self, now: Instant, incarnation: Incarnation) {
+        *self = Self { incarnation, renewed_at: Some(now), due: None };
     }
 }
