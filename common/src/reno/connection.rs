@@ -9,12 +9,13 @@
 //!                  sender: rtt, rack, recovery, congestion, pacing, timer, path MTU
 //! ```
 
+mod incarnation;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::acknowledger::{Acknowledger, micros_since};
 use super::inbox::Inbox;
-use super::incarnation::Renewal;
 use super::outbox::Outbox;
 use super::rtt::RTT_UNKNOWN;
 use super::scoreboard::{News, Scoreboard, SentFrame};
@@ -24,9 +25,9 @@ use super::trace::{Trace, Traced, Tracer};
 use super::{Config, RenoStatistics, Violation};
 use crate::limits::{PATH_SILENCE, STREAM_SEND_BUFFER_MAX_BYTES, STREAM_SEND_BUFFER_MIN_BYTES};
 use crate::wire::Malformed;
-use crate::wire::segment::{
-    Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Incarnation, Segment, SegmentWriter, StreamId,
-};
+use crate::wire::segment::{Acknowledgement, CONTROL_FRAME_MAX_BYTES, Frame, Segment, SegmentWriter, StreamId};
+
+use incarnation::Renewal;
 
 /// What happened on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,32 +271,6 @@ impl Connection {
         for frame in self.scoreboard.newest_frames() {
             repeat(&mut self.outbox, &mut self.inbox, frame);
         }
-    }
-
-    /// Whether a segment is one of the open incarnation. A newer one shows that the peer has opened the channel anew.
-    fn admits(&mut self, now: Instant, incarnation: Incarnation) -> bool {
-        if incarnation == self.renewal.incarnation {
-            return self.renewal.is_open();
-        }
-        let renews = self.renewal.follows(now, incarnation);
-        if renews {
-            self.renew(now, incarnation);
-        }
-        renews
-    }
-
-    /// Opens a failed channel anew (`incarnation`): numbers begin again, streams go on.
-    fn renew(&mut self, now: Instant, incarnation: Incarnation) {
-        self.renewal.begin(now, incarnation);
-        let Self { outbox, inbox, .. } = self;
-        self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
-        (self.scoreboard, self.acknowledger) = (Scoreboard::default(), Acknowledger::default());
-        self.sender = self.sender.renewed(now);
-        self.paced_until = None;
-        // Asks for an acknowledgement, so it is repeated until the peer knows.
-        self.inbox.greet();
-        self.events.push_back(Event::Renewed);
-        self.note_trace(now, Trace::Renewed);
     }
 
     /// RFC 6298 §5.4 to §5.6, RFC 5681 §3.1.

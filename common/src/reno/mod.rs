@@ -16,7 +16,7 @@
 //! | `pacing.rs`       | the window spread over the round trip                    | RFC 9002 §7.7                      |
 //! | `path_mtu.rs`     | how long a segment the path carries                      | RFC 8899                           |
 //! | `scoreboard.rs`   | what is on the way, what is lost                         | RFC 6675                           |
-//! | `incarnation.rs`  | how a channel that failed is opened anew                 |                                    |
+//! | `connection/incarnation.rs` | how a channel that failed is opened anew                 |                                    |
 //! | `timer.rs`        | when to act without having heard                         | RFC 6298, 8985, 9293               |
 //! | `outbox.rs`       | which stream is served next                              |                                    |
 //! | `send_queue.rs`   | one stream: written, sent, acknowledged                  |                                    |
@@ -39,7 +39,6 @@ pub mod connection;
 mod controller;
 mod hystart;
 mod inbox;
-mod incarnation;
 mod minimum;
 mod outbox;
 mod pacing;

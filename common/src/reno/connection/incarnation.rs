@@ -8,7 +8,11 @@
 
 use std::time::Instant;
 
+use super::{Connection, Event, repeat};
 use crate::limits::CHANNEL_RENEWAL_INTERVAL;
+use crate::reno::acknowledger::Acknowledger;
+use crate::reno::scoreboard::Scoreboard;
+use crate::reno::trace::Trace;
 use crate::wire::segment::Incarnation;
 
 /// How often a channel was opened anew, and when it may be again.
@@ -49,5 +53,33 @@ impl Renewal {
     /// The channel is opened anew under this.
     pub(super) fn begin(&mut self, now: Instant, incarnation: Incarnation) {
         *self = Self { incarnation, renewed_at: Some(now), due: None };
+    }
+}
+
+impl Connection {
+    /// Whether a segment is one of the open incarnation. A newer one shows that the peer has opened the channel anew.
+    pub(super) fn admits(&mut self, now: Instant, incarnation: Incarnation) -> bool {
+        if incarnation == self.renewal.incarnation {
+            return self.renewal.is_open();
+        }
+        let renews = self.renewal.follows(now, incarnation);
+        if renews {
+            self.renew(now, incarnation);
+        }
+        renews
+    }
+
+    /// Opens a failed channel anew (`incarnation`): numbers begin again, streams go on.
+    pub(super) fn renew(&mut self, now: Instant, incarnation: Incarnation) {
+        self.renewal.begin(now, incarnation);
+        let Self { outbox, inbox, .. } = self;
+        self.scoreboard.lose_all(|frame| repeat(outbox, inbox, frame));
+        (self.scoreboard, self.acknowledger) = (Scoreboard::default(), Acknowledger::default());
+        self.sender = self.sender.renewed(now);
+        self.paced_until = None;
+        // Asks for an acknowledgement, so it is repeated until the peer knows.
+        self.inbox.greet();
+        self.events.push_back(Event::Renewed);
+        self.note_trace(now, Trace::Renewed);
     }
 }
