@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::endpoint::Endpoint;
 use common::limits::DATAGRAM_MAX_BYTES;
 use common::link::{Link, LinkConfig};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 
 /// Bytes the kernel holds in each direction: 0.8 s of the largest meeting (20 Mbit/s), so that a busy moment of this
@@ -114,8 +114,9 @@ impl DataSocket {
 fn send(families: &mut [Family; 2], now: Instant, datagram: &[u8], to: Option<SocketAddr>) {
     let Some(to) = to else { return };
     if let Some(socket) = families[index(to)].socket(now, to) {
-        // What is not sent is lost.
-        let _ = socket.try_send_to(datagram, to);
+        // Past tokio, which takes a socket for full until its driver has looked at it, and the first datagrams of a meeting
+        // would be lost. What is not sent is lost.
+        let _ = SockRef::from(socket).send_to(datagram, &to.into());
     }
 }
 
@@ -212,6 +213,20 @@ mod tests {
             buffer[Sealer::PLAINTEXT_OFFSET + 1..][..8].copy_from_slice(&body);
             let bytes = sealer.seal(&mut buffer, 9).unwrap();
             socket.send_to(&buffer[..bytes], from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_datagrams_of_a_meeting_leave_before_the_runtime_has_looked_at_the_socket() {
+        let peer = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut families = [Family::default(), Family::default()];
+        for number in 0..10 {
+            send(&mut families, Instant::now(), &[number], peer.local_addr().ok());
+        }
+        for number in 0..10 {
+            let mut datagram = [0];
+            assert_eq!((peer.recv(&mut datagram).unwrap(), datagram), (1, [number]));
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Transfers {
     told: BTreeMap<Place, FileState>,
     retries: Retries,
     /// Those to whom, or from whom, datagrams do not get through; perhaps ourselves.
-    out: BTreeSet<MemberId>,
+    out: BTreeMap<MemberId, Instant>,
     /// Something was offered.
     sent: bool,
 }
@@ -60,7 +60,7 @@ impl Transfers {
             waiting: BTreeSet::new(),
             told: BTreeMap::new(),
             retries: Retries::default(),
-            out: BTreeSet::new(),
+            out: BTreeMap::new(),
             sent: false,
         }
     }
@@ -229,15 +229,14 @@ impl Transfers {
     /// When [`Transfers::give_up_stalled`] or [`Transfers::next_retry`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let open = self.open.values().flatten();
-        let stalled = open.filter_map(|(member, awaited)| awaited.deadline(self.patience(*member))).min();
+        let stalled = open.filter_map(|(member, awaited)| self.given_up_at(*member, awaited)).min();
         stalled.into_iter().chain(self.retries.deadline()).min()
     }
 
     /// Gives those up at whom nothing moves. Answers whether there were any.
     pub(super) fn give_up_stalled(&mut self, now: Instant, name: impl Fn(MemberId) -> String) -> bool {
-        let due = |(member, awaited): (&MemberId, &Awaited)| {
-            awaited.deadline(self.patience(*member)).is_some_and(|at| now >= at)
-        };
+        let due =
+            |(member, awaited): (&MemberId, &Awaited)| self.given_up_at(*member, awaited).is_some_and(|at| now >= at);
         let open =
             self.open.iter().flat_map(|(transfer, open)| open.iter().map(move |(member, at)| (transfer, member, at)));
         let stalled = open
@@ -252,8 +251,18 @@ impl Transfers {
 
     /// How long a receiver may stand still.
     fn patience(&self, receiver: MemberId) -> Duration {
-        let out = self.out.contains(&receiver) || self.out.contains(&self.you);
-        if out { OUTAGE_PATIENCE } else { STALLED_AFTER }
+        if self.out_since(receiver).is_some() { OUTAGE_PATIENCE } else { STALLED_AFTER }
+    }
+
+    /// Since when datagrams do not get through to a receiver, or to us.
+    fn out_since(&self, receiver: MemberId) -> Option<Instant> {
+        [receiver, self.you].iter().filter_map(|member| self.out.get(member)).min().copied()
+    }
+
+    /// When nothing more is waited for. Whoever has not answered may take his time, unless he cannot be asked.
+    fn given_up_at(&self, receiver: MemberId, awaited: &Awaited) -> Option<Instant> {
+        let unasked = self.out_since(receiver).map(|since| since + OUTAGE_PATIENCE);
+        awaited.deadline(self.patience(receiver)).or(unasked)
     }
 
     /// Whether datagrams are known not to get through to somebody.
@@ -264,8 +273,8 @@ impl Transfers {
     /// Datagrams go both ways between the server and this member, or do not.
     pub(super) fn reached(&mut self, member: MemberId, whole: bool, now: Instant) {
         if !whole {
-            self.out.insert(member);
-        } else if self.out.remove(&member) {
+            self.out.entry(member).or_insert(now);
+        } else if self.out.remove(&member).is_some() {
             let ours = member == self.you;
             let open = self.open.values_mut().flatten();
             open.filter(|(receiver, _)| ours || **receiver == member).for_each(|(_, awaited)| awaited.refresh(now));
@@ -469,6 +478,16 @@ mod tests {
         assert_eq!(transfers.deadline(), Some(after(70) + STALLED_AFTER));
         transfers.reached(MemberId(2), true, after(80));
         assert_eq!(transfers.deadline(), Some(after(70) + STALLED_AFTER), "nothing came back");
+    }
+
+    #[test]
+    fn who_cannot_be_asked_is_not_waited_for_without_end() {
+        let mut transfers = sending();
+        let start = Instant::now();
+        transfers.reached(YOU, false, start);
+        assert_eq!(transfers.deadline(), Some(start + OUTAGE_PATIENCE), "nobody has answered, and nobody can");
+        assert!(transfers.give_up_stalled(start + OUTAGE_PATIENCE, name) && transfers.all_sent());
+        assert_eq!(transfers.outcome(), Err("Bo did not get a.bin: nothing came there for 90 s.".into()));
     }
 
     #[test]
