@@ -8,9 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "the whole folder is tests")]
 
 mod families;
-#[allow(dead_code, reason = "hosts and programs have more hands than every test needs")]
 mod network;
-#[allow(dead_code, reason = "hosts and programs have more hands than every test needs")]
 mod program;
 mod reaching;
 mod several_addresses;
